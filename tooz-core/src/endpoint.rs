@@ -1,0 +1,400 @@
+//! Connection URLs: scheme, credentials, hosts, path and typed options.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use percent_encoding::percent_decode_str;
+
+use crate::backend::{OptionKind, OptionSpec};
+use crate::error::{Error, ErrorKind, Result};
+
+/// Options every driver knows, because core acts on them.
+pub const COMMON_OPTIONS: &[OptionSpec] = &[
+    OptionSpec { name: "timeout", kind: OptionKind::Span, help: "longest wait for the store's answer" },
+    OptionSpec { name: "lock_timeout", kind: OptionKind::Span, help: "time to live of locks" },
+    OptionSpec { name: "membership_timeout", kind: OptionKind::Span, help: "time to live of memberships" },
+    OptionSpec {
+        name: "claim_margin",
+        kind: OptionKind::Span,
+        help: "how long before the store a guard gives up",
+    },
+];
+
+/// A text that is never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Keeps `text` out of sight.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text itself: hand it to a client library, never to a log.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// One host of a URL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Host {
+    /// A name or an address, without the brackets of IPv6.
+    pub name: String,
+    /// The port, if given.
+    pub port: Option<u16>,
+}
+
+/// Where a store is and how to talk to it: a parsed URL. Shows itself without passwords.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    scheme: String,
+    user: Option<String>,
+    password: Option<Secret>,
+    hosts: Vec<Host>,
+    path: String,
+    options: BTreeMap<String, String>,
+}
+
+impl Endpoint {
+    /// Reads `scheme://[user[:password]@][host[:port][,host[:port]…]][/path][?option=value[&…]]`.
+    ///
+    /// Percent-escapes are decoded everywhere but in the scheme; an option may be given once.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidUrl`] or [`ErrorKind::InvalidOption`], never quoting credentials.
+    pub fn parse(text: &str) -> Result<Self> {
+        let Some((scheme, rest)) = text.split_once("://") else {
+            return Err(invalid_url(format!(
+                "URL {:?} has no \"://\": write it like file:///var/lib/tooz or redis://localhost:6379",
+                shown(text)
+            )));
+        };
+        if scheme.is_empty()
+            || !scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+            || !scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
+        {
+            return Err(invalid_url(format!(
+                "URL {:?} has no valid scheme: a scheme is letters, digits, '+', '-' and '.'",
+                shown(text)
+            )));
+        }
+        let (rest, fragment) = rest.split_once('#').map_or((rest, None), |(rest, f)| (rest, Some(f)));
+        if fragment.is_some() {
+            return Err(invalid_url("URL has a '#' part, which means nothing here: escape it as %23"));
+        }
+        let (rest, query) = rest.split_once('?').map_or((rest, ""), |(rest, query)| (rest, query));
+        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let (credentials, hosts) =
+            authority.rsplit_once('@').map_or((None, authority), |(c, hosts)| (Some(c), hosts));
+        let (user, password) = match credentials {
+            None => (None, None),
+            Some(text) => {
+                let (user, password) = text.split_once(':').map_or((text, None), |(u, p)| (u, Some(p)));
+                let user = Some(decoded(user, "user")?).filter(|user| !user.is_empty());
+                let password = password.map(|p| decoded(p, "password")).transpose()?.map(Secret);
+                (user, password)
+            }
+        };
+        let hosts = hosts.split(',').filter(|host| !hosts.is_empty() || !host.is_empty());
+        Ok(Self {
+            scheme: scheme.to_ascii_lowercase(),
+            user,
+            password,
+            hosts: hosts.map(host).collect::<Result<_>>()?,
+            path: decoded(path, "path")?,
+            options: options(query)?,
+        })
+    }
+
+    /// The scheme, in lower case.
+    pub fn scheme(&self) -> &str {
+        &self.scheme
+    }
+
+    /// The user, if given.
+    pub fn user(&self) -> Option<&str> {
+        self.user.as_deref()
+    }
+
+    /// The password, if given.
+    pub fn password(&self) -> Option<&Secret> {
+        self.password.as_ref()
+    }
+
+    /// The hosts, in the URL's order; none for embedded stores.
+    pub fn hosts(&self) -> &[Host] {
+        &self.hosts
+    }
+
+    /// The decoded path, with its leading slash; empty if there is none.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Checks every option against the common ones and the driver's.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidOption`] for an unknown option (listing the known ones) or an ill-typed value.
+    pub fn check_options(&self, driver: &str, known: &[OptionSpec]) -> Result<()> {
+        for (name, value) in &self.options {
+            let spec = COMMON_OPTIONS.iter().chain(known).find(|spec| spec.name == name);
+            let Some(spec) = spec else {
+                let list: Vec<String> = known
+                    .iter()
+                    .chain(COMMON_OPTIONS)
+                    .map(|spec| format!("{} ({})", spec.name, spec.help))
+                    .collect();
+                return Err(Error::new(
+                    ErrorKind::InvalidOption,
+                    format!(
+                        "URL option {name:?} is unknown to the {driver} driver; it knows: {}",
+                        list.join(", ")
+                    ),
+                ));
+            };
+            let fits = match spec.kind {
+                OptionKind::Flag => parse_flag(value).is_some(),
+                OptionKind::Span => parse_span(value).is_some(),
+                OptionKind::Count => value.parse::<u64>().is_ok(),
+                OptionKind::Text | OptionKind::Secret => true,
+            };
+            if !fits {
+                return Err(ill_typed(name, value, spec.kind));
+            }
+        }
+        Ok(())
+    }
+
+    /// A [`Flag`](OptionKind::Flag) option, `false` if absent.
+    pub fn flag(&self, name: &str) -> Result<bool> {
+        let Some(value) = self.options.get(name) else { return Ok(false) };
+        parse_flag(value).ok_or_else(|| ill_typed(name, value, OptionKind::Flag))
+    }
+
+    /// A [`Span`](OptionKind::Span) option.
+    pub fn span(&self, name: &str) -> Result<Option<Duration>> {
+        let Some(value) = self.options.get(name) else { return Ok(None) };
+        parse_span(value).map(Some).ok_or_else(|| ill_typed(name, value, OptionKind::Span))
+    }
+
+    /// A [`Count`](OptionKind::Count) option.
+    pub fn count(&self, name: &str) -> Result<Option<u64>> {
+        let Some(value) = self.options.get(name) else { return Ok(None) };
+        value.parse().map(Some).map_err(|_| ill_typed(name, value, OptionKind::Count))
+    }
+
+    /// A [`Text`](OptionKind::Text) option.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.options.get(name).map(String::as_str)
+    }
+
+    /// A [`Secret`](OptionKind::Secret) option.
+    pub fn secret(&self, name: &str) -> Option<Secret> {
+        self.options.get(name).map(Secret::new)
+    }
+}
+
+/// The scheme, user, hosts and path; never a password, and of options only the names.
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://", self.scheme)?;
+        if self.user.is_some() || self.password.is_some() {
+            write!(f, "{}", self.user.as_deref().unwrap_or_default().escape_debug())?;
+            if self.password.is_some() {
+                f.write_str(":***")?;
+            }
+            f.write_str("@")?;
+        }
+        for (i, host) in self.hosts.iter().enumerate() {
+            if i > 0 {
+                f.write_str(",")?;
+            }
+            match host.name.contains(':') {
+                true => write!(f, "[{}]", host.name)?,
+                false => write!(f, "{}", host.name.escape_debug())?,
+            }
+            if let Some(port) = host.port {
+                write!(f, ":{port}")?;
+            }
+        }
+        write!(f, "{}", self.path.escape_debug())
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Endpoint({self}, options: {:?})", self.options.keys().collect::<Vec<_>>())
+    }
+}
+
+fn host(text: &str) -> Result<Host> {
+    let (name, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((name, "")) => (name, None),
+        Some((name, rest)) => (name, Some(rest.strip_prefix(':').unwrap_or(rest))),
+        None => text.split_once(':').map_or((text, None), |(name, port)| (name, Some(port))),
+    };
+    let name = decoded(name, "host")?;
+    if name.is_empty() {
+        return Err(invalid_url("URL has an empty host: write host[:port], several separated by commas"));
+    }
+    let port = port
+        .map(|port| {
+            port.parse().map_err(|_| {
+                invalid_url(format!(
+                    "URL host {name:?} has port {port:?}: a port is a number from 0 to 65535"
+                ))
+            })
+        })
+        .transpose()?;
+    Ok(Host { name, port })
+}
+
+fn options(query: &str) -> Result<BTreeMap<String, String>> {
+    let mut options = BTreeMap::new();
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let name = decoded(name, "option name")?;
+        let value = decoded(value, "option value")?;
+        if options.contains_key(&name) {
+            let text = format!("URL option {name:?} is given twice: give it once");
+            return Err(Error::new(ErrorKind::InvalidOption, text));
+        }
+        options.insert(name, value);
+    }
+    Ok(options)
+}
+
+/// The text before any `@`-terminated credentials: enough to recognise a URL, never its password.
+fn shown(text: &str) -> String {
+    let tail = text.rsplit_once('@').map_or(text, |(_, tail)| tail);
+    let tail = tail.split('?').next().unwrap_or_default();
+    tail.chars().take(80).collect()
+}
+
+fn decoded(text: &str, what: &str) -> Result<String> {
+    percent_decode_str(text)
+        .decode_utf8()
+        .map(Into::into)
+        .map_err(|_| invalid_url(format!("URL has a {what} that is not UTF-8 after decoding its %-escapes")))
+}
+
+fn invalid_url(text: impl Into<String>) -> Error {
+    Error::new(ErrorKind::InvalidUrl, text)
+}
+
+fn ill_typed(name: &str, value: &str, kind: OptionKind) -> Error {
+    let wanted = match kind {
+        OptionKind::Flag => "true or false",
+        OptionKind::Span => "a time above zero: seconds (30, 0.5) or with a unit (500ms, 2m)",
+        OptionKind::Count => "a whole number",
+        OptionKind::Text | OptionKind::Secret => "text",
+    };
+    Error::new(ErrorKind::InvalidOption, format!("URL option {name}={value:?} is not {wanted}"))
+}
+
+fn parse_flag(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" | "on" => Some(true),
+        "false" | "0" | "no" | "off" => Some(false),
+        _ => None,
+    }
+}
+
+/// Reads seconds (`30`, `0.5`) or a span with a unit (`500ms`, `2m`); more than zero, at most 366 days.
+pub fn parse_span(text: &str) -> Option<Duration> {
+    const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
+    let span = match text.parse::<f64>() {
+        Ok(seconds) => Duration::try_from_secs_f64(seconds).ok()?,
+        Err(_) => humantime::parse_duration(text).ok()?,
+    };
+    (Duration::ZERO < span && span <= LONGEST).then_some(span)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_every_part() {
+        let e = Endpoint::parse("redis+cluster://al%40ice:p%2Fw@h1:1,[::1]:2,h3/some%20path?a=1&b=x%26y&c")
+            .unwrap();
+        assert_eq!((e.scheme(), e.user()), ("redis+cluster", Some("al@ice")));
+        assert_eq!(e.password().unwrap().reveal(), "p/w");
+        let hosts: Vec<_> = e.hosts().iter().map(|h| (h.name.as_str(), h.port)).collect();
+        assert_eq!(hosts, [("h1", Some(1)), ("::1", Some(2)), ("h3", None)]);
+        assert_eq!(e.path(), "/some path");
+        assert_eq!((e.text("a"), e.text("b"), e.text("c")), (Some("1"), Some("x&y"), Some("")));
+    }
+
+    #[test]
+    fn embedded_stores_have_no_hosts() {
+        let e = Endpoint::parse("file:///var/lib/tooz").unwrap();
+        assert!(e.hosts().is_empty());
+        assert_eq!(e.path(), "/var/lib/tooz");
+        assert_eq!(Endpoint::parse("memory://name").unwrap().hosts()[0].name, "name");
+    }
+
+    #[test]
+    fn malformed_urls_are_refused() {
+        for text in [
+            "",
+            "nightly",
+            "://x",
+            "1x://h",
+            "a b://h",
+            "redis://h:port",
+            "redis://h:70000",
+            "redis://a,,b",
+            "redis://h#frag",
+            "file:///a%ff",
+            "redis://:80",
+        ] {
+            let error = Endpoint::parse(text).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidUrl, "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn passwords_never_show() {
+        let e = Endpoint::parse("redis://u:canary@h/?sentinel_password=canary").unwrap();
+        assert!(!format!("{e} {e:?} {:?}", e.password()).contains("canary"));
+        assert_eq!(e.to_string(), "redis://u:***@h/");
+        for text in
+            ["redis//u:canary@h", "re dis://u:canary@h", "redis://u:canary@h:port", "x?password=canary"]
+        {
+            let error = Endpoint::parse(text).unwrap_err();
+            assert!(!format!("{error} {error:?}").contains("canary"), "{error}");
+        }
+    }
+
+    #[test]
+    fn unknown_and_ill_typed_options_are_refused_with_what_is_known() {
+        let known = [OptionSpec { name: "db", kind: OptionKind::Count, help: "database" }];
+        let check =
+            |query: &str| Endpoint::parse(&format!("redis://h?{query}"))?.check_options("redis", &known);
+
+        check("db=3&timeout=5&lock_timeout=500ms").unwrap();
+        let unknown = check("dbb=3").unwrap_err();
+        assert!(unknown.to_string().contains("db (database), timeout"), "{unknown}");
+        for query in [
+            "db=x",
+            "db=-1",
+            "timeout=0",
+            "timeout=-1",
+            "timeout=soon",
+            "timeout=nan",
+            "timeout=1e300",
+            "db=1&db=2",
+        ] {
+            assert_eq!(check(query).unwrap_err().kind(), ErrorKind::InvalidOption, "{query}");
+        }
+    }
+}
