@@ -7,6 +7,7 @@ mod clock;
 pub mod endpoint;
 mod error;
 mod lost;
+pub mod memory;
 mod name;
 
 pub use backend::Requirement;
