@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io::Write;
 
-use futures_util::future::BoxFuture;
+use futures_util::future::LocalBoxFuture;
 use tooz_core::backend::{Fairness, Fencing, Liveness, Profile};
 
 use crate::cases::CASES;
@@ -17,7 +17,7 @@ pub struct Case {
     /// What the profile must declare for the case to apply.
     pub needs: &'static [Need],
     /// The case itself.
-    pub run: for<'a> fn(&'a World) -> BoxFuture<'a, ()>,
+    pub run: for<'a> fn(&'a World) -> LocalBoxFuture<'a, ()>,
 }
 
 /// Something a store may or may not have.

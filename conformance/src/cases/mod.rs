@@ -8,7 +8,8 @@ use std::time::Duration;
 use tooz_core::backend::Liveness;
 use tooz_core::{Claim, Name};
 
-use crate::suite::{Case, Need};
+use crate::suite::Case;
+use crate::suite::Need::{Fencing, Fifo, Groups, Lease, Locks, Shared};
 use crate::world::{Session, name};
 
 /// Names of every shape a driver has to carry, no two the same.
@@ -17,10 +18,53 @@ fn names() -> Vec<Name> {
     let wide = "é".repeat(127);
     let dots = ".".repeat(255);
     let texts = [
-        "a", "ab", "A", "a ", " a", "a/b", "a%2Fb", "a/", "/a", "/", ".", "..", "../a", "..\\a", "a\nb", "a\0b",
-        "\0", "%", "%00", "%2e%2e", "{a}", "{a}b", "a}b{", "*", "?", "[a]", "a:b", "leader", "leader_of_a",
-        "a_lock", "queue", "format", "~", "-a", "$(a)", "'", "\"", "\\", "\u{1b}[2J", "é", "e\u{301}", "日本語",
-        "🔒", "\u{200b}", &long, &wide, &dots,
+        "a",
+        "ab",
+        "A",
+        "a ",
+        " a",
+        "a/b",
+        "a%2Fb",
+        "a/",
+        "/a",
+        "/",
+        ".",
+        "..",
+        "../a",
+        "..\\a",
+        "a\nb",
+        "a\0b",
+        "\0",
+        "%",
+        "%00",
+        "%2e%2e",
+        "{a}",
+        "{a}b",
+        "a}b{",
+        "*",
+        "?",
+        "[a]",
+        "a:b",
+        "leader",
+        "leader_of_a",
+        "a_lock",
+        "queue",
+        "format",
+        "~",
+        "-a",
+        "$(a)",
+        "'",
+        "\"",
+        "\\",
+        "\u{1b}[2J",
+        "é",
+        "e\u{301}",
+        "日本語",
+        "🔒",
+        "\u{200b}",
+        &long,
+        &wide,
+        &dots,
     ];
     texts.into_iter().map(name).collect()
 }
@@ -52,8 +96,8 @@ async fn told(session: &Session, claim: &Claim) -> bool {
 /// Declares every case once: as an entry of [`CASES`] and as a test in the macros.
 macro_rules! catalogue {
     (($d:tt)
-        steps { $( $steps:ident [$($step_need:ident),*] { $($step:ident),* $(,)? } )* }
-        api { $( $api:ident [$($api_need:ident),*] { $($act:ident),* $(,)? } )* }
+        steps { $( $steps:ident $step_needs:tt { $($step:ident),* $(,)? } )* }
+        api { $( $api:ident $api_needs:tt { $($act:ident),* $(,)? } )* }
     ) => {
         $( mod $steps; )*
         $( mod $api; )*
@@ -62,12 +106,12 @@ macro_rules! catalogue {
         pub static CASES: &[Case] = &[
             $( $( Case {
                 name: concat!(stringify!($steps), "::", stringify!($step)),
-                needs: &[$(Need::$step_need),*],
+                needs: &$step_needs,
                 run: |world| Box::pin($steps::$step(world)),
             }, )* )*
             $( $( Case {
                 name: concat!(stringify!($api), "::", stringify!($act)),
-                needs: &[$(Need::$api_need),*],
+                needs: &$api_needs,
                 run: |world| Box::pin($api::$act(world)),
             }, )* )*
         ];
@@ -245,6 +289,9 @@ catalogue! {($)
             a_dead_member_stirs,
             a_wait_for_a_group_ends_with_the_session,
             a_replaced_member_is_told,
+        }
+        steps_model [Locks, Fifo] {
+            the_driver_agrees_with_the_reference,
         }
         steps_profile [] {
             facets_are_there_as_declared,

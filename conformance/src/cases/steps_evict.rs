@@ -29,7 +29,8 @@ pub(super) async fn force_removes_the_holder_and_passes_on(world: &World) {
     a.take(&first).await;
     b.enqueue(&second).await;
 
-    let (grant, evicted) = tokio::join!(b.hold(&second), b.locks().evict(&seat, Eviction::Force, &[first.id]));
+    let named = [first.id];
+    let (grant, evicted) = tokio::join!(b.hold(&second), b.locks().evict(&seat, Eviction::Force, &named));
     assert_eq!(evicted.unwrap(), [first.id]);
     assert_eq!(a.locks().withdraw(&first, Doubt::None).await.unwrap(), Withdrawn::Absent);
     assert_eq!(a.locks().amend(&first).await.unwrap(), Amended::Absent);

@@ -7,7 +7,7 @@ use crate::world::{Session, name};
 use crate::{World, within};
 
 /// A change that came before the wait began ends it.
-async fn stirs(watcher: &Session, group: &Name, change: impl AsyncFnOnce()) {
+async fn stirs<T>(watcher: &Session, group: &Name, change: impl AsyncFnOnce() -> T) {
     let mark = watcher.members(group).await.map(|roster| roster.mark);
     change().await;
     within("news of a group from before the wait", watcher.groups().stirred(group, mark)).await;
@@ -20,9 +20,9 @@ pub(super) async fn every_change_of_a_group_stirs(world: &World) {
     a.groups().create(&blue).await.unwrap();
     let (plain, updated) = (a.enrolment(&blue, b"\xc0"), a.enrolment(&blue, b"\x01"));
 
-    stirs(&watcher, &blue, async || drop(a.groups().join(&plain).await.unwrap())).await;
-    stirs(&watcher, &blue, async || drop(a.groups().update(&updated).await.unwrap())).await;
-    stirs(&watcher, &blue, async || drop(a.groups().leave(&updated).await.unwrap())).await;
+    stirs(&watcher, &blue, async || a.groups().join(&plain).await.unwrap()).await;
+    stirs(&watcher, &blue, async || a.groups().update(&updated).await.unwrap()).await;
+    stirs(&watcher, &blue, async || a.groups().leave(&updated).await.unwrap()).await;
 }
 
 /// A watcher that waits is woken, and sees what changed.
@@ -55,7 +55,7 @@ pub(super) async fn a_change_wakes_the_watcher(world: &World) {
 /// Who waits for a group to appear is woken when it does, before and during the wait.
 pub(super) async fn a_group_that_appears_stirs(world: &World) {
     let (a, watcher) = (world.open("a").await, world.open("watcher").await);
-    stirs(&watcher, &name("early"), async || drop(a.groups().create(&name("early")).await.unwrap())).await;
+    stirs(&watcher, &name("early"), async || a.groups().create(&name("early")).await.unwrap()).await;
 
     let blue = name("blue");
     let watching = within("see the group appear", async {
@@ -74,7 +74,7 @@ pub(super) async fn a_deleted_group_stirs(world: &World) {
     let (a, watcher) = (world.open("a").await, world.open("watcher").await);
     let blue = name("blue");
     a.groups().create(&blue).await.unwrap();
-    stirs(&watcher, &blue, async || drop(a.groups().delete(&blue).await.unwrap())).await;
+    stirs(&watcher, &blue, async || a.groups().delete(&blue).await.unwrap()).await;
     assert!(watcher.members(&blue).await.is_none());
 
     a.groups().create(&blue).await.unwrap();

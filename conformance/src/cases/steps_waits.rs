@@ -92,15 +92,15 @@ pub(super) async fn every_change_of_a_queue_stirs(world: &World) {
     let observer = world.open("observer").await;
     let (first, second) = (a.claim_on(&seat), b.claim_on(&seat));
 
-    stirs(&observer, &seat, async || drop(a.take(&first).await)).await;
-    stirs(&observer, &seat, async || drop(b.enqueue(&second).await)).await;
+    stirs(&observer, &seat, async || a.take(&first).await).await;
+    stirs(&observer, &seat, async || b.enqueue(&second).await).await;
     stirs(&observer, &seat, async || b.give_back(&second).await).await;
     stirs(&observer, &seat, async || a.give_back(&first).await).await;
 }
 
 /// Runs the change twice over, once during the wait and once before it: only the latter is done here, since
 /// a wait that notices what came before it also notices what comes during it or it hangs in `hold`.
-async fn stirs(observer: &Session, seat: &tooz_core::Seat, change: impl AsyncFnOnce()) {
+async fn stirs<T>(observer: &Session, seat: &tooz_core::Seat, change: impl AsyncFnOnce() -> T) {
     let mark = observer.queue(seat).await.mark;
     change().await;
     within("news of a queue from before the wait", observer.locks().stirred(seat, mark)).await;
@@ -160,7 +160,7 @@ pub(super) async fn a_withdrawal_during_the_hand_over_wakes_the_next(world: &Wor
             let doubt = Doubt::None;
             b.locks().withdraw(&second, doubt).await.unwrap();
         });
-        drop(turn);
+        let _ = turn;
         c.hold(&third).await;
         assert!(matches!(c.send(&third).await, Standing::Held(_)));
         c.give_back(&third).await;

@@ -91,7 +91,11 @@ impl Faulty {
 
     /// Sends one step through the network. `late` is the step as a value where it may arrive after later
     /// ones without harm that no driver could prevent; others that are given up arrive at once.
-    async fn pass<'a, T>(&'a self, late: Option<Step>, go: impl Fn() -> BoxFuture<'a, Result<T>>) -> Result<T> {
+    async fn pass<'a, T>(
+        &'a self,
+        late: Option<Step>,
+        go: impl Fn() -> BoxFuture<'a, Result<T>>,
+    ) -> Result<T> {
         self.land_one().await;
         let fate = locked(&self.dice).fate(&self.odds);
         match (fate, late) {

@@ -44,7 +44,9 @@ impl World {
         if visitor.backend.groups().is_some() {
             for group in self.traffic.groups() {
                 eventually("empty every group", async || match visitor.members(&group).await {
-                    Some(roster) if !roster.members.is_empty() => Err(format!("group \"{group}\": {roster:?}")),
+                    Some(roster) if !roster.members.is_empty() => {
+                        Err(format!("group \"{group}\": {roster:?}"))
+                    }
                     _ => Ok(()),
                 })
                 .await;

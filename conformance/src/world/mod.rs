@@ -12,6 +12,7 @@ use tooz_core::backend::{Backend, Driver, Liveness, Opening, Profile, Proof};
 use tooz_core::{Clock, Coordinator, Endpoint, Name, Result, SessionId};
 
 pub use self::session::Session;
+pub(crate) use self::session::{leader, lock};
 pub use self::time::{eventually, within};
 use crate::faulty::{Faulty, Late, Odds};
 use crate::harness::Harness;
@@ -88,7 +89,8 @@ impl World {
     pub async fn open_after(&self, member: &str, predecessor: Option<SessionId>) -> Session {
         let member = name(member);
         let gate = self.opened.gate(&member);
-        let (id, backend, proof) = self.session(&member, predecessor).await.unwrap_or_else(fail("open a session"));
+        let (id, backend, proof) =
+            self.session(&member, predecessor).await.unwrap_or_else(fail("open a session"));
         let backend = Wire::new(backend, Arc::clone(&self.traffic), gate);
         locked(&self.sessions).push((id, Arc::clone(&backend)));
         Session { backend, id, member, proof }
@@ -156,7 +158,13 @@ impl Opened {
     }
 
     /// What core's sessions go through: the line, and the bad network behind it.
-    fn wrap(&self, inner: Arc<dyn Backend>, member: &Name, seed: Option<u64>, traffic: &Arc<Traffic>) -> Arc<dyn Backend> {
+    fn wrap(
+        &self,
+        inner: Arc<dyn Backend>,
+        member: &Name,
+        seed: Option<u64>,
+        traffic: &Arc<Traffic>,
+    ) -> Arc<dyn Backend> {
         let inner = match seed {
             None => inner,
             Some(seed) => {

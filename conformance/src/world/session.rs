@@ -26,7 +26,10 @@ pub struct Session {
 impl Session {
     /// Its steps and waits of locks.
     pub fn locks(&self) -> &dyn LockSteps {
-        self.backend.locks().ok_or("the profile declares locks, but there are none").unwrap_or_else(fail("locks"))
+        self.backend
+            .locks()
+            .ok_or("the profile declares locks, but there are none")
+            .unwrap_or_else(fail("locks"))
     }
 
     /// Its steps and waits of groups.
@@ -92,7 +95,8 @@ impl Session {
     /// Withdraws a claim of which every attempt was answered, which must have been there.
     pub async fn give_back(&self, claim: &Claim) {
         let doubt = tooz_core::backend::Doubt::None;
-        let found = within("withdraw", self.locks().withdraw(claim, doubt)).await.unwrap_or_else(fail("withdraw"));
+        let found =
+            within("withdraw", self.locks().withdraw(claim, doubt)).await.unwrap_or_else(fail("withdraw"));
         assert_eq!(found, tooz_core::backend::Withdrawn::Removed, "withdraw {claim:?}");
     }
 
