@@ -6,11 +6,11 @@
 use std::time::Duration;
 
 use tooz_core::backend::Liveness;
-use tooz_core::{Claim, Name};
+use tooz_core::{Claim, Coordinator, Name};
 
 use crate::suite::Case;
 use crate::suite::Need::{Fencing, Fifo, Groups, Lease, Locks, Shared};
-use crate::world::{Session, name};
+use crate::world::{Session, eventually, name};
 
 /// Names of every shape a driver has to carry, no two the same.
 fn names() -> Vec<Name> {
@@ -91,6 +91,15 @@ async fn told(session: &Session, claim: &Claim) -> bool {
         }
     });
     told.await.is_ok()
+}
+
+/// Waits until so many claims wait for a lock.
+async fn queued(coord: &Coordinator, name: &str, count: usize) {
+    eventually("see the queue", async || {
+        let queue = coord.lock(name).queue().await.map_err(|e| e.to_string())?;
+        if queue.waiting.len() == count { Ok(()) } else { Err(format!("not {count} waiting: {queue:?}")) }
+    })
+    .await;
 }
 
 /// Declares every case once: as an entry of [`CASES`] and as a test in the macros.
@@ -300,6 +309,87 @@ catalogue! {($)
         }
     }
     api {
+        api_locks [Locks] {
+            a_lock_is_held_until_released,
+            a_try_on_a_held_lock_is_none,
+            a_wait_that_runs_out_is_none,
+            a_waiter_gets_the_lock_on_release,
+            tasks_of_one_coordinator_exclude_each_other,
+            a_dropped_guard_gives_the_lock_back,
+            a_try_right_after_a_drop_succeeds,
+            a_guard_goes_anywhere,
+            a_panic_or_abort_gives_the_lock_back,
+            a_broken_lock_is_lost,
+            a_lost_guard_does_not_hit_the_next_holder,
+            a_detached_lock_stays_held,
+            a_cancelled_acquire_gives_up_its_place,
+            names_of_every_shape_are_locks_of_their_own,
+            a_view_follows_the_queue,
+            work_runs_under_the_lock,
+            work_is_cancelled_when_the_lock_is_lost,
+        }
+        api_order [Locks, Fifo] {
+            first_come_first_served,
+        }
+        api_shared [Locks, Shared, Fifo] {
+            readers_share_and_writers_wait,
+            shared_guards_of_one_coordinator_are_two,
+        }
+        api_close [Locks] {
+            closing_gives_everything_back,
+            closing_ends_what_waits,
+            dropping_the_last_handle_orphans_the_session,
+            any_handle_keeps_the_session,
+            a_scope_closes_on_every_way_out,
+            coordinators_come_and_go,
+        }
+        api_groups [Groups] {
+            groups_are_created_and_deleted,
+            members_join_update_and_leave,
+            a_member_id_joins_once,
+            dropping_a_membership_leaves,
+            a_watch_tells_joins_updates_and_leaves,
+            views_are_level_triggered,
+            impossible_wishes_are_refused,
+            names_of_every_shape_are_groups_of_their_own,
+        }
+        api_elections [Locks] {
+            a_leader_campaigns_proclaims_and_resigns,
+            one_leads_and_the_next_follows,
+            an_observer_sees_vacancy_and_growing_terms,
+            a_closed_leader_leads_no_more,
+            elections_and_locks_of_one_name_are_apart,
+            a_value_beyond_the_limit_is_refused,
+        }
+        api_recovery [Lease, Locks, Groups] {
+            a_lock_is_lost_with_its_session,
+            a_waiting_acquire_survives_its_session,
+            a_membership_comes_back,
+            a_candidate_campaigns_again,
+            views_resume,
+            a_holder_that_is_cut_off_stops_claiming_first,
+            a_short_cut_is_no_loss,
+        }
+        api_cancel [Locks, Groups] {
+            an_acquire_cut_anywhere_leaves_nothing,
+            a_try_cut_anywhere_leaves_nothing,
+            a_waiting_acquire_cut_anywhere_leaves_the_queue,
+            an_acquire_cut_during_the_hand_over_passes_it_on,
+            a_limited_acquire_cut_anywhere_leaves_nothing,
+            a_release_cut_anywhere_goes_on,
+            work_cut_anywhere_gives_the_lock_back,
+            a_campaign_cut_anywhere_leaves_the_seat_vacant,
+            a_join_cut_anywhere_leaves_no_member,
+            a_leave_cut_anywhere_goes_on,
+            looks_cut_anywhere_disturb_nothing,
+            a_connect_cut_anywhere_leaves_no_session,
+            a_close_cut_anywhere_goes_on,
+        }
+        api_profile [] {
+            undeclared_facets_are_refused,
+            requirements_are_checked_when_connecting,
+            unknown_options_are_refused,
+        }
     }
 }
 

@@ -24,12 +24,17 @@ impl World {
 
     /// How `member` would be connected.
     pub fn builder(&self, member: &str) -> Builder {
+        self.builder_at(self.harness.url(), member)
+    }
+
+    /// The same with another URL.
+    pub fn builder_at(&self, url: impl Into<String>, member: &str) -> Builder {
         let (opened, traffic, seed) = (Arc::clone(&self.opened), Arc::clone(&self.traffic), self.seed);
         let id = name(member);
         let engine = if self.harness.paused() { Engine::Current } else { Engine::Dedicated };
         Registry::new()
             .with(SharedDriver(Arc::clone(&self.driver)))
-            .builder(self.harness.url())
+            .builder(url)
             .member(member)
             .ttl(self.harness.ttl())
             .engine(engine)
