@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::backend::{Grant, Position, Standing, Turn, Withdrawn};
+use crate::backend::{Doubt, Grant, Position, Standing, Turn, Withdrawn};
 use crate::claim::{FencingToken, Mode, Seat};
 use crate::clock::Moment;
 use crate::engine::Lane;
@@ -74,6 +74,7 @@ impl Contest {
             // What this coordinator just let go must be given back before the store can find it free. If
             // that takes too long, the store is asked as it is.
             tokio::select! {
+                biased;
                 () = gate.open() => {}
                 () = self.core.sleep(self.core.settings().timeout) => {}
             }
@@ -172,6 +173,7 @@ impl Contender<'_> {
         if let Some(cause) = self.session.tenure.cause().or(*core.ending().borrow()) {
             self.place.lose(cause);
         }
+        self.session.watch.rouse();
         // Fails when the session is over: then there is nothing to watch.
         let _ = self.session.held.send(Arc::downgrade(self.place));
         observe::granted(now.since(self.begun), waited);
@@ -299,9 +301,12 @@ impl Contender<'_> {
         Ok(Outcome::Missed)
     }
 
+    /// The store said no. If an earlier attempt may still land, the claim is withdrawn all the same.
     fn forget(&self) {
-        self.place.settled();
-        self.contest.core.ledger().strike(self.place.id());
+        if self.place.doubt() == Doubt::None {
+            self.place.settled();
+            self.contest.core.ledger().strike(self.place.id());
+        }
     }
 }
 

@@ -114,7 +114,7 @@ impl Place {
     }
 
     pub(crate) fn stage(&self) -> Stage {
-        match self.stage.load(Ordering::Acquire) {
+        match self.stage.load(Ordering::SeqCst) {
             0 => Stage::Unsent,
             1 => Stage::Asked,
             2 => Stage::Waiting,
@@ -124,7 +124,7 @@ impl Place {
     }
 
     pub(crate) fn set_stage(&self, stage: Stage) {
-        self.stage.store(stage as u8, Ordering::Release);
+        self.stage.store(stage as u8, Ordering::SeqCst);
     }
 
     /// An attempt of the claim went unanswered: it may land at any time.
@@ -321,6 +321,20 @@ mod tests {
         settled.set_stage(Stage::Asked);
         settled.settled();
         drop(settled);
+        assert!(inbox.try_recv().is_err());
+    }
+
+    #[test]
+    fn a_fork_sees_its_copies_lost_and_withdraws_nothing() {
+        let (janitor, mut inbox) = mpsc::unbounded_channel();
+        let (mut place, _) = place(janitor);
+        place.hold(Deadline::NEVER);
+        assert!(place.is_held(Moment::ORIGIN));
+
+        place.process = place.process.wrapping_add(1);
+
+        assert!(!place.is_held(Moment::ORIGIN));
+        drop(place);
         assert!(inbox.try_recv().is_err());
     }
 
