@@ -40,7 +40,9 @@ pub(super) async fn groups_are_created_and_deleted(world: &World) {
     assert_eq!(blue.members().await.unwrap_err().kind(), ErrorKind::NoSuchGroup);
     assert_eq!(blue.join(&()).await.unwrap_err().kind(), ErrorKind::NoSuchGroup);
     assert_eq!(blue.watch().await.unwrap_err().kind(), ErrorKind::NoSuchGroup);
-    assert!(blue.create_if_missing().await.unwrap());
+    let made = blue.create_if_missing().await.unwrap();
+    // Behind a bad network an attempt that went unanswered may have made it.
+    assert!(made || world.is_faulty());
     assert!(!blue.create_if_missing().await.unwrap());
     assert_eq!(blue.create().await.unwrap_err().kind(), ErrorKind::GroupExists);
     assert_eq!(coord.groups().await.unwrap(), ["blue"]);
@@ -48,7 +50,8 @@ pub(super) async fn groups_are_created_and_deleted(world: &World) {
     let me = blue.join(&()).await.unwrap();
     assert_eq!(blue.delete().await.unwrap_err().kind(), ErrorKind::GroupNotEmpty);
     me.leave().await.unwrap();
-    blue.delete().await.unwrap();
+    let deleted = blue.delete().await;
+    assert!(deleted.is_ok() || world.is_faulty(), "{deleted:?}");
     assert_eq!(blue.delete().await.unwrap_err().kind(), ErrorKind::NoSuchGroup);
     assert!(coord.groups().await.unwrap().is_empty());
 }
@@ -101,6 +104,18 @@ pub(super) async fn dropping_a_membership_leaves(world: &World) {
     b.close().await.unwrap();
     within("news of the end", state.wait_for(|state| *state == MembershipState::Left)).await.unwrap();
     assert!(ids(&a.group("blue")).await.is_empty());
+}
+
+/// A join right after a drop or a leave on the same coordinator succeeds, each time.
+pub(super) async fn a_join_right_after_a_drop_succeeds(world: &World) {
+    let coord = world.connect("a").await;
+    let blue = coord.group("blue");
+    blue.create_if_missing().await.unwrap();
+    for _ in 0..20 {
+        drop(blue.join(&()).await.unwrap());
+        blue.join(&()).await.unwrap().leave().await.unwrap();
+    }
+    assert!(ids(&blue).await.is_empty());
 }
 
 /// A watch tells who joined, changed and left, in order.
@@ -159,12 +174,15 @@ pub(super) async fn impossible_wishes_are_refused(world: &World) {
 pub(super) async fn names_of_every_shape_are_groups_of_their_own(world: &World) {
     let coord = world.connect("a").await;
     for name in names() {
-        coord.group(&name).create().await.unwrap();
+        let made = coord.group(&name).create_if_missing().await.unwrap();
+        assert!(made || world.is_faulty(), "{name} met another group");
     }
     let mut wanted = names();
     wanted.sort();
     assert_eq!(coord.groups().await.unwrap(), wanted);
     for name in names() {
-        coord.group(&name).delete().await.unwrap();
+        let deleted = coord.group(&name).delete().await;
+        assert!(deleted.is_ok() || world.is_faulty(), "{deleted:?}");
     }
+    assert!(coord.groups().await.unwrap().is_empty());
 }

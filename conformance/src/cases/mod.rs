@@ -348,6 +348,7 @@ catalogue! {($)
             members_join_update_and_leave,
             a_member_id_joins_once,
             dropping_a_membership_leaves,
+            a_join_right_after_a_drop_succeeds,
             a_watch_tells_joins_updates_and_leaves,
             views_are_level_triggered,
             impossible_wishes_are_refused,
