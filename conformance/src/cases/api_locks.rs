@@ -6,7 +6,7 @@ use tooz_core::backend::Eviction;
 use tooz_core::{Cause, Coordinator, ErrorKind, FencingToken};
 
 use super::{names, queued};
-use crate::{World, eventually, within};
+use crate::{World, within};
 
 /// An acquired lock is held, shows its holder, and is free after the release.
 pub(super) async fn a_lock_is_held_until_released(world: &World) {
@@ -253,13 +253,13 @@ pub(super) async fn work_runs_under_the_lock(world: &World) {
 pub(super) async fn work_is_cancelled_when_the_lock_is_lost(world: &World) {
     let (a, b) = (world.connect("a").await, world.connect("b").await);
     let lock = a.lock("nightly");
-    let work = lock.run(async |_hold| std::future::pending::<()>().await);
+    let (begun, begins) = tokio::sync::oneshot::channel();
+    let work = lock.run(async |_hold| {
+        begun.send(()).unwrap();
+        std::future::pending::<()>().await;
+    });
     let breaking = async {
-        eventually("see the lock held", async || {
-            let queue = b.lock("nightly").queue().await.map_err(|e| e.to_string())?;
-            if queue.holders.is_empty() { Err("free".to_owned()) } else { Ok(()) }
-        })
-        .await;
+        within("the beginning of the work", begins).await.unwrap();
         b.lock("nightly").evict(Eviction::Force).await.unwrap();
     };
     let (done, ()) = tokio::join!(within("the end of the work", work), breaking);

@@ -19,7 +19,8 @@ pub(super) async fn undeclared_facets_are_refused(world: &World) {
     }
     let group = coord.group("blue").create_if_missing().await;
     match profile.groups {
-        Some(_) => assert!(group.unwrap()),
+        // Behind a bad network an attempt that went unanswered may have made it.
+        Some(_) => assert!(group.unwrap() || world.is_faulty()),
         None => {
             assert_eq!(group.unwrap_err().kind(), ErrorKind::Unsupported);
             assert_eq!(coord.groups().await.unwrap_err().kind(), ErrorKind::Unsupported);
