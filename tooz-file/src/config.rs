@@ -12,7 +12,11 @@ pub(crate) const OPTIONS: &[OptionSpec] = &[
         kind: OptionKind::Flag,
         help: "accept a network file system, whose locks may not hold between hosts, and poll for news",
     },
-    OptionSpec { name: "polling", kind: OptionKind::Flag, help: "look for news instead of being told by inotify" },
+    OptionSpec {
+        name: "polling",
+        kind: OptionKind::Flag,
+        help: "look for news instead of being told by inotify",
+    },
 ];
 
 /// A session's settings.

@@ -67,7 +67,9 @@ impl Locks {
         }
         let entries = contest.entries()?;
         let holders = entries.iter().filter(|entry| entry.place.holds());
-        let shares = |entry: &&Entry| claim.mode == tooz_core::Mode::Exclusive || entry.mode == tooz_core::Mode::Exclusive;
+        let shares = |entry: &&Entry| {
+            claim.mode == tooz_core::Mode::Exclusive || entry.mode == tooz_core::Mode::Exclusive
+        };
         let mut rivals: Vec<Entry> = holders.filter(shares).copied().collect();
         rivals.extend(order::before(&entries, None, claim.mode));
         for rival in &rivals {
@@ -146,7 +148,13 @@ impl Locks {
         match self.listen(contest, &name, Interest::Keep) {
             Ok(Some(own)) => *stand = Stand::Queued(Queued { entry, ticket, lock, own, ahead: None }),
             // Gone already: `advance` would find that too, the claim just has to be sent again.
-            Ok(None) => return Err(failed("keep the ticket", &contest.folder.path_of(&name), rustix::io::Errno::NOENT)),
+            Ok(None) => {
+                return Err(failed(
+                    "keep the ticket",
+                    &contest.folder.path_of(&name),
+                    rustix::io::Errno::NOENT,
+                ));
+            }
             Err(error) => {
                 contest.folder.remove(&name)?;
                 return Err(error);
@@ -164,7 +172,9 @@ impl Locks {
         stand: &mut Stand,
     ) -> Result<Standing> {
         for _ in 0..MOST_TRIES {
-            let Stand::Queued(queued) = &mut *stand else { return Err(internal("a queued claim left its queue")) };
+            let Stand::Queued(queued) = &mut *stand else {
+                return Err(internal("a queued claim left its queue"));
+            };
             queued.own.settle();
             let entries = contest.entries()?;
             if !entries.contains(&queued.entry) {

@@ -95,7 +95,9 @@ pub(crate) fn life(folder: &Folder, name: &str) -> Result<Life> {
             Ok(Some(file)) => file,
             Ok(None) => return Ok(Life::Gone),
             // Planted by somebody: it stalls nobody.
-            Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Denied) => return Ok(Life::Gone),
+            Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Denied) => {
+                return Ok(Life::Gone);
+            }
             Err(error) => return Err(error),
         };
         let owned = flock::is_owned(&file)

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tooz_core::backend::{
-    Backend, Driver, Enrolment, Fairness, Fencing, GroupProfile, GroupSteps, Liveness, LockProfile, LockSteps,
-    Opened, Opening, OptionSpec, Profile, Proof, Renewal, WakeUp,
+    Backend, Driver, Enrolment, Fairness, Fencing, GroupProfile, GroupSteps, Liveness, LockProfile,
+    LockSteps, Opened, Opening, OptionSpec, Profile, Proof, Renewal, WakeUp,
 };
 use tooz_core::{Cause, Claim, Endpoint, Result};
 
@@ -61,7 +61,9 @@ impl Driver for FileDriver {
 fn profile(told: bool, network: Option<&str>) -> Profile {
     let wake_up = if told { WakeUp::Push } else { WakeUp::Poll };
     let warning = network.map(|kind| {
-        format!("the root is on a network file system ({kind}): locks may not hold between hosts, news are polled")
+        format!(
+            "the root is on a network file system ({kind}): locks may not hold between hosts, news are polled"
+        )
     });
     Profile {
         store: "file",

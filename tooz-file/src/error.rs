@@ -30,9 +30,13 @@ fn said(cause: &std::io::Error) -> String {
 fn kind(errno: Errno) -> ErrorKind {
     match errno {
         Errno::ACCESS | Errno::PERM | Errno::ROFS => ErrorKind::Denied,
-        Errno::NOSPC | Errno::DQUOT | Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::FBIG | Errno::MLINK => {
-            ErrorKind::Exhausted
-        }
+        Errno::NOSPC
+        | Errno::DQUOT
+        | Errno::MFILE
+        | Errno::NFILE
+        | Errno::NOMEM
+        | Errno::FBIG
+        | Errno::MLINK => ErrorKind::Exhausted,
         Errno::LOOP | Errno::NOTDIR | Errno::ISDIR | Errno::NXIO => ErrorKind::Corrupt,
         _ => ErrorKind::Unavailable,
     }

@@ -40,7 +40,8 @@ pub(crate) struct Folder {
 
 const FOLDER_FLAGS: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
-const FILE_FLAGS: OFlags = OFlags::NOFOLLOW.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
+const FILE_FLAGS: OFlags =
+    OFlags::NOFOLLOW.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
 
 impl Folder {
     /// Opens a folder by its path. Says why it is refused; `None` if it is missing.
@@ -48,8 +49,15 @@ impl Folder {
         match rustix::fs::open(path, FOLDER_FLAGS, Mode::empty()) {
             Ok(fd) => Self::checked(fd, path.to_path_buf()).map(Some),
             Err(Errno::NOENT) => Ok(None),
-            Err(Errno::LOOP) => Err(Error::new(ErrorKind::Denied, format!("{path:?} is a symbolic link"))),
-            Err(Errno::NOTDIR) => Err(Error::new(ErrorKind::Denied, not_a_folder(path))),
+            Err(Errno::LOOP | Errno::NOTDIR) => {
+                let text = match path.symlink_metadata() {
+                    Ok(found) if found.is_symlink() => {
+                        format!("{path:?} is a symbolic link: name what it leads to")
+                    }
+                    _ => not_a_folder(path),
+                };
+                Err(Error::new(ErrorKind::Denied, text))
+            }
             Err(errno) => Err(failed("open", path, errno)),
         }
     }
@@ -84,6 +92,11 @@ impl Folder {
             self.make(name)?;
         }
         Err(failed("open", &self.path.join(name), Errno::NOENT))
+    }
+
+    /// Opens a file for reading and writing; `None` if it is missing.
+    pub(crate) fn file(&self, name: &str) -> Result<Option<File>> {
+        self.open_file(name, OFlags::RDWR)
     }
 
     /// Opens a file for reading and writing, for us alone whatever the umask, creating it if it is missing.
@@ -125,7 +138,8 @@ impl Folder {
         if stat.st_nlink > 1 {
             return Err(foreign(&path(), "a hard link to some other file"));
         }
-        if flags.contains(OFlags::CREATE) && Mode::from_raw_mode(stat.st_mode) != private && stat.st_size == 0 {
+        if flags.contains(OFlags::CREATE) && Mode::from_raw_mode(stat.st_mode) != private && stat.st_size == 0
+        {
             rustix::fs::fchmod(&fd, private).map_err(|errno| failed("protect", &path(), errno))?;
         }
         Ok(Some(File::from(fd)))
@@ -261,7 +275,9 @@ impl AsFd for Folder {
 
 /// Which file the descriptor stands for.
 pub(crate) fn identity(file: impl AsFd, path: &Path) -> Result<Identity> {
-    rustix::fs::fstat(file).map(|stat| Identity::of_stat(&stat)).map_err(|errno| failed("look at", path, errno))
+    rustix::fs::fstat(file)
+        .map(|stat| Identity::of_stat(&stat))
+        .map_err(|errno| failed("look at", path, errno))
 }
 
 pub(crate) fn not_a_folder(path: &Path) -> String {

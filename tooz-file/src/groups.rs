@@ -72,7 +72,7 @@ impl Groups {
     async fn enter(&self, group: &Name) -> Result<Option<Inside>> {
         loop {
             let Some(folder) = self.find(group)? else { return Ok(None) };
-            let gate = self.session.patience.enter(&folder, GATE).await?;
+            let Some(gate) = self.session.patience.enter(&folder, GATE).await? else { continue };
             // Deleted while waiting at the gate, perhaps made anew.
             if self.find(group)?.is_some_and(|now| now.shows(GATE, &gate).unwrap_or(false)) {
                 return Ok(Some(Inside { folder, _gate: gate }));

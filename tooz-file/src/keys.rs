@@ -216,8 +216,12 @@ mod tests {
         };
         let name = entry.file_name();
         assert_eq!(Entry::read(&name), Some(entry));
-        for bad in [name.replace("t-", "z-"), name.replace("-s-", "-y-"), format!("{name}0"), name.replace("t-1", "t-01")]
-        {
+        for bad in [
+            name.replace("t-", "z-"),
+            name.replace("-s-", "-y-"),
+            format!("{name}0"),
+            name.replace("t-1", "t-01"),
+        ] {
             assert_eq!(Entry::read(&bad), None, "{bad}");
         }
     }

@@ -68,7 +68,11 @@ impl Locks {
     }
 
     /// Runs a step on a claim's own slot, refusing a claim that was made void.
-    async fn step<T>(&self, claim: &Claim, step: impl AsyncFnOnce(&Slot, &mut Stand) -> Result<T>) -> Result<T> {
+    async fn step<T>(
+        &self,
+        claim: &Claim,
+        step: impl AsyncFnOnce(&Slot, &mut Stand) -> Result<T>,
+    ) -> Result<T> {
         self.session.check()?;
         loop {
             let slot = self.slots.enter(claim.id, &claim.seat);
@@ -76,7 +80,8 @@ impl Locks {
             if !self.slots.is_current(claim.id, &slot) {
                 continue;
             }
-            let outcome = if self.slots.is_void(claim.id) { Err(void(claim)) } else { step(&slot, &mut stand).await };
+            let outcome =
+                if self.slots.is_void(claim.id) { Err(void(claim)) } else { step(&slot, &mut stand).await };
             // Withdrawn, or the whole session closed, while this was on its way.
             let late = self.slots.is_void(claim.id) || self.session.check().is_err();
             if late {

@@ -18,7 +18,9 @@ impl Locks {
     /// The living claims of a seat. Its mark is a digest of what was seen: whoever listens compares it with a
     /// second look, so that nothing need be remembered between the two.
     pub(crate) fn look(&self, seat: &Seat) -> Result<Queue> {
-        let Some(contest) = Contest::find(&self.session, seat)? else { return Ok(marked(Queue::default(), &[])) };
+        let Some(contest) = Contest::find(&self.session, seat)? else {
+            return Ok(marked(Queue::default(), &[]));
+        };
         let mut entries = contest.entries()?;
         entries.retain(|entry| entry.place != Place::Evicted);
         entries.sort_by_key(|entry| entry.number);

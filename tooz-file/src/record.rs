@@ -36,16 +36,17 @@ impl Record {
     /// As stored: a first line with the version, one line per field, an empty line, the body.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let head = format!(
-            "{FIRST_LINE}\nmember {}\nsession {}\nprocess {}\nwritten {}\n\n",
+            "{FIRST_LINE}\nmember {}\nsession {}\nprocess {}\nwritten {}\nbody {}\n\n",
             spell(self.member.as_str()),
             self.session,
             self.process,
-            self.written_us
+            self.written_us,
+            self.body.len()
         );
         [head.as_bytes(), self.body.as_ref()].concat()
     }
 
-    /// Reads what was stored; `None` if it is no record of a version we know. Unknown fields are skipped, so
+    /// Reads what was stored; `None` if it is no whole record of a version we know. Unknown fields are skipped, so
     /// that later versions may add some.
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
         let end = bytes.windows(2).take(LONGEST_HEAD).position(|pair| pair == b"\n\n")?;
@@ -57,6 +58,9 @@ impl Record {
         }
         let fields: Vec<(&str, &str)> = lines.filter_map(|line| line.split_once(' ')).collect();
         let field = |name: &str| fields.iter().find(|(key, _)| *key == name).map(|(_, value)| *value);
+        if field("body")?.parse() != Ok(body.len()) {
+            return None;
+        }
         Some(Self {
             member: Name::new(unspell(field("member")?)?).ok()?,
             session: SessionId::parse(field("session")?)?,
@@ -68,7 +72,8 @@ impl Record {
 
     /// Reads a file, never more of it than a record can have; `None` if it is none or cannot be read.
     pub(crate) fn read(file: &File) -> Option<Self> {
-        let mut bytes = vec![0; LONGEST_HEAD + LONGEST_BODY + 1];
+        let length = usize::try_from(file.metadata().ok()?.len()).ok()?;
+        let mut bytes = vec![0; length.min(LONGEST_HEAD + LONGEST_BODY + 1)];
         let mut filled = 0;
         while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
             match file.read_at(rest, filled as u64) {
@@ -135,9 +140,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn garbage_is_no_record_and_no_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), cut in 0usize..150) {
+        fn garbage_is_no_record_and_no_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), cut in 1usize..150) {
             let mut damaged = record(&bytes).encode();
-            damaged.truncate(cut);
+            damaged.truncate(damaged.len().saturating_sub(cut));
             prop_assert_eq!(Record::decode(&damaged), None);
             let _ = Record::decode(&bytes);
         }

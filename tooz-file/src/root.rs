@@ -101,7 +101,9 @@ fn agree_on_format(root: &Folder) -> Result<()> {
             Err(Error::new(ErrorKind::Unsupported, text))
         }
         _ => {
-            let text = format!("{path:?} says {text:?} instead of \"{FORMAT_WORD}{FORMAT}\": not a directory of ours");
+            let text = format!(
+                "{path:?} says {text:?} instead of \"{FORMAT_WORD}{FORMAT}\": not a directory of ours"
+            );
             Err(Error::new(ErrorKind::Corrupt, text))
         }
     }
@@ -151,7 +153,9 @@ mod tests {
         for magic in [0x6969, 0xFF53_4D42, 0x6573_5546, 0x0102_1997] {
             assert!(network_by_magic(magic).is_some(), "{magic:x}");
         }
-        for (magic, name) in [(0xEF53, "ext4"), (0x0102_1994, "tmpfs"), (0x9123_683E, "btrfs"), (0x794C_7630, "overlay")] {
+        for (magic, name) in
+            [(0xEF53, "ext4"), (0x0102_1994, "tmpfs"), (0x9123_683E, "btrfs"), (0x794C_7630, "overlay")]
+        {
             assert_eq!(network_by_magic(magic), None, "{name}");
         }
     }

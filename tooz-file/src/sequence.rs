@@ -28,8 +28,14 @@ pub(crate) struct Sequence {
 impl Sequence {
     /// Locks the seat's counter.
     pub(crate) async fn enter(patience: &Patience, seat: &Folder) -> Result<Self> {
-        let file = patience.enter(seat, FILE).await?;
-        Ok(Self { file, path: seat.path_of(FILE) })
+        let path = seat.path_of(FILE);
+        for _ in 0..8 {
+            if let Some(file) = patience.enter(seat, FILE).await? {
+                return Ok(Self { file, path });
+            }
+            seat.file_or_create(FILE)?;
+        }
+        Err(failed("lock", &path, rustix::io::Errno::NOENT))
     }
 
     /// Draws the next number: larger than any drawn before, and not below the wall clock in microseconds, so
@@ -104,7 +110,9 @@ mod tests {
     #[test]
     fn only_20_digits_and_a_newline_are_a_counter() {
         assert_eq!(read(b"00000000000000000042\n"), Some(42));
-        for text in [b"42\n".as_slice(), b"0000000000000000004", b"99999999999999999999\n", b"+0000000000000000042\n"] {
+        for text in
+            [b"42\n".as_slice(), b"0000000000000000004", b"99999999999999999999\n", b"+0000000000000000042\n"]
+        {
             assert_eq!(read(text), None);
         }
     }

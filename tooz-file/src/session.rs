@@ -74,7 +74,9 @@ impl Session {
         match *self.end.borrow() {
             None => Ok(()),
             Some(Cause::Closed) => Err(Error::new(ErrorKind::Closed, "the session is closed")),
-            Some(_) => Err(Error::new(ErrorKind::SessionLost, format!("root {:?} is gone", self.root.folder.path()))),
+            Some(_) => {
+                Err(Error::new(ErrorKind::SessionLost, format!("root {:?} is gone", self.root.folder.path())))
+            }
         }
     }
 
@@ -206,12 +208,14 @@ fn settle(root: &Root, id: SessionId) -> Result<(Folder, File)> {
         let path = own.path_of(ALIVE);
         // With the folder swept away, there is nowhere to create it: make the folder again.
         let Ok(alive) = own.file_or_create(ALIVE) else { continue };
-        let locked = flock::try_lock(&alive, Mode::Exclusive).map_err(|error| failed("lock", &path, error))?;
+        let locked =
+            flock::try_lock(&alive, Mode::Exclusive).map_err(|error| failed("lock", &path, error))?;
         if locked && root.sessions.sub(&name)?.is_some_and(|now| now.shows(ALIVE, &alive).unwrap_or(false)) {
             return Ok((own, alive));
         }
     }
-    let text = format!("folder {:?} of the new session is in use or cannot be kept", root.sessions.path_of(&name));
+    let text =
+        format!("folder {:?} of the new session is in use or cannot be kept", root.sessions.path_of(&name));
     Err(Error::new(ErrorKind::Unavailable, text))
 }
 

@@ -32,18 +32,22 @@ impl Patience {
         self.ear.alarm(Duration::from_millis(1)).rung().await;
     }
 
-    /// Locks the file of this name, created where missing. Closing it lets go.
+    /// Locks the file of this name; `None` if there is none. Closing it lets go.
     ///
     /// # Errors
     /// `Unavailable` if its owner does not let go in time: it may be stopped.
-    pub(crate) async fn enter(&self, folder: &Folder, name: &str) -> Result<File> {
+    pub(crate) async fn enter(&self, folder: &Folder, name: &str) -> Result<Option<File>> {
         let path = folder.path_of(name);
         let fault = |error: std::io::Error| failed("lock", &path, error);
         let mut alarm = None;
         loop {
-            let file = folder.file_or_create(name)?;
+            let Some(file) = folder.file(name)? else { return Ok(None) };
             while !flock::try_lock(&file, Mode::Exclusive).map_err(fault)? {
-                let watch = self.ear.listen(&path, Interest::Release).map_err(|error| failed("listen to", &path, error))?;
+                let watch = match self.ear.listen(&path, Interest::Release) {
+                    Ok(watch) => watch,
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+                    Err(error) => return Err(failed("listen to", &path, error)),
+                };
                 // Again, now that no release can be missed.
                 if flock::try_lock(&file, Mode::Exclusive).map_err(fault)? {
                     break;
@@ -64,7 +68,7 @@ impl Patience {
             }
             // Whoever locked an unlinked file has locked nothing.
             if folder.shows(name, &file)? {
-                return Ok(file);
+                return Ok(Some(file));
             }
         }
     }

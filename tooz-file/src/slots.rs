@@ -65,7 +65,11 @@ impl Slots {
     /// The slot of a claim, made where missing.
     pub(crate) fn enter(&self, claim: ClaimId, seat: &Seat) -> Arc<Slot> {
         let fresh = || {
-            Arc::new(Slot { seat: seat.clone(), stand: tokio::sync::Mutex::default(), lock: Mutex::default() })
+            Arc::new(Slot {
+                seat: seat.clone(),
+                stand: tokio::sync::Mutex::default(),
+                lock: Mutex::default(),
+            })
         };
         Arc::clone(self.slots().entry(claim).or_insert_with(fresh))
     }

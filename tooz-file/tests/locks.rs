@@ -176,13 +176,16 @@ async fn a_claim_that_lands_after_its_withdrawal_is_void() {
 async fn a_claim_withdrawn_on_its_way_does_not_stand() {
     let root = Root::new();
     let a = open(&root.path()).await;
-    locks(&a).withdraw(&{ let c = exclusive("x"); take(&a, &c).await; c }, Doubt::None).await.unwrap();
+    let first = exclusive("x");
+    take(&a, &first).await;
+    locks(&a).withdraw(&first, Doubt::None).await.unwrap();
     let counter = std::fs::File::options().write(true).open(root.path().join("locks/x/counter")).unwrap();
     counter.try_lock().unwrap();
     let late = exclusive("x");
     let (session, sent) = (a.clone(), late.clone());
     let on_its_way = tokio::spawn(async move { locks(&session).claim(&sent).await });
-    while std::fs::File::open(root.path().join("locks/x/lock")).unwrap().try_lock_shared().is_ok() {
+    // It holds the lock, has its record written, and waits for a token.
+    while !leftovers(&root.path()).iter().any(|path| path.contains("draft-")) {
         tokio::task::yield_now().await;
     }
 
@@ -259,11 +262,7 @@ async fn a_waiter_that_was_touched_goes_back_to_sleep() {
     soon(locks(&a).turn(&second, &position)).await;
     let position = queue_up(&a, &second).await;
     let mut wait = locks(&a).turn(&second, &position);
-    assert!(futures_pending(&mut wait).await, "the same news woke it twice");
-}
-
-async fn futures_pending<F: Future + Unpin>(future: &mut F) -> bool {
-    std::future::poll_fn(|cx| std::task::Poll::Ready(std::pin::Pin::new(&mut *future).poll(cx).is_pending())).await
+    assert!(is_pending(&mut wait).await, "the same news woke it twice");
 }
 
 #[tokio::test]
@@ -282,7 +281,10 @@ async fn an_elections_value_is_seen_and_amended_by_its_holder_only() {
     let queue = locks(&a).queue(&seat).await.unwrap();
     let holder = &queue.holders[0];
     assert_eq!(holder.value.as_deref(), Some(b"host:2".as_slice()));
-    assert_eq!((holder.token, holder.member.clone(), holder.claim), (Some(token), Some(name("me")), Some(leader.id)));
+    assert_eq!(
+        (holder.token, holder.member.clone(), holder.claim),
+        (Some(token), Some(name("me")), Some(leader.id))
+    );
     assert_eq!(queue.holders.len(), 1);
 
     let other = claim(&seat, Mode::Exclusive);
@@ -403,8 +405,28 @@ async fn names_of_every_shape_are_distinct_locks_inside_the_root() {
     let long = "x".repeat(255);
     let longer_escapes = "é".repeat(127);
     let dots = "/".repeat(255);
-    let names = ["a", "ab", "A", "..", ".", "../x", "a/b", "a\nb", "a\0b", "{a}", "*", "=x", "%61", "lock", &long,
-        &longer_escapes, &dots, "q-1", " ", "\u{202e}x"];
+    let names = [
+        "a",
+        "ab",
+        "A",
+        "..",
+        ".",
+        "../x",
+        "a/b",
+        "a\nb",
+        "a\0b",
+        "{a}",
+        "*",
+        "=x",
+        "%61",
+        "lock",
+        &long,
+        &longer_escapes,
+        &dots,
+        "q-1",
+        " ",
+        "\u{202e}x",
+    ];
     for text in names {
         take(&a, &exclusive(text)).await;
     }

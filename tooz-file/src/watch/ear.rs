@@ -46,7 +46,10 @@ impl Ear {
         Self::shared(&POLLING, || Poll::start().map(Source::Poll))
     }
 
-    fn shared(place: &Mutex<Weak<Self>>, start: impl FnOnce() -> io::Result<Source>) -> io::Result<Arc<Self>> {
+    fn shared(
+        place: &Mutex<Weak<Self>>,
+        start: impl FnOnce() -> io::Result<Source>,
+    ) -> io::Result<Arc<Self>> {
         let mut place = place.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(ear) = place.upgrade() {
             return Ok(ear);

@@ -40,7 +40,9 @@ impl Interest {
             (Self::End, news) => matches!(news, News::Closed | News::Changed | News::Gone),
             (Self::Keep, news) => matches!(news, News::Changed | News::Gone | News::Moved),
             (Self::Stay, news) => matches!(news, News::Gone | News::Moved),
-            (Self::Entries(prefixes), News::Entry(name)) => prefixes.iter().any(|prefix| name.starts_with(prefix)),
+            (Self::Entries(prefixes), News::Entry(name)) => {
+                prefixes.iter().any(|prefix| name.starts_with(prefix))
+            }
             (Self::Entry(wanted), News::Entry(name)) => name == wanted,
             (Self::Entries(_) | Self::Entry(_), news) => matches!(news, News::Gone | News::Moved),
         }
@@ -65,6 +67,9 @@ mod tests {
         assert!(!Interest::Stay.hears(News::Entry("x")));
         assert!(Interest::Entries(&["q-"]).hears(News::Entry("q-1")));
         assert!(!Interest::Entries(&["q-"]).hears(News::Entry("counter")));
-        assert!(Interest::Entry("a".into()).hears(News::Entry("a")) && !Interest::Entry("a".into()).hears(News::Entry("ab")));
+        assert!(
+            Interest::Entry("a".into()).hears(News::Entry("a"))
+                && !Interest::Entry("a".into()).hears(News::Entry("ab"))
+        );
     }
 }

@@ -66,7 +66,10 @@ impl Table {
     /// The bells of those who want to hear it.
     pub(super) fn hearers(&self, subject: i32, news: News<'_>) -> Vec<Bell> {
         let listeners = self.subjects.get(&subject).into_iter().flatten();
-        listeners.filter(|listener| listener.interest.hears(news)).map(|listener| listener.bell.clone()).collect()
+        listeners
+            .filter(|listener| listener.interest.hears(news))
+            .map(|listener| listener.bell.clone())
+            .collect()
     }
 
     /// The subject is gone: the bells of all its listeners.
@@ -103,7 +106,7 @@ mod tests {
         let mut table = Table::default();
         let (a, mut heard_a) = table.add(1, Interest::End);
         let (b, heard_b) = table.add(1, Interest::Keep);
-        table.hearers(1, News::Closed).iter().for_each(|bell| drop(bell.send(())));
+        table.hearers(1, News::Closed).iter().for_each(|bell| bell.send(()).unwrap());
         assert!(heard_a.has_changed().unwrap() && !heard_b.has_changed().unwrap());
         heard_a.mark_unchanged();
         assert!(!table.forget(1, a) && table.forget(1, b) && table.is_empty());
@@ -117,7 +120,8 @@ mod tests {
         let (id, hearing) = table.add_alarm(now + Duration::from_secs(1));
         assert!(table.due(now).is_empty());
         assert_eq!(table.next_alarm(), Some(now + Duration::from_secs(1)));
-        table.due(now + Duration::from_secs(1)).iter().for_each(|bell| drop(bell.send(())));
+        let bells = table.due(now + Duration::from_secs(1));
+        bells.iter().for_each(|bell| bell.send(()).unwrap());
         assert!(hearing.has_changed().unwrap() && table.next_alarm().is_none());
         table.forget_alarm(id);
     }

@@ -157,3 +157,11 @@ pub fn leftovers(root: &Path) -> Vec<String> {
     }
     left
 }
+
+/// Whether a wait goes on when it is looked at once.
+pub async fn is_pending<F: Future + Unpin>(future: &mut F) -> bool {
+    std::future::poll_fn(|context| {
+        std::task::Poll::Ready(std::pin::Pin::new(&mut *future).poll(context).is_pending())
+    })
+    .await
+}

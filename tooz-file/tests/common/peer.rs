@@ -8,7 +8,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tooz_core::backend::{Joined, Left, Standing, Withdrawn};
 use tooz_core::{Claim, ClaimId, Mode};
 
-use super::{Session, enrolment, exclusive, groups, locks, opening, open_with};
+use super::{Session, enrolment, exclusive, groups, locks, open_with, opening};
 
 pub struct Peer {
     child: Child,
@@ -71,7 +71,9 @@ impl Peer {
             .map(|task| {
                 let status = std::fs::read_to_string(task.unwrap().path().join("status")).unwrap();
                 let counts = status.lines().filter(|line| line.contains("ctxt_switches"));
-                counts.map(|line| line.split_whitespace().last().unwrap().parse::<u64>().unwrap()).sum::<u64>()
+                counts
+                    .map(|line| line.split_whitespace().last().unwrap().parse::<u64>().unwrap())
+                    .sum::<u64>()
             })
             .sum()
     }
@@ -102,7 +104,7 @@ impl Drop for Peer {
 }
 
 /// What the second process does. Commands: `claim NAME N`, `share NAME N`, `acquire NAME N`, `withdraw NAME N`,
-/// `join GROUP MEMBER`, `leave GROUP MEMBER`, `cycle NAME COUNT`.
+/// `join GROUP MEMBER`, `leave GROUP MEMBER`, `cycle NAME COUNT`, `starve NAME DESCRIPTORS`.
 pub async fn serve() {
     let root = std::env::var("TOOZ_FILE_TEST_ROOT").unwrap();
     let opening = opening();
@@ -121,7 +123,8 @@ pub async fn serve() {
             }
             ["withdraw", name, n] => {
                 let doubt = tooz_core::backend::Doubt::None;
-                let found = locks(&session).withdraw(&numbered(name, n, Mode::Exclusive), doubt).await.unwrap();
+                let found =
+                    locks(&session).withdraw(&numbered(name, n, Mode::Exclusive), doubt).await.unwrap();
                 answer(if found == Withdrawn::Removed { "removed" } else { "absent" });
             }
             ["join", group, member] => {
@@ -132,6 +135,7 @@ pub async fn serve() {
                 let left = groups(&session).leave(&enrolment(group, member, opening.session)).await.unwrap();
                 answer(if left == Left::Done { "left" } else { "absent" });
             }
+            ["starve", name, free] => answer(&starve(&session, name, free.parse().unwrap()).await),
             ["cycle", name, count] => {
                 let mut tokens = Vec::new();
                 for _ in 0..count.parse::<usize>().unwrap() {
@@ -162,4 +166,32 @@ fn answer(text: &str) {
     let mut out = std::io::stdout();
     writeln!(out, "> {text}").unwrap();
     out.flush().unwrap();
+}
+
+/// Claims with no more than so many free descriptors: tells the error's kind, or `held`.
+async fn starve(session: &Session, name: &str, free: usize) -> String {
+    let mut limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    limit.current = Some(128);
+    rustix::process::setrlimit(rustix::process::Resource::Nofile, limit).unwrap();
+    let mut hogs = Vec::new();
+    while let Ok(file) = std::fs::File::open("/dev/null") {
+        hogs.push(file);
+    }
+    hogs.truncate(hogs.len() - free);
+    let claim = exclusive(name);
+    let outcome = locks(session).claim(&claim).await;
+    drop(hogs);
+    let queue = locks(session).queue(&claim.seat).await.unwrap();
+    match outcome {
+        Ok(Standing::Held(_)) => {
+            assert_eq!(queue.holders.len(), 1);
+            locks(session).withdraw(&claim, tooz_core::backend::Doubt::None).await.unwrap();
+            "held".to_owned()
+        }
+        Ok(Standing::Waiting(_)) => "waiting".to_owned(),
+        Err(error) => {
+            assert!(queue.holders.is_empty() && queue.waiting.is_empty(), "something stayed: {queue:?}");
+            format!("{:?}", error.kind())
+        }
+    }
 }
