@@ -9,8 +9,8 @@ use tooz_core::{Claim, Error, ErrorKind, FencingToken, Result};
 
 use crate::contest::{Contest, LOCK, Life};
 use crate::error::failed;
-use crate::flock;
 use crate::keys::{Entry, Place};
+use crate::latch::Latch;
 use crate::locks::Locks;
 use crate::order;
 use crate::record::boot_us;
@@ -26,7 +26,7 @@ const MOST_TRIES: usize = 64;
 enum Fresh {
     Held(Held),
     /// Somebody holds it; the descriptor is good for waiting.
-    Busy(Arc<File>),
+    Busy(Arc<Latch>),
     /// Nobody holds it, but somebody waits for it.
     Wanted,
 }
@@ -97,7 +97,7 @@ impl Locks {
     /// queues later sees the lock held.
     async fn take_free(&self, contest: &Contest, claim: &Claim) -> Result<Fresh> {
         for _ in 0..MOST_TRIES {
-            let lock = contest.folder.file_or_create(LOCK)?;
+            let lock = Latch::new(contest.folder.file_or_create(LOCK)?);
             if !try_lock(contest, &lock, claim)? {
                 let entries = contest.entries()?;
                 if self.clear_evicted(contest, &entries).await? {
@@ -135,7 +135,7 @@ impl Locks {
         contest: &Contest,
         claim: &Claim,
         stand: &mut Stand,
-        lock: Option<Arc<File>>,
+        lock: Option<Arc<Latch>>,
     ) -> Result<()> {
         let draft = self.session.draft(&claim.member, &claim.value, None)?;
         let sequence = Sequence::enter(&self.session.patience, &contest.folder).await?;
@@ -233,7 +233,7 @@ impl Locks {
     /// At the head of the queue: opens the lock, unless it is open, and listens to it. `None`: look again.
     fn approach(&self, contest: &Contest, queued: &mut Queued) -> Result<Option<Watch>> {
         if queued.lock.is_none() {
-            queued.lock = Some(Arc::new(contest.folder.file_or_create(LOCK)?));
+            queued.lock = Some(Arc::new(Latch::new(contest.folder.file_or_create(LOCK)?)));
         }
         let watch = self.listen(contest, LOCK, Interest::Release)?;
         let Some(lock) = &queued.lock else { return Ok(None) };
@@ -333,8 +333,8 @@ fn grant(entry: &Entry) -> Grant {
     Grant { token: FencingToken::new(entry.number), proof: Proof::Kernel }
 }
 
-fn try_lock(contest: &Contest, lock: &File, claim: &Claim) -> Result<bool> {
-    flock::try_lock(lock, claim.mode).map_err(|error| failed("lock", &contest.folder.path_of(LOCK), error))
+fn try_lock(contest: &Contest, lock: &Latch, claim: &Claim) -> Result<bool> {
+    lock.try_lock(claim.mode).map_err(|error| failed("lock", &contest.folder.path_of(LOCK), error))
 }
 
 fn unsettled(contest: &Contest) -> Error {

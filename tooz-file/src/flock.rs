@@ -1,7 +1,7 @@
 //! The kernel's locks on open files.
 //!
 //! A lock belongs to an open file description: it ends when the last descriptor of it is closed, by whatever
-//! way, `kill -9` included. Nothing here ever unlocks without closing, because only closing is announced.
+//! way, `kill -9` included. Only closing is announced to those who listen, unlocking is not.
 
 use std::fs::File;
 use std::io;
@@ -21,6 +21,11 @@ pub(crate) fn try_lock(file: &File, mode: Mode) -> io::Result<bool> {
         Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
         Err(TryLockError::Error(error)) => Err(error),
     }
+}
+
+/// Lets go without closing: the lock is free whoever else has a descriptor of this open file.
+pub(crate) fn unlock(file: &File) -> io::Result<()> {
+    FileExt::unlock(file)
 }
 
 /// Whether the one who created and locked this file still has it open. Only ever asked of a file that marks

@@ -17,6 +17,7 @@ use crate::folder::Folder;
 use crate::keys::{Reading, Segment, read_segment};
 use crate::record::Record;
 use crate::session::Session;
+use crate::short::ShortLock;
 
 /// The short lock under which a group changes.
 pub(crate) const GATE: &str = "gate";
@@ -39,7 +40,7 @@ struct Membership {
 /// An open group, nobody else changing it while this lives.
 struct Inside {
     folder: Folder,
-    _gate: File,
+    _gate: ShortLock,
 }
 
 impl Groups {

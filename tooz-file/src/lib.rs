@@ -9,6 +9,7 @@ mod flock;
 mod folder;
 mod groups;
 mod keys;
+mod latch;
 mod locks;
 mod look;
 mod order;

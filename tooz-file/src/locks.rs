@@ -218,7 +218,6 @@ impl LockSteps for Locks {
 
     fn tether(&self, claim: &Claim) -> Option<OwnedFd> {
         let slot = self.slots.find(claim.id)?;
-        let lock = slot.lock.lock().unwrap_or_else(PoisonError::into_inner).upgrade()?;
-        lock.try_clone().ok().map(OwnedFd::from)
+        slot.lock.lock().unwrap_or_else(PoisonError::into_inner).upgrade()?.tether()
     }
 }

@@ -1,6 +1,5 @@
 //! Numbers that only grow: fencing tokens and tickets, from one small file per seat.
 
-use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::time::UNIX_EPOCH;
@@ -10,7 +9,7 @@ use tooz_core::{Error, ErrorKind, Result};
 use crate::error::failed;
 use crate::folder::Folder;
 use crate::record::wall_us;
-use crate::short::Patience;
+use crate::short::{Patience, ShortLock};
 
 /// The file's name in the seat's folder.
 pub(crate) const FILE: &str = "counter";
@@ -21,7 +20,7 @@ const LENGTH: usize = 21;
 /// A seat's counter, locked while this lives. It is also the short lock under which the seat's queue and
 /// holders change.
 pub(crate) struct Sequence {
-    file: File,
+    file: ShortLock,
     path: PathBuf,
 }
 

@@ -11,6 +11,25 @@ use crate::flock;
 use crate::folder::Folder;
 use crate::watch::{Ear, Interest};
 
+/// A short lock, held while this lives.
+#[derive(Debug)]
+pub(crate) struct ShortLock(File);
+
+impl std::ops::Deref for ShortLock {
+    type Target = File;
+
+    fn deref(&self) -> &File {
+        &self.0
+    }
+}
+
+impl Drop for ShortLock {
+    fn drop(&mut self) {
+        // Closing announces it; a child forked in this moment must not keep it meanwhile.
+        let _ = flock::unlock(&self.0);
+    }
+}
+
 /// Between two looks where listening fails, for want of watches or descriptors.
 const DEAF: Duration = Duration::from_millis(250);
 
@@ -32,18 +51,18 @@ impl Patience {
         self.ear.alarm(Duration::from_millis(1)).rung().await;
     }
 
-    /// Locks the file of this name; `None` if there is none. Closing it lets go.
+    /// Locks the file of this name; `None` if there is none.
     ///
     /// # Errors
     /// `Unavailable` if its owner does not let go in time: it may be stopped.
-    pub(crate) async fn enter(&self, folder: &Folder, name: &str) -> Result<Option<File>> {
+    pub(crate) async fn enter(&self, folder: &Folder, name: &str) -> Result<Option<ShortLock>> {
         let path = folder.path_of(name);
         let fault = |error: std::io::Error| failed("lock", &path, error);
         let mut alarm = None;
         loop {
             let Some(file) = folder.file(name)? else { return Ok(None) };
             while !flock::try_lock(&file, Mode::Exclusive).map_err(fault)? {
-                let watch = match self.ear.listen(&path, Interest::Release) {
+                let watch = match self.ear.listen(&path, Interest::Gate) {
                     Ok(watch) => watch,
                     Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
                     Err(error) => return Err(failed("listen to", &path, error)),
@@ -68,7 +87,7 @@ impl Patience {
             }
             // Whoever locked an unlinked file has locked nothing.
             if folder.shows(name, &file)? {
-                return Ok(Some(file));
+                return Ok(Some(ShortLock(file)));
             }
         }
     }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tooz_core::{ClaimId, Seat};
 
 use crate::keys::Entry;
+use crate::latch::Latch;
 use crate::watch::Watch;
 
 /// How long a withdrawn claim that may still arrive is refused, and how many such marks are kept.
@@ -31,7 +32,7 @@ pub(crate) struct Queued {
     pub(crate) entry: Entry,
     pub(crate) ticket: File,
     /// The lock, open but held by others. Opened early and kept: closing it would wake the head for nothing.
-    pub(crate) lock: Option<Arc<File>>,
+    pub(crate) lock: Option<Arc<Latch>>,
     /// Listens to the own ticket.
     pub(crate) own: Watch,
     /// Listens to whom the claim waits for.
@@ -41,7 +42,7 @@ pub(crate) struct Queued {
 /// A held seat. Dropping it closes everything, and so lets go.
 pub(crate) struct Held {
     pub(crate) entry: Entry,
-    pub(crate) lock: Arc<File>,
+    pub(crate) lock: Arc<Latch>,
     pub(crate) record: File,
 }
 
@@ -51,7 +52,7 @@ pub(crate) struct Slot {
     pub(crate) seat: Seat,
     pub(crate) stand: tokio::sync::Mutex<Stand>,
     /// The lock's descriptor while it is held, for a tether.
-    pub(crate) lock: Mutex<Weak<File>>,
+    pub(crate) lock: Mutex<Weak<Latch>>,
 }
 
 /// All claims of this session.

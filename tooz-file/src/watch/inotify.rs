@@ -18,6 +18,7 @@ use super::table::{Bell, Hearing, Table};
 
 /// Of files: closings by a writer (a mere look is noise), changes, and the end.
 const FILE_NEWS: WatchFlags = WatchFlags::CLOSE_WRITE
+    .union(WatchFlags::MODIFY)
     .union(WatchFlags::ATTRIB)
     .union(WatchFlags::DELETE_SELF)
     .union(WatchFlags::MOVE_SELF)
@@ -153,6 +154,7 @@ impl Shared {
         } else {
             let news = [
                 (ReadFlags::CLOSE_WRITE, News::Closed),
+                (ReadFlags::MODIFY, News::Written),
                 (ReadFlags::ATTRIB, News::Changed),
                 (ReadFlags::MOVE_SELF, News::Moved),
                 (ReadFlags::DELETE_SELF, News::Gone),

@@ -5,6 +5,8 @@
 pub(super) enum News<'a> {
     /// An open file that could be written was closed; the kernel has let go of its locks by then.
     Closed,
+    /// It was written to or cut, as a lock file is by whoever lets go of it.
+    Written,
     /// Its attributes changed; its number of names is one of them.
     Changed,
     /// It is gone.
@@ -18,8 +20,10 @@ pub(super) enum News<'a> {
 /// What one listener wants to hear.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Interest {
-    /// That a file may have been let go of: the lock itself, or a short lock.
+    /// That the lock may have been let go of.
     Release,
+    /// That a short lock may have been let go of. What is written meanwhile is no news.
+    Gate,
     /// That the process behind a claim's file let go of it. Its moves from place to place are no news.
     End,
     /// That a file of our own no longer stands where we put it.
@@ -37,6 +41,7 @@ impl Interest {
         match (self, news) {
             (Self::Release, News::Entry(_)) => false,
             (Self::Release, _) => true,
+            (Self::Gate, news) => !matches!(news, News::Entry(_) | News::Written),
             (Self::End, news) => matches!(news, News::Closed | News::Changed | News::Gone),
             (Self::Keep, news) => matches!(news, News::Changed | News::Gone | News::Moved),
             (Self::Stay, news) => matches!(news, News::Gone | News::Moved),
@@ -62,6 +67,8 @@ mod tests {
     #[test]
     fn each_interest_hears_its_news_only() {
         assert!(Interest::Release.hears(News::Closed) && Interest::Release.hears(News::Moved));
+        assert!(Interest::Gate.hears(News::Closed) && !Interest::Gate.hears(News::Written));
+        assert!(Interest::Release.hears(News::Written) && !Interest::Keep.hears(News::Written));
         assert!(Interest::End.hears(News::Closed) && !Interest::End.hears(News::Moved));
         assert!(Interest::Keep.hears(News::Moved) && !Interest::Keep.hears(News::Closed));
         assert!(!Interest::Stay.hears(News::Entry("x")));

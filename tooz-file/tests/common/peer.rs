@@ -103,7 +103,7 @@ impl Drop for Peer {
     }
 }
 
-/// What the second process does. Commands: `claim NAME N`, `share NAME N`, `acquire NAME N`, `withdraw NAME N`,
+/// What the second process does. Commands: `claim NAME N`, `share NAME N`, `acquire NAME N`, `try NAME N`, `withdraw NAME N`,
 /// `join GROUP MEMBER`, `leave GROUP MEMBER`, `cycle NAME COUNT`, `starve NAME DESCRIPTORS`.
 pub async fn serve() {
     let root = std::env::var("TOOZ_FILE_TEST_ROOT").unwrap();
@@ -120,6 +120,10 @@ pub async fn serve() {
                 let claim = numbered(name, n, Mode::Exclusive);
                 told(&session, &claim).await;
                 answer(&format!("held {}", super::acquire(&session, &claim).await.0.token));
+            }
+            ["try", name, n] => {
+                let granted = locks(&session).try_claim(&numbered(name, n, Mode::Exclusive)).await.unwrap();
+                answer(granted.map_or("none", |_| "held"));
             }
             ["withdraw", name, n] => {
                 let doubt = tooz_core::backend::Doubt::None;
