@@ -187,6 +187,7 @@ impl Locks {
             let waiting = Standing::Waiting(Position {
                 ahead: Some(order::ahead(&entries, queued.entry.number)),
                 ticket: Bytes::from(queued.entry.number.to_string()),
+                revisit: None,
             });
             if let Some(watch) = self.predecessor(contest, &entries, queued)? {
                 queued.ahead = Some(watch);
