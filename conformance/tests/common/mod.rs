@@ -74,7 +74,7 @@ impl Harness for Directory {
     }
 
     fn url(&self) -> String {
-        format!("file://{}/root", self.folder.path().display())
+        format!("file://{}/root?timeout=3", self.folder.path().display())
     }
 
     async fn expire(&self, member: &Name, _session: SessionId) {
