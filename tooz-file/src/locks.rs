@@ -165,7 +165,7 @@ impl LockSteps for Locks {
         }
         let told = held.entry.at(Place::Told).file_name();
         let place = if contest.folder.shows(&told, &held.record)? { Place::Told } else { Place::Holding };
-        held.record = draft.place(&contest.folder, &held.entry.at(place).file_name())?;
+        held.record = draft.replace(&contest.folder, &held.entry.at(place).file_name())?;
         Ok(Amended::Done)
     }
 
