@@ -11,7 +11,7 @@ use crate::contest::{Contest, LOCK, Life};
 use crate::error::{deaf, failed};
 use crate::keys::{Entry, Place};
 use crate::latch::Latch;
-use crate::locks::Locks;
+use crate::locks::{Locks, remove_record};
 use crate::order;
 use crate::record::boot_us;
 use crate::sequence::Sequence;
@@ -313,6 +313,8 @@ fn standing_grant(contest: &Contest, stand: &mut Stand) -> Result<Option<Grant>>
     if still_holds(contest, held)? {
         return Ok(Some(grant(&held.entry)));
     }
+    // The claim contends anew: what it left when it was ousted would stay for ever.
+    remove_record(contest, held);
     *stand = Stand::Nowhere;
     Ok(None)
 }

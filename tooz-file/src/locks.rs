@@ -56,12 +56,13 @@ impl Locks {
                 }
             }
             Stand::Held(held) => {
-                if let Some(contest) = contest {
-                    remove_record(&contest, &held);
-                }
+                let stood = contest.is_some_and(|contest| remove_record(&contest, &held));
                 // The lock first: whoever hears the record close finds it free.
                 drop(held.lock);
                 drop(held.record);
+                if !stood {
+                    return Withdrawn::Absent;
+                }
             }
         }
         Withdrawn::Removed
@@ -111,14 +112,19 @@ impl Locks {
     }
 }
 
-/// The record's name changes only forwards, so that this order cannot miss it.
-fn remove_record(contest: &Contest, held: &Held) {
+/// Removes a holder's record and says whether it still held, not being removed by force before. The
+/// record's name changes only forwards, so that this order cannot miss it.
+pub(crate) fn remove_record(contest: &Contest, held: &Held) -> bool {
+    let mut unsure = false;
     for place in [Place::Holding, Place::Told, Place::Evicted] {
-        // What cannot be removed is dead once it is closed.
-        if matches!(contest.folder.remove(&held.entry.at(place).file_name()), Ok(true)) {
-            return;
+        match contest.folder.remove(&held.entry.at(place).file_name()) {
+            Ok(true) => return place != Place::Evicted,
+            Ok(false) => {}
+            // What cannot be removed is dead once it is closed.
+            Err(_) => unsure = true,
         }
     }
+    unsure
 }
 
 fn void(claim: &Claim) -> Error {
