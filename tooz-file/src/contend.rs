@@ -8,7 +8,7 @@ use tooz_core::backend::{Grant, Position, Proof, Standing};
 use tooz_core::{Claim, Error, ErrorKind, FencingToken, Result};
 
 use crate::contest::{Contest, LOCK, Life};
-use crate::error::failed;
+use crate::error::{deaf, failed};
 use crate::keys::{Entry, Place};
 use crate::latch::Latch;
 use crate::locks::{Locks, remove_record};
@@ -296,7 +296,7 @@ impl Locks {
         match self.session.ear().listen(&path, interest) {
             Ok(watch) => Ok(Some(watch)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(failed("listen to", &path, error)),
+            Err(error) => Err(deaf(&path, error)),
         }
     }
 }

@@ -81,11 +81,13 @@ impl Locks {
             if !self.slots.is_current(claim.id, &slot) {
                 continue;
             }
+            let fresh = matches!(*stand, Stand::Nowhere);
             let outcome =
                 if self.slots.is_void(claim.id) { Err(void(claim)) } else { step(&slot, &mut stand).await };
             // Withdrawn, or the whole session closed, while this was on its way.
             let late = self.slots.is_void(claim.id) || self.session.check().is_err();
-            if late {
+            // What fails at first leaves nothing behind; a place in the queue is kept through a failure.
+            if late || (fresh && outcome.is_err()) {
                 self.vacate(&slot.seat, std::mem::take(&mut *stand));
             }
             if matches!(*stand, Stand::Nowhere) {
@@ -169,7 +171,7 @@ impl LockSteps for Locks {
         }
         let told = held.entry.at(Place::Told).file_name();
         let place = if contest.folder.shows(&told, &held.record)? { Place::Told } else { Place::Holding };
-        held.record = draft.place(&contest.folder, &held.entry.at(place).file_name())?;
+        held.record = draft.replace(&contest.folder, &held.entry.at(place).file_name())?;
         Ok(Amended::Done)
     }
 
