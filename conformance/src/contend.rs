@@ -50,8 +50,8 @@ pub async fn contend(
     Ok(())
 }
 
-/// The same cycles under a plain `flock` of the file at `path`: what the machine itself can do. The token is
-/// the next number in the register, which the lock protects.
+/// The same cycles under a plain `flock` of the file at `path`: what the machine itself can do. The
+/// register's own numbers stand for tokens, since `flock` has none.
 ///
 /// # Errors
 /// If a file cannot be opened, locked or written.
@@ -66,15 +66,19 @@ pub fn contend_plainly(
         let call = now();
         let file = std::fs::OpenOptions::new().create(true).append(true).open(path)?;
         file.lock()?;
-        recorder.note(Op::Acquire, name, call, Outcome::Yes, None, None)?;
-        let call = now();
+        let written = now();
         let outcome = register.write(0)?;
-        recorder.note(Op::Write, name, call, outcome, None, None)?;
+        let token = match outcome {
+            Outcome::Accepted(nth) => Some(nth),
+            _ => None,
+        };
+        recorder.note(Op::Acquire, name, call, Outcome::Yes, token, None)?;
+        recorder.note(Op::Write, name, written, outcome, token, None)?;
         let call = now();
-        recorder.note(Op::IsHeld, name, call, Outcome::Yes, None, None)?;
+        recorder.note(Op::IsHeld, name, call, Outcome::Yes, token, None)?;
         let call = now();
         drop(file);
-        recorder.note(Op::Release, name, call, Outcome::Yes, None, None)?;
+        recorder.note(Op::Release, name, call, Outcome::Yes, token, None)?;
     }
     Ok(())
 }

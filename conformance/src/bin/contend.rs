@@ -80,11 +80,15 @@ fn lead(arguments: &Arguments) -> Outcome<bool> {
     println!("{traffic:?}, {kills} killed");
     if url.starts_with("file:") {
         let spent = race(&plain, None, processes, each, 0)?;
-        let rate = per_second(processes * each, spent);
+        let records = merge(&plain)?;
+        let locked = grants(&records);
+        let traffic = Traffic::of(&records, &locked);
+        let rate = per_second(locked.len(), spent);
         println!(
             "plain flock: {processes} processes, {} locks in {spent:.2?}: {rate:.0} per second",
-            processes * each
+            locked.len()
         );
+        println!("{traffic:?}");
     }
 
     let least = Least {

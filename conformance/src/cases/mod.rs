@@ -371,7 +371,7 @@ catalogue! {($)
             a_holder_that_is_cut_off_stops_claiming_first,
             a_short_cut_is_no_loss,
         }
-        api_cancel [Locks, Groups] {
+        api_cancel [Locks] {
             an_acquire_cut_anywhere_leaves_nothing,
             a_try_cut_anywhere_leaves_nothing,
             a_waiting_acquire_cut_anywhere_leaves_the_queue,
@@ -380,11 +380,13 @@ catalogue! {($)
             a_release_cut_anywhere_goes_on,
             work_cut_anywhere_gives_the_lock_back,
             a_campaign_cut_anywhere_leaves_the_seat_vacant,
+            a_connect_cut_anywhere_leaves_no_session,
+            a_close_cut_anywhere_goes_on,
+        }
+        api_cancel_groups [Locks, Groups] {
             a_join_cut_anywhere_leaves_no_member,
             a_leave_cut_anywhere_goes_on,
             looks_cut_anywhere_disturb_nothing,
-            a_connect_cut_anywhere_leaves_no_session,
-            a_close_cut_anywhere_goes_on,
         }
         api_profile [] {
             undeclared_facets_are_refused,
