@@ -1,19 +1,52 @@
-//! Core of tooz.
+//! Core of tooz: distributed locks, group membership and leader election behind one API over any store.
+//!
+//! Most programs use the facade crate `tooz`, which re-exports this one together with the compiled-in
+//! drivers. Authors of drivers start at [`backend`].
+//!
+//! ```text
+//! application ─► Lock ─► acquire loop ─► step ─► driver: one native command ─► store
+//!               guard ◄─ ledger ◄─────── fact ◄─ decoded reply ◄──────────────┘
+//! drop(guard) ─ one send ─► janitor ─► withdraw step     heart ─► renew step ─► validity (pure) ─► guards
+//! group.watch() ◄─ view ◄─ diff (pure) ◄─ members step · stirred wait
+//! ```
 
 pub mod backend;
+pub mod blocking;
 mod capability;
 mod claim;
 mod clock;
+mod coordinator;
+mod election;
 pub mod endpoint;
+mod engine;
 mod error;
+mod group;
+mod lock;
 mod lost;
+pub mod memory;
 mod name;
+mod observe;
+mod options;
+mod registry;
+mod retry;
+mod scope;
+mod session;
+mod shared;
+mod watcher;
 
 pub use backend::Requirement;
 pub use capability::{Capabilities, MAX_CAPABILITIES_BYTES, MAX_CAPABILITIES_DEPTH};
 pub use claim::{Claim, ClaimId, FencingToken, Mode, Seat, SessionId};
 pub use clock::{BootClock, Clock, Moment, TokioClock};
+pub use coordinator::{Coordinator, State};
+pub use election::{Election, Leader, Leadership, Observation, Observer};
 pub use endpoint::Endpoint;
+pub use engine::Engine;
 pub use error::{Effect, Error, ErrorKind, Result};
+pub use group::{Event, Group, Member, Membership, MembershipState, Roster, View};
+pub use lock::{Guard, Hold, Lock, QueueView};
 pub use lost::Cause;
 pub use name::{MAX_NAME_BYTES, Name};
+pub use options::{Builder, Wrap};
+pub use registry::Registry;
+pub use scope::scope;

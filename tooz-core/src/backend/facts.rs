@@ -38,6 +38,9 @@ pub struct Position {
     pub ahead: Option<u64>,
     /// The driver's own note on the place, handed back to it unchanged.
     pub ticket: Bytes,
+    /// Ask again after this time at the latest, where a push may be lost or a holder's lease runs out
+    /// silently; `None` where the wait is sure to end.
+    pub revisit: Option<Duration>,
 }
 
 /// How a wait for a turn ended.

@@ -1,0 +1,143 @@
+//! Groups without async.
+
+use std::sync::Arc;
+
+use pollster::block_on;
+use serde::Serialize;
+
+use super::Election;
+use crate::error::Result;
+use crate::{Event, MembershipState, Roster};
+
+/// See [`crate::Group`].
+#[derive(Clone, Debug)]
+pub struct Group {
+    pub(super) inner: crate::Group,
+}
+
+impl Group {
+    /// See [`crate::Group::create`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn create(&self) -> Result<()> {
+        block_on(self.inner.create())
+    }
+
+    /// See [`crate::Group::create_if_missing`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn create_if_missing(&self) -> Result<bool> {
+        block_on(self.inner.create_if_missing())
+    }
+
+    /// See [`crate::Group::delete`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn delete(&self) -> Result<()> {
+        block_on(self.inner.delete())
+    }
+
+    /// See [`crate::Group::exists`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn exists(&self) -> Result<bool> {
+        block_on(self.inner.exists())
+    }
+
+    /// See [`crate::Group::members`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn members(&self) -> Result<Roster> {
+        block_on(self.inner.members())
+    }
+
+    /// See [`crate::Group::join`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn join<T: Serialize + ?Sized>(&self, capabilities: &T) -> Result<Membership> {
+        block_on(self.inner.join(capabilities)).map(|inner| Membership { inner })
+    }
+
+    /// See [`crate::Group::watch`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn watch(&self) -> Result<View> {
+        block_on(self.inner.watch()).map(|inner| View { inner })
+    }
+
+    /// See [`crate::Group::election`].
+    pub fn election(&self) -> Election {
+        Election { inner: self.inner.election() }
+    }
+}
+
+/// See [`crate::Membership`]. Dropping it leaves the group in the background.
+#[must_use = "dropping the membership leaves the group"]
+#[derive(Debug)]
+pub struct Membership {
+    inner: crate::Membership,
+}
+
+impl Membership {
+    /// How it stands right now.
+    pub fn state(&self) -> MembershipState {
+        *self.inner.state().borrow()
+    }
+
+    /// See [`crate::Membership::update`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn update<T: Serialize + ?Sized>(&self, capabilities: &T) -> Result<()> {
+        block_on(self.inner.update(capabilities))
+    }
+
+    /// See [`crate::Membership::leave`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn leave(self) -> Result<()> {
+        block_on(self.inner.leave())
+    }
+
+    /// See [`crate::Membership::detach`].
+    pub fn detach(self) {
+        self.inner.detach();
+    }
+}
+
+/// See [`crate::View`].
+#[derive(Clone, Debug)]
+pub struct View {
+    inner: crate::View,
+}
+
+impl View {
+    /// See [`crate::View::borrow`].
+    pub fn borrow(&self) -> Arc<Roster> {
+        self.inner.borrow()
+    }
+
+    /// Blocks until the members changed; see [`crate::View::changed`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn changed(&mut self) -> Result<()> {
+        block_on(self.inner.changed())
+    }
+
+    /// Blocks until the next change; see [`crate::View::next_event`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn next_event(&mut self) -> Result<Event> {
+        block_on(self.inner.next_event())
+    }
+}

@@ -1,0 +1,113 @@
+//! The same without async, for plain threads.
+//!
+//! Every call blocks its thread until it is done; everything else, heartbeats above all, goes on on the
+//! engine's thread. Calling it inside an async runtime blocks that runtime's thread, as any blocking call
+//! does, but never deadlocks with it: nothing here runs on the caller's runtime.
+//!
+//! ```
+//! # fn main() -> tooz_core::Result<()> {
+//! let coord = tooz_core::blocking::connect(tooz_core::Registry::embedded().builder("memory://docs-blocking"))?;
+//! let guard = coord.lock("nightly").acquire()?;
+//! assert!(guard.is_held());
+//! guard.release()?;
+//! coord.close()
+//! # }
+//! ```
+
+mod election;
+mod group;
+mod lock;
+
+use std::time::Duration;
+
+use pollster::block_on;
+
+pub use election::{Election, Leadership, Observer};
+pub use group::{Group, Membership, View};
+pub use lock::{Guard, Lock};
+
+use crate::error::Result;
+use crate::options::Builder;
+use crate::{Name, State};
+
+/// Connects; see [`Builder::connect`].
+///
+/// # Errors
+/// As for [`Builder::connect`].
+pub fn connect(builder: Builder) -> Result<Coordinator> {
+    block_on(builder.connect()).map(Coordinator::from)
+}
+
+/// Runs `work` with the coordinator and closes it afterwards, also when the work fails or panics.
+///
+/// # Errors
+/// Those of the work; if it succeeded, those of closing.
+pub fn scope<T, E: From<crate::Error>>(
+    coord: Coordinator,
+    work: impl FnOnce(Coordinator) -> Result<T, E>,
+) -> Result<T, E> {
+    block_on(crate::scope(coord.inner, |inner| async move { work(Coordinator { inner }) }))
+}
+
+/// See [`crate::Coordinator`].
+#[derive(Clone, Debug)]
+pub struct Coordinator {
+    inner: crate::Coordinator,
+}
+
+impl From<crate::Coordinator> for Coordinator {
+    fn from(inner: crate::Coordinator) -> Self {
+        Self { inner: inner.on_engine() }
+    }
+}
+
+impl Coordinator {
+    /// See [`crate::Coordinator::lock`].
+    pub fn lock(&self, name: impl AsRef<str>) -> Lock {
+        Lock { inner: self.inner.lock(name) }
+    }
+
+    /// See [`crate::Coordinator::group`].
+    pub fn group(&self, name: impl AsRef<str>) -> Group {
+        Group { inner: self.inner.group(name) }
+    }
+
+    /// See [`crate::Coordinator::groups`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn groups(&self) -> Result<Vec<Name>> {
+        block_on(self.inner.groups())
+    }
+
+    /// See [`crate::Coordinator::member`].
+    pub fn member(&self) -> &Name {
+        self.inner.member()
+    }
+
+    /// The state of the session right now.
+    pub fn state(&self) -> State {
+        *self.inner.state().borrow()
+    }
+
+    /// See [`crate::Coordinator::round_trip`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn round_trip(&self) -> Result<Duration> {
+        block_on(self.inner.round_trip())
+    }
+
+    /// See [`crate::Coordinator::close`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn close(&self) -> Result<()> {
+        block_on(self.inner.close())
+    }
+
+    /// The coordinator for async code.
+    pub fn as_async(&self) -> &crate::Coordinator {
+        &self.inner
+    }
+}

@@ -1,0 +1,203 @@
+//! The coordinator: one member's connection to a store, and the door to everything else.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tracing::Instrument;
+
+use crate::backend::Profile;
+use crate::claim::SessionId;
+use crate::clock::Moment;
+use crate::shared::Core;
+use crate::endpoint::Endpoint;
+use crate::engine::Lane;
+use crate::error::Result;
+use crate::group::Group;
+use crate::lock::Lock;
+use crate::lost::Cause;
+use crate::name::Name;
+use crate::observe;
+use crate::session::{Command, Epoch, groups, validity};
+
+/// One member's connection to a store. Cheap to clone; all clones share one session and one heartbeat,
+/// whatever they hold.
+///
+/// # On drop
+/// When the last clone is dropped, together with every [`Lock`], [`Group`] and
+/// [`Election`](crate::Election) taken from it, the session is *orphaned*: it is no longer renewed, guards
+/// that still exist become lost at once ([`Cause::Orphaned`]), and the store frees the rest when its time
+/// to live is over (a store kept by the kernel: at once). Guards, memberships and views do **not** keep the
+/// session alive. [`close`](Self::close) gives everything back instead; [`scope`](crate::scope) does so on
+/// every way out.
+///
+/// ```
+/// # async fn run() -> tooz_core::Result<()> {
+/// let coord = tooz_core::Registry::embedded().builder("memory://docs-coord").connect().await?;
+/// let guard = coord.lock("nightly").acquire().await?;
+/// assert!(guard.is_held());
+/// guard.release().await?;
+/// coord.close().await
+/// # }
+/// # pollster::block_on(run()).unwrap();
+/// ```
+#[derive(Clone)]
+pub struct Coordinator {
+    handle: Arc<Handle>,
+    lane: Lane,
+}
+
+/// Whether the session stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It does, and the store answers.
+    Connected,
+    /// The store does not answer; the session is trusted until then.
+    Suspended {
+        /// When the session is given up if no answer comes.
+        until: Moment,
+    },
+    /// It was lost; the next one is being opened.
+    Lost(Cause),
+    /// It was closed or orphaned, for good.
+    Closed,
+}
+
+/// Its last drop orphans the session.
+struct Handle {
+    core: Arc<Core>,
+    commands: mpsc::UnboundedSender<Command>,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        // Fails when the keeper has ended already: the coordinator was closed.
+        let _ = self.commands.send(Command::Orphan);
+    }
+}
+
+impl Coordinator {
+    pub(crate) fn new(core: Arc<Core>, commands: mpsc::UnboundedSender<Command>) -> Self {
+        Self { handle: Arc::new(Handle { core, commands }), lane: Lane::Caller }
+    }
+
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.handle.core
+    }
+
+    pub(crate) fn lane(&self) -> Lane {
+        self.lane
+    }
+
+    /// The same coordinator for callers that block their thread.
+    pub(crate) fn on_engine(mut self) -> Self {
+        self.lane = Lane::Engine;
+        self
+    }
+
+    /// The lock of this name. Nothing is sent yet; a bad name is reported by the first call.
+    pub fn lock(&self, name: impl AsRef<str>) -> Lock {
+        Lock::new(self.clone(), name.as_ref())
+    }
+
+    /// The group of this name. Nothing is sent yet; a bad name is reported by the first call.
+    pub fn group(&self, name: impl AsRef<str>) -> Group {
+        Group::new(self.clone(), name.as_ref())
+    }
+
+    /// The names of all groups, sorted.
+    ///
+    /// # Errors
+    /// `Unavailable` if the store stays silent, `Unsupported` if it has no groups.
+    ///
+    /// # Round trips
+    /// One.
+    pub async fn groups(&self) -> Result<Vec<Name>> {
+        let list = self.core().step(self.lane, "list", |session| {
+            Box::pin(async move { groups(&*session.backend)?.list().await })
+        });
+        let mut names = list
+            .instrument(observe::call("list groups", self.endpoint()))
+            .await
+            .map_err(|e| e.while_doing("list groups"))?;
+        names.sort();
+        Ok(names)
+    }
+
+    /// Who this coordinator is.
+    pub fn member(&self) -> &Name {
+        &self.core().settings().member
+    }
+
+    /// Where the store is. Shows itself without passwords.
+    pub fn endpoint(&self) -> &Endpoint {
+        self.core().endpoint()
+    }
+
+    /// What the store offers.
+    pub fn profile(&self) -> &Profile {
+        self.core().profile()
+    }
+
+    /// How long before the store a guard gives up, for the granted time to live.
+    pub fn margin(&self) -> Duration {
+        self.core().settings().margin.unwrap_or_else(|| match self.profile().liveness {
+            crate::backend::Liveness::Lease(ttl) => validity::margin(ttl),
+            crate::backend::Liveness::Kernel => Duration::ZERO,
+        })
+    }
+
+    /// The id of the session there is right now: this member's incarnation.
+    pub fn session(&self) -> Option<SessionId> {
+        match &*self.core().epochs().borrow() {
+            Epoch::Open(session) => Some(session.id),
+            Epoch::Between(_) | Epoch::Ended(_) => None,
+        }
+    }
+
+    /// Whether the session stands, to look at or to wait for.
+    pub fn state(&self) -> watch::Receiver<State> {
+        self.core().state()
+    }
+
+    /// How long one small request takes.
+    ///
+    /// # Errors
+    /// `Unavailable` if the store stays silent.
+    pub async fn round_trip(&self) -> Result<Duration> {
+        let before = self.core().now();
+        self.lock("tooz/round-trip").queue().await?;
+        Ok(self.core().now().since(before))
+    }
+
+    /// Gives everything back: locks, leaderships, memberships, the session. Guards become lost
+    /// ([`Cause::Closed`]); calls under way and later ones fail with `Closed`. Closing twice is fine.
+    ///
+    /// # Errors
+    /// `Unavailable` if the store did not answer in time: what is left there ends with its time to live.
+    ///
+    /// # Cancel safety
+    /// Closing goes on when the future is dropped.
+    pub async fn close(&self) -> Result<()> {
+        let (reply, closed) = oneshot::channel();
+        if self.handle.commands.send(Command::Close(reply)).is_err() {
+            return Ok(());
+        }
+        // An error means that another call closed it first.
+        closed.await.unwrap_or(Ok(()))
+    }
+
+    /// Closes in the background: what a drop can do.
+    pub(crate) fn begin_close(&self) {
+        let (reply, _) = oneshot::channel();
+        // Fails when it was closed already.
+        let _ = self.handle.commands.send(Command::Close(reply));
+    }
+}
+
+impl fmt::Debug for Coordinator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Coordinator({} at {})", self.member(), self.endpoint())
+    }
+}

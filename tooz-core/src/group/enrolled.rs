@@ -1,0 +1,66 @@
+//! What the ledger knows of a membership.
+
+use std::sync::{Mutex, PoisonError};
+
+use tokio::sync::{Notify, watch};
+
+use crate::backend::Enrolment;
+use crate::name::Name;
+
+/// How a membership stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MembershipState {
+    /// The store shows it.
+    Joined,
+    /// It was lost with its session, or removed by somebody else, and is coming back.
+    Rejoining,
+    /// It is over: given up, or the group is gone, or another member took the id.
+    Left,
+}
+
+/// A membership on the books: written by the one task that attends it, read by the heart.
+#[derive(Debug)]
+pub(crate) struct Enrolled {
+    group: Name,
+    standing: Mutex<Option<(u64, Enrolment)>>,
+    state: watch::Sender<MembershipState>,
+    nudge: Notify,
+}
+
+impl Enrolled {
+    pub(crate) fn new(group: Name) -> Self {
+        let state = watch::Sender::new(MembershipState::Rejoining);
+        Self { group, standing: Mutex::new(None), state, nudge: Notify::new() }
+    }
+
+    pub(crate) fn group(&self) -> &Name {
+        &self.group
+    }
+
+    /// What stands in the store under this session, if anything.
+    pub(crate) fn standing_under(&self, epoch: u64) -> Option<Enrolment> {
+        let standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
+        standing.as_ref().filter(|(under, _)| *under == epoch).map(|(_, enrolment)| enrolment.clone())
+    }
+
+    pub(crate) fn set_standing(&self, standing: Option<(u64, Enrolment)>) {
+        *self.standing.lock().unwrap_or_else(PoisonError::into_inner) = standing;
+    }
+
+    pub(crate) fn state(&self) -> watch::Receiver<MembershipState> {
+        self.state.subscribe()
+    }
+
+    pub(crate) fn set_state(&self, state: MembershipState) {
+        self.state.send_replace(state);
+    }
+
+    /// A beat found the membership gone.
+    pub(crate) fn nudge(&self) {
+        self.nudge.notify_one();
+    }
+
+    pub(crate) async fn nudged(&self) {
+        self.nudge.notified().await;
+    }
+}

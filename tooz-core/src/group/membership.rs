@@ -1,0 +1,442 @@
+//! Being a member: joined, attended by one task that brings it back when it is lost, given up.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::Serialize;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::{Enrolled, MembershipState, no_such_group};
+use crate::backend::{Enrolment, Joined, Left, Updated};
+use crate::capability::Capabilities;
+use crate::claim::SessionId;
+use crate::engine::Lane;
+use crate::error::{Effect, Error, ErrorKind, Result};
+use crate::lost::Cause;
+use crate::name::Name;
+use crate::retry;
+use crate::session::{Session, ended, groups};
+use crate::shared::Core;
+
+/// A membership of a group, renewed until given up.
+///
+/// # On drop
+/// Leaves the group in the background. [`detach`](Self::detach) is the way out.
+#[must_use = "dropping the membership leaves the group"]
+pub struct Membership {
+    enrolled: Arc<Enrolled>,
+    core: Arc<Core>,
+    wishes: mpsc::UnboundedSender<Wish>,
+}
+
+/// What the user wants of the task that attends the membership. Its end of the line closing means: leave.
+enum Wish {
+    Update(Capabilities, oneshot::Sender<Result<()>>),
+    Leave(oneshot::Sender<Result<()>>),
+    Detach,
+}
+
+/// Joins a group; the attending task does all the talking.
+pub(super) async fn join(core: &Arc<Core>, group: Name, capabilities: Capabilities) -> Result<Membership> {
+    if let Some(cause) = *core.ending().borrow() {
+        return Err(ended(cause));
+    }
+    let enrolled = Arc::new(Enrolled::new(group));
+    if !core.ledger().enrol(&enrolled) {
+        return Err(already_member("this coordinator is in it already"));
+    }
+    let (wishes, inbox) = mpsc::unbounded_channel();
+    let (answer, joined) = oneshot::channel();
+    let attendant = Attendant {
+        core: Arc::clone(core),
+        enrolled: Arc::clone(&enrolled),
+        capabilities,
+        inbox,
+        last: None,
+        in_doubt: false,
+    };
+    core.engine().handle().spawn(attendant.run(answer));
+    let membership = Membership { enrolled, core: Arc::clone(core), wishes };
+    let joined = joined.await;
+    joined.unwrap_or_else(|_| Err(Error::new(ErrorKind::Unavailable, "the engine's runtime ended")))?;
+    Ok(membership)
+}
+
+impl Membership {
+    /// The group.
+    pub fn group(&self) -> &Name {
+        self.enrolled.group()
+    }
+
+    /// The member id.
+    pub fn member(&self) -> &Name {
+        &self.core.settings().member
+    }
+
+    /// How it stands, to look at or to wait for.
+    pub fn state(&self) -> watch::Receiver<MembershipState> {
+        self.enrolled.state()
+    }
+
+    /// Replaces the capabilities. They stay in force when the membership comes back after a lost session.
+    ///
+    /// # Errors
+    /// `InvalidValue` beyond the limits; `NotMember` if the membership is over; `Unavailable`.
+    ///
+    /// # Cancel safety
+    /// The capabilities may or may not be replaced when the future is dropped.
+    ///
+    /// # Round trips
+    /// One.
+    pub async fn update<T: Serialize + ?Sized>(&self, capabilities: &T) -> Result<()> {
+        self.update_with(Capabilities::of(capabilities)?).await
+    }
+
+    /// Replaces the capabilities by ones that are encoded already.
+    ///
+    /// # Errors
+    /// As for [`update`](Self::update).
+    pub async fn update_with(&self, capabilities: Capabilities) -> Result<()> {
+        let (answer, answered) = oneshot::channel();
+        self.wish(Wish::Update(capabilities, answer), answered).await.map_err(|e| self.failed("update", e))
+    }
+
+    /// Leaves the group and waits until the store has confirmed it.
+    ///
+    /// # Errors
+    /// `NotMember` if the membership was over before; `Unavailable` if the store stays silent, which then
+    /// ends it with its time to live.
+    ///
+    /// # Cancel safety
+    /// Leaving goes on when the future is dropped.
+    ///
+    /// # Round trips
+    /// One.
+    pub async fn leave(self) -> Result<()> {
+        let (answer, answered) = oneshot::channel();
+        self.wish(Wish::Leave(answer), answered).await.map_err(|e| self.failed("leave", e))
+    }
+
+    /// Stops minding: the membership stays and comes back until the coordinator is closed or dropped.
+    pub fn detach(self) {
+        // Fails when the membership is over.
+        let _ = self.wishes.send(Wish::Detach);
+    }
+
+    async fn wish(&self, wish: Wish, answered: oneshot::Receiver<Result<()>>) -> Result<()> {
+        let over = || Err(Error::new(ErrorKind::NotMember, "the membership is over"));
+        if self.wishes.send(wish).is_err() {
+            return over();
+        }
+        answered.await.unwrap_or_else(|_| over())
+    }
+
+    fn failed(&self, deed: &str, error: Error) -> Error {
+        error.while_doing(format_args!("{deed} group \"{}\" on {}", self.group(), self.core.endpoint()))
+    }
+}
+
+impl fmt::Debug for Membership {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Membership({} in {}, {:?})", self.member(), self.group(), *self.enrolled.state().borrow())
+    }
+}
+
+/// The one task that owns a membership's state.
+struct Attendant {
+    core: Arc<Core>,
+    enrolled: Arc<Enrolled>,
+    capabilities: Capabilities,
+    inbox: mpsc::UnboundedReceiver<Wish>,
+    /// Under which session it stood last: what a new session may replace.
+    last: Option<SessionId>,
+    /// A join went unanswered and may land after a leave.
+    in_doubt: bool,
+}
+
+/// Why attending ends.
+enum Done {
+    /// The store has nothing of it any more.
+    Gone,
+    /// It is to be given up; tell whoever asked.
+    Leave(Option<oneshot::Sender<Result<()>>>),
+    /// The coordinator was dropped: left to its time to live.
+    Orphaned,
+}
+
+impl Attendant {
+    async fn run(mut self, answer: oneshot::Sender<Result<()>>) {
+        let _attending = self.core.attending();
+        let enrolled = Arc::clone(&self.enrolled);
+        let done = match self.first_join().await {
+            // A dropped caller has closed the line of wishes too, so the next look at it leaves.
+            Ok(()) => {
+                let _ = answer.send(Ok(()));
+                self.attend().await
+            }
+            Err(failure) => {
+                let landed = failure.effect() == Effect::Unknown;
+                let _ = answer.send(Err(failure));
+                if landed { Done::Leave(None) } else { Done::Gone }
+            }
+        };
+        if let Done::Leave(answer) = done {
+            let left = self.leave().await;
+            if let Some(answer) = answer {
+                // Whoever asked may have given up waiting.
+                let _ = answer.send(left);
+            }
+        }
+        enrolled.set_standing(None);
+        self.core.ledger().resign(&enrolled);
+        enrolled.set_state(MembershipState::Left);
+    }
+
+    async fn first_join(&mut self) -> Result<()> {
+        let until = self.core.now() + self.core.settings().timeout;
+        let mut tries = 0;
+        loop {
+            let session = self.core.open_session(Some(until)).await?;
+            let failure = match self.join_under(&session).await {
+                Ok(Joined::Done) => return Ok(()),
+                Ok(Joined::NoGroup) => return Err(no_such_group()),
+                Ok(Joined::Taken) => {
+                    let member = &self.core.settings().member;
+                    let text = format!("member \"{member}\" is in it already, from another live session");
+                    return Err(already_member(&text));
+                }
+                Err(failure) => failure,
+            };
+            tries += 1;
+            let pause = retry::back_off(tries, retry::dice());
+            if !failure.is_transient() || self.core.now() + pause >= until {
+                return Err(if self.in_doubt { failure.effect_unknown() } else { failure });
+            }
+            self.core.sleep(pause).await;
+        }
+    }
+
+    /// Stays with the membership until it is over, bringing it back whenever it is lost.
+    async fn attend(&mut self) -> Done {
+        loop {
+            let Ok(session) = self.core.open_session(None).await else { return self.ended() };
+            if let Some(standing) = self.enrolled.standing_under(session.epoch) {
+                self.enrolled.set_state(MembershipState::Joined);
+                if let Some(done) = self.stand(&session, &standing).await {
+                    return done;
+                }
+            }
+            self.enrolled.set_standing(None);
+            self.enrolled.set_state(MembershipState::Rejoining);
+            if let Some(done) = self.rejoin().await {
+                return done;
+            }
+        }
+    }
+
+    /// Waits while it stands; `None` when it stands no more.
+    async fn stand(&mut self, session: &Arc<Session>, standing: &Enrolment) -> Option<Done> {
+        loop {
+            let expelled = async {
+                match groups(&*session.backend) {
+                    Ok(groups) => groups.expelled(&self.standing_now(session, standing)).await,
+                    Err(_) => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                cause = self.core.ended() => return Some(Self::done_after(cause)),
+                wish = self.inbox.recv() => match wish {
+                    None => return Some(Done::Leave(None)),
+                    Some(Wish::Leave(answer)) => return Some(Done::Leave(Some(answer))),
+                    Some(Wish::Detach) => self.keep_for_good(),
+                    Some(Wish::Update(capabilities, answer)) => {
+                        let updated = self.update(session, capabilities).await;
+                        let gone = updated.as_ref().is_err_and(|e| e.kind() == ErrorKind::NotMember);
+                        // Whoever asked may have given up waiting.
+                        let _ = answer.send(updated);
+                        if gone {
+                            return None;
+                        }
+                    }
+                },
+                () = self.core.session_over(session.epoch) => return None,
+                () = self.enrolled.nudged() => return None,
+                () = expelled => return None,
+            }
+        }
+    }
+
+    fn standing_now(&self, session: &Session, standing: &Enrolment) -> Enrolment {
+        self.enrolled.standing_under(session.epoch).unwrap_or_else(|| standing.clone())
+    }
+
+    /// Joins again, trying until it succeeds or is refused for good.
+    async fn rejoin(&mut self) -> Option<Done> {
+        let mut tries = 0;
+        loop {
+            let core = Arc::clone(&self.core);
+            let session = tokio::select! {
+                session = core.open_session(None) => session,
+                wish = self.inbox.recv() => match self.wish_while_away(wish) {
+                    Some(done) => return Some(done),
+                    None => continue,
+                },
+            };
+            let Ok(session) = session else { return Some(self.ended()) };
+            match self.join_under(&session).await {
+                Ok(Joined::Done) => {
+                    tracing::info!(group = %self.enrolled.group(), session = %session.id, "joined again");
+                    return None;
+                }
+                Ok(refusal @ (Joined::NoGroup | Joined::Taken)) => {
+                    tracing::warn!(group = %self.enrolled.group(), ?refusal, "cannot join again");
+                    return Some(Done::Gone);
+                }
+                Err(failure) => {
+                    tries += 1;
+                    tracing::debug!(tries, %failure, "cannot join again yet");
+                }
+            }
+            let pause = self.core.sleep(retry::back_off(tries, retry::dice()));
+            tokio::select! {
+                () = pause => {}
+                cause = core.ended() => return Some(Self::done_after(cause)),
+                wish = self.inbox.recv() => if let Some(done) = self.wish_while_away(wish) {
+                    return Some(done);
+                },
+            }
+        }
+    }
+
+    fn wish_while_away(&mut self, wish: Option<Wish>) -> Option<Done> {
+        match wish {
+            None => Some(Done::Leave(None)),
+            Some(Wish::Leave(answer)) => Some(Done::Leave(Some(answer))),
+            Some(Wish::Detach) => {
+                self.keep_for_good();
+                None
+            }
+            Some(Wish::Update(capabilities, answer)) => {
+                // It takes force with the next join.
+                self.capabilities = capabilities;
+                let _ = answer.send(Ok(()));
+                None
+            }
+        }
+    }
+
+    /// From now on only the coordinator's end ends it.
+    fn keep_for_good(&mut self) {
+        let (wishes, inbox) = mpsc::unbounded_channel();
+        // Forgotten on purpose: a line that never closes.
+        std::mem::forget(wishes);
+        self.inbox = inbox;
+    }
+
+    async fn join_under(&mut self, session: &Arc<Session>) -> Result<Joined> {
+        let enrolment = Enrolment {
+            group: self.enrolled.group().clone(),
+            member: self.core.settings().member.clone(),
+            session: session.id,
+            replaces: self.last.filter(|last| *last != session.id),
+            capabilities: self.capabilities.as_bytes().clone(),
+        };
+        let (sent, backend) = (enrolment.clone(), Arc::clone(session));
+        let step = Box::pin(async move { groups(&*backend.backend)?.join(&sent).await });
+        let joined = self.core.attempt(Lane::Engine, "join", step).await;
+        match &joined {
+            Ok(Joined::Done) => {
+                self.last = Some(session.id);
+                self.enrolled.set_standing(Some((session.epoch, enrolment)));
+                self.enrolled.set_state(MembershipState::Joined);
+            }
+            Ok(_) => {}
+            Err(failure) => {
+                if failure.effect() == Effect::Unknown {
+                    self.in_doubt = true;
+                    self.last = Some(session.id);
+                }
+            }
+        }
+        joined
+    }
+
+    async fn update(&mut self, session: &Arc<Session>, capabilities: Capabilities) -> Result<()> {
+        let Some(mut enrolment) = self.enrolled.standing_under(session.epoch) else {
+            return Err(Error::new(ErrorKind::NotMember, "the membership was lost; it is coming back"));
+        };
+        self.capabilities = capabilities;
+        enrolment.capabilities = self.capabilities.as_bytes().clone();
+        self.enrolled.set_standing(Some((session.epoch, enrolment.clone())));
+        let updated = self.core.step(Lane::Engine, "update", |session| {
+            let enrolment = enrolment.clone();
+            Box::pin(async move { groups(&*session.backend)?.update(&enrolment).await })
+        });
+        match updated.await? {
+            Updated::Done => Ok(()),
+            Updated::Absent => {
+                let text = "the membership was lost; it is coming back with the new capabilities";
+                Err(Error::new(ErrorKind::NotMember, text))
+            }
+        }
+    }
+
+    /// Leaves, within the call's time; what is left after that ends with its time to live.
+    async fn leave(&mut self) -> Result<()> {
+        let until = self.core.now() + self.core.settings().timeout;
+        self.enrolled.set_standing(None);
+        let mut tries = 0;
+        loop {
+            let Some(session) = self.core.any_session(until).await else {
+                let text = "the store is out of reach; the membership ends with its time to live";
+                return Err(Error::new(ErrorKind::Unavailable, text));
+            };
+            let failure = match self.leave_once(&session).await {
+                // A join in doubt may land after this leave: once more, when its time is up.
+                Ok(_) if self.in_doubt => {
+                    self.in_doubt = false;
+                    self.core.sleep(self.core.settings().attempt()).await;
+                    continue;
+                }
+                Ok(_) => return Ok(()),
+                Err(failure) => failure,
+            };
+            tries += 1;
+            let pause = retry::back_off(tries, retry::dice());
+            if self.core.now() + pause >= until {
+                return Err(failure);
+            }
+            self.core.sleep(pause).await;
+        }
+    }
+
+    async fn leave_once(&self, session: &Arc<Session>) -> Result<Left> {
+        let enrolment = Enrolment {
+            group: self.enrolled.group().clone(),
+            member: self.core.settings().member.clone(),
+            session: session.id,
+            replaces: self.last.filter(|last| *last != session.id),
+            capabilities: self.capabilities.as_bytes().clone(),
+        };
+        let session = Arc::clone(session);
+        let step = Box::pin(async move { groups(&*session.backend)?.leave(&enrolment).await });
+        self.core.attempt(Lane::Engine, "leave", step).await
+    }
+
+    fn ended(&self) -> Done {
+        let cause = *self.core.ending().borrow();
+        Self::done_after(cause.unwrap_or(Cause::Closed))
+    }
+
+    fn done_after(cause: Cause) -> Done {
+        match cause {
+            Cause::Orphaned => Done::Orphaned,
+            _ => Done::Leave(None),
+        }
+    }
+}
+
+fn already_member(text: &str) -> Error {
+    Error::new(ErrorKind::AlreadyMember, text)
+}

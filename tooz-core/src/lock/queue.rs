@@ -1,0 +1,116 @@
+//! Looking at a seat's holders and waiters, and breaking it.
+
+use std::sync::Arc;
+
+use crate::backend::{Eviction, Queue};
+use crate::claim::{ClaimId, Seat};
+use crate::coordinator::Coordinator;
+use crate::engine::Lane;
+use crate::error::Result;
+use crate::session::{Flight, Session, locks};
+use crate::shared::Core;
+use crate::watcher::{Look, Subject, Watcher};
+
+/// One look.
+pub(crate) async fn look(coord: &Coordinator, seat: Seat) -> Result<Queue> {
+    coord.core().step(coord.lane(), "queue", move |session| queue_step(session, seat.clone())).await
+}
+
+fn queue_step(session: Arc<Session>, seat: Seat) -> Flight<Queue> {
+    Box::pin(async move { locks(&*session.backend)?.queue(&seat).await })
+}
+
+/// Takes a seat away from its holders; see [`Lock::evict`](super::Lock::evict).
+pub(crate) async fn evict(coord: &Coordinator, seat: Seat, how: Eviction) -> Result<Vec<ClaimId>> {
+    let notice = coord.profile().locks.map(|locks| locks.notice).unwrap_or_default();
+    let hit = evict_step(coord, &seat, how, Vec::new()).await?;
+    if how == Eviction::Force || hit.is_empty() {
+        return Ok(hit);
+    }
+    let core = coord.core();
+    let gone = async {
+        let mut view = QueueView::open(coord, seat.clone()).await?;
+        while view.borrow().holders.iter().any(|holder| holder.claim.is_none_or(|id| hit.contains(&id))) {
+            view.changed().await?;
+        }
+        Ok(())
+    };
+    tokio::select! {
+        gone = gone => gone?,
+        () = core.sleep(notice) => {
+            evict_step(coord, &seat, Eviction::Force, hit.clone()).await?;
+        }
+    }
+    Ok(hit)
+}
+
+async fn evict_step(
+    coord: &Coordinator,
+    seat: &Seat,
+    how: Eviction,
+    only: Vec<ClaimId>,
+) -> Result<Vec<ClaimId>> {
+    let step = coord.core().step(coord.lane(), "evict", move |session| {
+        let (seat, only) = (seat.clone(), only.clone());
+        Box::pin(async move { locks(&*session.backend)?.evict(&seat, how, &only).await })
+    });
+    step.await
+}
+
+/// A live view of who holds and who waits for a lock. Resumes by itself after a lost session.
+#[derive(Clone, Debug)]
+pub struct QueueView {
+    watcher: Watcher<Queue>,
+}
+
+impl QueueView {
+    pub(crate) async fn open(coord: &Coordinator, seat: Seat) -> Result<Self> {
+        Ok(Self { watcher: Watcher::open(coord.core(), Seated(seat)).await? })
+    }
+
+    /// The latest look.
+    pub fn borrow(&self) -> Arc<Queue> {
+        self.watcher.latest()
+    }
+
+    /// Ends when there is a newer look than the last one this was called for.
+    ///
+    /// # Errors
+    /// `Closed` when the coordinator has ended.
+    ///
+    /// # Cancel safety
+    /// May be dropped and called again; a change is never missed.
+    pub async fn changed(&mut self) -> Result<()> {
+        self.watcher.changed().await
+    }
+}
+
+/// A seat as a subject to watch.
+#[derive(Clone, Debug)]
+struct Seated(Seat);
+
+impl Subject for Seated {
+    type Look = Queue;
+
+    async fn look(&self, core: &Core, session: &Arc<Session>) -> Result<Queue> {
+        core.attempt(Lane::Engine, "queue", queue_step(Arc::clone(session), self.0.clone())).await
+    }
+
+    async fn stirred(&self, session: &Session, look: &Queue) {
+        stirred(session, &self.0, look).await;
+    }
+}
+
+/// Ends when the seat may have changed since this look.
+pub(crate) async fn stirred(session: &Session, seat: &Seat, look: &Queue) {
+    match session.backend.locks() {
+        Some(locks) => locks.stirred(seat, look.mark).await,
+        None => std::future::pending().await,
+    }
+}
+
+impl Look for Queue {
+    fn is_news_after(&self, earlier: &Self) -> bool {
+        (&self.holders, &self.waiting) != (&earlier.holders, &earlier.waiting)
+    }
+}

@@ -1,0 +1,156 @@
+//! Every step and every fact as a value, so that histories can be drawn, kept and compared.
+
+use super::{Refusal, State};
+use crate::backend::{
+    Amended, Backend, Created, Deleted, Doubt, Enrolment, Eviction, Grant, Joined, Left, Mark, Position,
+    Proof, Queue, Renewal, RosterFact, Standing, Updated, Withdrawn,
+};
+use crate::claim::{Claim, ClaimId, FencingToken, Seat, SessionId};
+use crate::clock::Moment;
+use crate::error::{Error, ErrorKind, Result};
+use crate::name::Name;
+
+/// One step of the driver interface with its arguments.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)] // named after the steps of `backend::{Backend, LockSteps, GroupSteps}`
+pub enum Step {
+    Renew { claims: Vec<Claim>, memberships: Vec<Enrolment> },
+    Close,
+    Claim(Claim),
+    TryClaim(Claim),
+    Amend(Claim),
+    Withdraw(Claim, Doubt),
+    Evict { seat: Seat, how: Eviction, only: Vec<ClaimId> },
+    Queue(Seat),
+    Create(Name),
+    Delete(Name),
+    List,
+    Join(Enrolment),
+    Leave(Enrolment),
+    Update(Enrolment),
+    Members(Name),
+}
+
+/// What a [`Step`] reported.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)] // named after the steps
+pub enum Fact {
+    Renewed(Renewal),
+    Closed,
+    Claimed(Standing),
+    Tried(Option<Grant>),
+    Amended(Amended),
+    Withdrawn(Withdrawn),
+    Evicted(Vec<ClaimId>),
+    Queue(Queue),
+    Created(Created),
+    Deleted(Deleted),
+    List(Vec<Name>),
+    Joined(Joined),
+    Left(Left),
+    Updated(Updated),
+    Members(Option<RosterFact>),
+}
+
+impl State {
+    /// Takes one step of `session` at `now`.
+    ///
+    /// # Errors
+    /// [`Refusal`] where a driver answers with an error.
+    pub fn apply(&mut self, now: Moment, session: SessionId, step: &Step) -> Result<Fact, Refusal> {
+        Ok(match step {
+            Step::Renew { claims, memberships } => {
+                Fact::Renewed(self.renew(now, now, session, claims, memberships)?)
+            }
+            Step::Close => {
+                self.close(now, session);
+                Fact::Closed
+            }
+            Step::Claim(claim) => Fact::Claimed(self.claim(now, session, claim)?),
+            Step::TryClaim(claim) => Fact::Tried(self.try_claim(now, session, claim)?),
+            Step::Amend(claim) => Fact::Amended(self.amend(now, session, claim)?),
+            Step::Withdraw(claim, doubt) => Fact::Withdrawn(self.withdraw(now, session, claim, *doubt)),
+            Step::Evict { seat, how, only } => Fact::Evicted(self.evict(now, seat, *how, only)),
+            Step::Queue(seat) => Fact::Queue(self.queue(now, seat)),
+            Step::Create(group) => Fact::Created(self.create(now, group)),
+            Step::Delete(group) => Fact::Deleted(self.delete(now, group)),
+            Step::List => Fact::List(self.list(now)),
+            Step::Join(enrolment) => Fact::Joined(self.join(now, session, enrolment)?),
+            Step::Leave(enrolment) => Fact::Left(self.leave(now, session, enrolment)),
+            Step::Update(enrolment) => Fact::Updated(self.update(now, session, enrolment)?),
+            Step::Members(group) => Fact::Members(self.members(now, group)),
+        })
+    }
+}
+
+impl Step {
+    /// Takes the step on any driver, so that its fact can be compared with that of a [`State`].
+    ///
+    /// # Errors
+    /// Those of the driver; [`ErrorKind::Unsupported`] where it lacks the facet.
+    pub async fn send(&self, backend: &dyn Backend) -> Result<Fact> {
+        let lacks = |facet: &str| Error::new(ErrorKind::Unsupported, format!("the store has no {facet}"));
+        let locks = || backend.locks().ok_or_else(|| lacks("locks"));
+        let groups = || backend.groups().ok_or_else(|| lacks("groups"));
+        Ok(match self {
+            Self::Renew { claims, memberships } => Fact::Renewed(backend.renew(claims, memberships).await?),
+            Self::Close => {
+                backend.close().await?;
+                Fact::Closed
+            }
+            Self::Claim(claim) => Fact::Claimed(locks()?.claim(claim).await?),
+            Self::TryClaim(claim) => Fact::Tried(locks()?.try_claim(claim).await?),
+            Self::Amend(claim) => Fact::Amended(locks()?.amend(claim).await?),
+            Self::Withdraw(claim, doubt) => Fact::Withdrawn(locks()?.withdraw(claim, *doubt).await?),
+            Self::Evict { seat, how, only } => Fact::Evicted(locks()?.evict(seat, *how, only).await?),
+            Self::Queue(seat) => Fact::Queue(locks()?.queue(seat).await?),
+            Self::Create(group) => Fact::Created(groups()?.create(group).await?),
+            Self::Delete(group) => Fact::Deleted(groups()?.delete(group).await?),
+            Self::List => Fact::List(groups()?.list().await?),
+            Self::Join(enrolment) => Fact::Joined(groups()?.join(enrolment).await?),
+            Self::Leave(enrolment) => Fact::Left(groups()?.leave(enrolment).await?),
+            Self::Update(enrolment) => Fact::Updated(groups()?.update(enrolment).await?),
+            Self::Members(group) => Fact::Members(groups()?.members(group).await?),
+        })
+    }
+}
+
+impl Fact {
+    /// The fact without what drivers may rightly differ in: proofs, numbers of tokens and marks, notes on
+    /// places, ages, times and the order of what comes in any order. Two drivers that did the same are
+    /// equal in this.
+    #[must_use]
+    pub fn essence(mut self) -> Self {
+        match &mut self {
+            Self::Renewed(renewal) => {
+                renewal.proof = Proof::Kernel;
+                renewal.ousted.sort_unstable();
+                renewal.stray.sort_unstable_by_key(|claim| claim.id);
+                renewal.expelled.sort_unstable();
+            }
+            Self::Claimed(Standing::Held(grant)) | Self::Tried(Some(grant)) => *grant = blank(),
+            Self::Claimed(Standing::Waiting(position)) => {
+                *position = Position { ahead: None, ticket: bytes::Bytes::new() };
+            }
+            Self::Queue(queue) => {
+                queue.mark = Mark::default();
+                for holder in &mut queue.holders {
+                    (holder.token, holder.age) = (None, None);
+                }
+            }
+            Self::Evicted(claims) => claims.sort_unstable(),
+            Self::List(groups) => groups.sort_unstable(),
+            Self::Members(Some(roster)) => {
+                roster.mark = Mark::default();
+                roster.members.iter_mut().for_each(|entry| entry.joined_at = None);
+                roster.members.sort_unstable_by(|a, b| a.member.cmp(&b.member));
+            }
+            _ => {}
+        }
+        self
+    }
+}
+
+fn blank() -> Grant {
+    Grant { token: FencingToken::new(0), proof: Proof::Kernel }
+}

@@ -1,0 +1,250 @@
+//! Building a coordinator.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::backend::{Backend, Driver, Requirement};
+use crate::clock::{BootClock, Clock};
+use crate::coordinator::Coordinator;
+use crate::shared::Core;
+use crate::endpoint::Endpoint;
+use crate::engine::{Engine, Running};
+use crate::error::{Error, ErrorKind, Result};
+use crate::name::Name;
+use crate::registry::Registry;
+use crate::session::{self, Janitor, Keeper};
+
+/// Wraps the driver interface of every session: for tests that inject faults.
+pub type Wrap = Arc<dyn Fn(Arc<dyn Backend>) -> Arc<dyn Backend> + Send + Sync>;
+
+/// How a coordinator is to be connected.
+///
+/// Options in the URL win over what is set here: the operator has the last word.
+///
+/// ```
+/// # async fn run() -> tooz_core::Result<()> {
+/// use std::time::Duration;
+/// use tooz_core::Registry;
+///
+/// let coord = Registry::embedded()
+///     .builder("memory://docs-builder")
+///     .member("worker-1")
+///     .ttl(Duration::from_secs(10))
+///     .connect()
+///     .await?;
+/// coord.close().await
+/// # }
+/// # pollster::block_on(run()).unwrap();
+/// ```
+#[must_use]
+pub struct Builder {
+    registry: Registry,
+    url: String,
+    member: String,
+    ttl: Duration,
+    membership_ttl: Option<Duration>,
+    timeout: Duration,
+    margin: Option<Duration>,
+    requirements: Vec<Requirement>,
+    engine: Engine,
+    clock: Arc<dyn Clock>,
+    wrap: Option<Wrap>,
+}
+
+/// What a coordinator was told, checked.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) member: Name,
+    pub(crate) ttl: Duration,
+    pub(crate) membership_ttl: Duration,
+    pub(crate) timeout: Duration,
+    pub(crate) margin: Option<Duration>,
+}
+
+impl Settings {
+    /// How long one attempt of a step may take: a call has time for several.
+    pub(crate) fn attempt(&self) -> Duration {
+        (self.timeout / 3).min((self.ttl / 6).max(Duration::from_millis(250)))
+    }
+}
+
+/// Where sessions come from.
+#[derive(Clone)]
+pub(crate) struct Store {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) driver: Arc<dyn Driver>,
+    pub(crate) settings: Settings,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) wrap: Option<Wrap>,
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (endpoint, settings) = (&self.endpoint, &self.settings);
+        write!(f, "Store({endpoint}, {settings:?})")
+    }
+}
+
+impl Builder {
+    pub(crate) fn new(registry: Registry, url: String) -> Self {
+        let ttl = Duration::from_secs(30);
+        Self {
+            registry,
+            url,
+            member: default_member(),
+            ttl,
+            membership_ttl: None,
+            timeout: Duration::from_secs(10),
+            margin: None,
+            requirements: Vec::new(),
+            engine: Engine::default(),
+            clock: Arc::new(BootClock),
+            wrap: None,
+        }
+    }
+
+    /// Who this process is, unique among the store's users. Default: `pid-<process id>-<random>`.
+    pub fn member(mut self, member: impl Into<String>) -> Self {
+        self.member = member.into();
+        self
+    }
+
+    /// How long a lock outlives a holder that fell silent (default 30 s). URL option: `lock_timeout`.
+    /// Stores where the kernel keeps locks free them at once.
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.ttl = ttl;
+        self
+    }
+
+    /// The same for memberships (default: as for locks). URL option: `membership_timeout`.
+    pub fn membership_ttl(mut self, ttl: Duration) -> Self {
+        self.membership_ttl = Some(ttl);
+        self
+    }
+
+    /// How long a call waits for the store's answer in all (default 10 s). URL option: `timeout`.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// How long before the store a guard gives up (default: 1 % of the time to live and 20 ms). URL option:
+    /// `claim_margin`.
+    pub fn margin(mut self, margin: Duration) -> Self {
+        self.margin = Some(margin);
+        self
+    }
+
+    /// Refuses to connect to a store that does not have this.
+    pub fn require(mut self, requirement: Requirement) -> Self {
+        self.requirements.push(requirement);
+        self
+    }
+
+    /// Which runtime keeps the session alive.
+    pub fn engine(mut self, engine: Engine) -> Self {
+        self.engine = engine;
+        self
+    }
+
+    /// Where deadlines are read from.
+    pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Wraps the driver interface of every session: for tests that inject faults.
+    pub fn wrap(mut self, wrap: Wrap) -> Self {
+        self.wrap = Some(wrap);
+        self
+    }
+
+    /// Opens the first session.
+    ///
+    /// # Errors
+    /// `InvalidUrl`, `InvalidOption`, `InvalidName`, `UnknownScheme` before anything is sent; `Unavailable`
+    /// or `Denied` from the store; `Unsupported` for an unmet requirement.
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends a session that is opened meanwhile.
+    pub async fn connect(self) -> Result<Coordinator> {
+        let store = self.store()?;
+        let running = Running::start(self.engine)?;
+        let (answer, opened) = oneshot::channel();
+        let opening = store.clone();
+        running.handle().spawn(async move {
+            let fresh = session::open(&opening, 1, None).await;
+            if let Err(Ok((unwanted, _))) = answer.send(fresh) {
+                // Nobody waits any more. Failing to close leaves it to its time to live.
+                let _ = unwanted.backend.close().await;
+            }
+        });
+        let connecting = |e: Error| e.while_doing(format_args!("connect to {}", store.endpoint));
+        let (first, held) = opened
+            .await
+            .unwrap_or_else(|_| Err(Error::new(ErrorKind::Unavailable, "the engine's runtime ended")))
+            .map_err(connecting)?;
+        if let Some(unmet) = self.requirements.iter().find(|r| !r.is_met_by(first.backend.profile())) {
+            // The refusal counts; failing to close leaves the session to its time to live.
+            let _ = first.backend.close().await;
+            return Err(self.unmet(unmet, &store));
+        }
+
+        let first = Arc::new(first);
+        let (chores, inbox) = mpsc::unbounded_channel();
+        let (commands, orders) = mpsc::unbounded_channel();
+        let core = Arc::new(Core::new(store, running, chores, &first));
+        let handle = core.engine().handle().clone();
+        let janitor = handle.spawn(Janitor::new(Arc::clone(&core), inbox).run());
+        handle.spawn(Keeper::new(Arc::clone(&core), orders, janitor).run(first, held));
+        Ok(Coordinator::new(core, commands))
+    }
+
+    fn store(&self) -> Result<Store> {
+        let endpoint = Endpoint::parse(&self.url)?;
+        let driver = self.registry.find(&endpoint)?;
+        endpoint.check_options(driver.name(), driver.options())?;
+        let ttl = endpoint.span("lock_timeout")?.unwrap_or(self.ttl);
+        let membership_ttl = endpoint.span("membership_timeout")?.or(self.membership_ttl).unwrap_or(ttl);
+        let settings = Settings {
+            member: Name::new(&self.member).map_err(|e| e.while_doing("member id"))?,
+            ttl,
+            membership_ttl,
+            timeout: endpoint.span("timeout")?.unwrap_or(self.timeout),
+            margin: endpoint.span("claim_margin")?.or(self.margin),
+        };
+        session::check_ttl(settings.ttl.min(settings.membership_ttl), settings.margin)?;
+        if settings.timeout < Duration::from_millis(10) {
+            let text = format!("a timeout of {:?} is too short: give at least 10ms", settings.timeout);
+            return Err(Error::new(ErrorKind::InvalidOption, text));
+        }
+        Ok(Store { endpoint, driver, settings, clock: Arc::clone(&self.clock), wrap: self.wrap.clone() })
+    }
+
+    fn unmet(&self, requirement: &Requirement, store: &Store) -> Error {
+        let have: Vec<_> = self
+            .registry
+            .drivers()
+            .filter(|driver| requirement.is_met_by(&driver.profile()))
+            .map(|driver| driver.name())
+            .collect();
+        let have = if have.is_empty() { "none".to_owned() } else { have.join(", ") };
+        Error::new(
+            ErrorKind::Unsupported,
+            format!("{} does not have the required {requirement}; drivers that have it: {have}", store.endpoint),
+        )
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder").field("member", &self.member).field("ttl", &self.ttl).finish_non_exhaustive()
+    }
+}
+
+fn default_member() -> String {
+    format!("pid-{}-{:08x}", std::process::id(), rand::random::<u32>())
+}

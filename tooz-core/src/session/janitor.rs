@@ -1,0 +1,83 @@
+//! Clean-up of what was let go: withdraws abandoned claims until the store has nothing of them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+
+use super::locks;
+use super::place::{Chore, Withdrawal};
+use crate::backend::Liveness;
+use crate::shared::Core;
+use crate::engine::Lane;
+use crate::retry;
+
+/// Withdrawals at the same time.
+const AT_ONCE: usize = 64;
+
+/// The task that withdraws, on the engine; fed by drops, which only send.
+pub(crate) struct Janitor {
+    core: Arc<Core>,
+    chores: mpsc::UnboundedReceiver<Chore>,
+}
+
+impl Janitor {
+    pub(crate) fn new(core: Arc<Core>, chores: mpsc::UnboundedReceiver<Chore>) -> Self {
+        Self { core, chores }
+    }
+
+    pub(crate) async fn run(mut self) {
+        let mut under_way = JoinSet::new();
+        loop {
+            tokio::select! {
+                chore = self.chores.recv(), if under_way.len() < AT_ONCE => match chore {
+                    None => return,
+                    Some(Chore::Withdraw(withdrawal)) => {
+                        under_way.spawn(withdraw(Arc::clone(&self.core), withdrawal));
+                    }
+                    Some(Chore::Flush(done)) => finish(&mut under_way, done).await,
+                },
+                Some(_) = under_way.join_next() => {}
+            }
+        }
+    }
+}
+
+async fn finish(under_way: &mut JoinSet<()>, done: oneshot::Sender<()>) {
+    while under_way.join_next().await.is_some() {}
+    // Whoever asked may have given up waiting.
+    let _ = done.send(());
+}
+
+/// Tries until the store answers, or until the store must have freed the claim by itself.
+async fn withdraw(core: Arc<Core>, withdrawal: Withdrawal) {
+    let until = core.now() + lifetime(&core);
+    let mut tries = 0;
+    while let Some(session) = core.any_session(until).await {
+        let claim = withdrawal.claim.clone();
+        let doubt = withdrawal.doubt;
+        let step = Box::pin(async move { locks(&*session.backend)?.withdraw(&claim, doubt).await });
+        match core.attempt(Lane::Engine, "withdraw", step).await {
+            Ok(_) => break,
+            Err(failure) => {
+                tries += 1;
+                tracing::debug!(seat = %withdrawal.claim.seat, tries, %failure, "withdrawal failed");
+            }
+        }
+        let pause = retry::back_off(tries, retry::dice());
+        if core.now() + pause >= until {
+            tracing::warn!(seat = %withdrawal.claim.seat, "gave up withdrawing; the store frees it by its time to live");
+            break;
+        }
+        core.sleep(pause).await;
+    }
+    core.ledger().strike(withdrawal.claim.id);
+}
+
+fn lifetime(core: &Core) -> Duration {
+    match core.profile().liveness {
+        Liveness::Lease(ttl) => ttl * 2,
+        Liveness::Kernel => core.settings().timeout * 2,
+    }
+}

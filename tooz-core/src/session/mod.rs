@@ -1,0 +1,95 @@
+//! Sessions: opened, kept alive, proved, lost, followed by the next.
+//!
+//! One task, the [`keeper`](recovery), owns a coordinator's sessions. Everyone else reads what it
+//! publishes: the current [`Epoch`] and the public [`State`](crate::State).
+
+mod heart;
+mod janitor;
+mod ledger;
+mod oustings;
+mod place;
+mod recovery;
+mod steps;
+mod tenure;
+pub(crate) mod validity;
+
+use std::sync::{Arc, Weak};
+
+use tokio::sync::{mpsc, watch};
+
+pub(crate) use janitor::Janitor;
+pub(crate) use ledger::Ledger;
+pub(crate) use place::{Chore, Gate, Place, Stage, Withdrawal, new_claim};
+pub(crate) use recovery::{Command, Keeper, open};
+pub(crate) use steps::Flight;
+pub(crate) use tenure::Tenure;
+use validity::Deadline;
+
+use crate::backend::{Backend, GroupSteps, LockSteps, Proof};
+use crate::claim::SessionId;
+use crate::error::{Error, ErrorKind, Result};
+use crate::lost::Cause;
+
+/// One session with the store.
+pub(crate) struct Session {
+    /// Counts a coordinator's sessions from 1.
+    pub(crate) epoch: u64,
+    pub(crate) id: SessionId,
+    pub(crate) predecessor: Option<SessionId>,
+    pub(crate) backend: Arc<dyn Backend>,
+    /// Valid as long as the session is proved to live.
+    pub(crate) tenure: Tenure,
+    /// The newest proof: changes with every acknowledged renewal.
+    pub(crate) proof: watch::Sender<Proof>,
+    /// Claims newly held, for the watch on oustings.
+    pub(crate) held: mpsc::UnboundedSender<Weak<Place>>,
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session").field("epoch", &self.epoch).field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl Session {
+    pub(crate) fn new(
+        epoch: u64,
+        id: SessionId,
+        predecessor: Option<SessionId>,
+        backend: Arc<dyn Backend>,
+        proof: Proof,
+        until: Deadline,
+    ) -> (Self, mpsc::UnboundedReceiver<Weak<Place>>) {
+        let tenure = Tenure::new();
+        tenure.begin(until);
+        let (held, newly_held) = mpsc::unbounded_channel();
+        let proof = watch::Sender::new(proof);
+        (Self { epoch, id, predecessor, backend, tenure, proof, held }, newly_held)
+    }
+}
+
+/// The lock steps of a store that is known to have them.
+pub(crate) fn locks(backend: &dyn Backend) -> Result<&dyn LockSteps> {
+    backend.locks().ok_or_else(|| unsupported(backend, "locks"))
+}
+
+/// The group steps of a store that is known to have them.
+pub(crate) fn groups(backend: &dyn Backend) -> Result<&dyn GroupSteps> {
+    backend.groups().ok_or_else(|| unsupported(backend, "groups"))
+}
+
+fn unsupported(backend: &dyn Backend, what: &str) -> Error {
+    let store = backend.profile().store;
+    Error::new(ErrorKind::Unsupported, format!("the {store} store has no {what}: use one that has"))
+}
+
+/// Which session there is right now.
+#[derive(Clone, Debug)]
+pub(crate) enum Epoch {
+    /// This one.
+    Open(Arc<Session>),
+    /// None: the last was lost, the next is being opened.
+    Between(Cause),
+    /// None ever again.
+    Ended(Cause),
+}

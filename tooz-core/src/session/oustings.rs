@@ -1,0 +1,56 @@
+//! Watches held claims, so that a holder whose lock is broken hears of it at once.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use tokio::sync::mpsc;
+
+use super::{Place, Session};
+use crate::shared::Core;
+use crate::lost::Cause;
+
+/// A claim held for a shorter time is not worth a watch.
+const SETTLE: Duration = Duration::from_millis(20);
+
+/// Holds one wait per held claim of a session; dropped with the session.
+pub(super) async fn watch(
+    core: &Core,
+    session: Arc<Session>,
+    mut held: mpsc::UnboundedReceiver<Weak<Place>>,
+) {
+    let mut waits = FuturesUnordered::new();
+    loop {
+        tokio::select! {
+            first = held.recv() => {
+                let Some(first) = first else { return };
+                core.sleep(SETTLE).await;
+                let mut next = Some(first);
+                while let Some(place) = next {
+                    waits.extend(place.upgrade().map(|place| wait(Arc::clone(&session), &place)));
+                    next = held.try_recv().ok();
+                }
+            }
+            Some(()) = waits.next() => {}
+        }
+    }
+}
+
+/// Ends when the claim is ousted, which it then tells, or gone anyway. Does not keep the place alive.
+fn wait(session: Arc<Session>, place: &Arc<Place>) -> impl Future<Output = ()> + use<> {
+    let claim = place.claim();
+    let mut lost = place.tenure().subscribe();
+    let place = Arc::downgrade(place);
+    async move {
+        let Some(locks) = session.backend.locks() else { return };
+        tokio::select! {
+            () = locks.ousted(&claim) => {
+                if let Some(place) = place.upgrade() {
+                    place.lose(Cause::Ousted);
+                }
+            }
+            // Ends with an error when the place is dropped.
+            _ = lost.wait_for(Option::is_some) => {}
+        }
+    }
+}

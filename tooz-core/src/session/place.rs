@@ -1,0 +1,339 @@
+//! One claim's life in this process: the last one to let go of it withdraws it.
+
+use std::process;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{Notify, mpsc, oneshot};
+
+use super::tenure::Tenure;
+use super::validity::Deadline;
+use crate::backend::Doubt;
+use crate::claim::{Claim, ClaimId, Mode, Seat};
+use crate::clock::Moment;
+use crate::lost::Cause;
+
+/// A claim that this coordinator has sent or is about to send.
+///
+/// Shared by the user's future or guard and by the steps in flight. When the last of them is gone and the
+/// claim was not settled, dropping it is one send to the janitor. So a step that is still under way when
+/// its caller is dropped is always withdrawn *after* its end, and nothing ever blocks in a `Drop`.
+#[derive(Debug)]
+pub(crate) struct Place {
+    claim: Mutex<Claim>,
+    id: ClaimId,
+    epoch: u64,
+    stage: AtomicU8,
+    unanswered: AtomicBool,
+    withdrawal_sent: AtomicBool,
+    tenure: Tenure,
+    nudge: Notify,
+    gate: Arc<Gate>,
+    janitor: mpsc::UnboundedSender<Chore>,
+    process: u32,
+}
+
+/// What the janitor is asked to do.
+#[derive(Debug)]
+pub(crate) enum Chore {
+    /// Withdraw a claim that nobody holds on to any more.
+    Withdraw(Withdrawal),
+    /// Say when everything asked for before is done.
+    Flush(oneshot::Sender<()>),
+}
+
+/// A claim for the janitor to withdraw.
+#[derive(Debug)]
+pub(crate) struct Withdrawal {
+    pub(crate) claim: Claim,
+    pub(crate) doubt: Doubt,
+    /// Held until it is done.
+    gate: Pending,
+}
+
+impl Withdrawal {
+    pub(crate) fn new(claim: Claim, doubt: Doubt, gate: Arc<Gate>) -> Self {
+        Self { claim, doubt, gate: Pending::new(gate) }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Stage {
+    /// Nothing was sent yet.
+    Unsent = 0,
+    /// Sent, not answered.
+    Asked = 1,
+    /// The store has it in a queue.
+    Waiting = 2,
+    /// The store granted it.
+    Held = 3,
+    /// Being given back, or given back.
+    Leaving = 4,
+}
+
+impl Place {
+    pub(crate) fn new(
+        claim: Claim,
+        epoch: u64,
+        gate: Arc<Gate>,
+        janitor: mpsc::UnboundedSender<Chore>,
+    ) -> Self {
+        Self {
+            id: claim.id,
+            claim: Mutex::new(claim),
+            epoch,
+            stage: AtomicU8::new(Stage::Unsent as u8),
+            unanswered: AtomicBool::new(false),
+            withdrawal_sent: AtomicBool::new(false),
+            tenure: Tenure::new(),
+            nudge: Notify::new(),
+            gate,
+            janitor,
+            process: process::id(),
+        }
+    }
+
+    pub(crate) fn id(&self) -> ClaimId {
+        self.id
+    }
+
+    /// The claim as it would be sent now.
+    pub(crate) fn claim(&self) -> Claim {
+        self.claim.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The number of the session it was made under.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    pub(crate) fn set_value(&self, value: bytes::Bytes) {
+        self.claim.lock().unwrap_or_else(PoisonError::into_inner).value = value;
+    }
+
+    pub(crate) fn stage(&self) -> Stage {
+        match self.stage.load(Ordering::Acquire) {
+            0 => Stage::Unsent,
+            1 => Stage::Asked,
+            2 => Stage::Waiting,
+            3 => Stage::Held,
+            _ => Stage::Leaving,
+        }
+    }
+
+    pub(crate) fn set_stage(&self, stage: Stage) {
+        self.stage.store(stage as u8, Ordering::Release);
+    }
+
+    /// An attempt of the claim went unanswered: it may land at any time.
+    pub(crate) fn set_unanswered(&self) {
+        self.unanswered.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn doubt(&self) -> Doubt {
+        match self.unanswered.load(Ordering::Acquire) {
+            true => Doubt::MayLand,
+            false => Doubt::None,
+        }
+    }
+
+    /// It is granted: valid until `until`.
+    pub(crate) fn hold(&self, until: Deadline) {
+        self.tenure.begin(until);
+        self.set_stage(Stage::Held);
+    }
+
+    pub(crate) fn tenure(&self) -> &Tenure {
+        &self.tenure
+    }
+
+    pub(crate) fn is_foreign_process(&self) -> bool {
+        self.process != process::id()
+    }
+
+    /// Ends a held claim for good. The store may still show it (a session whose answers came too late
+    /// lives on), so losing it withdraws it too: a new claim would otherwise wait for the lost one. Only an
+    /// orphan's claims are left to their time to live.
+    pub(crate) fn lose(&self, cause: Cause) -> bool {
+        let ended = self.tenure.lose(cause);
+        if ended {
+            self.after_loss(cause);
+        }
+        ended
+    }
+
+    /// Whether the claim is held at `now`; seeing its deadline passed loses it.
+    pub(crate) fn is_held(&self, now: Moment) -> bool {
+        self.remaining(now).is_some()
+    }
+
+    /// The deadline of a held claim, unless it is over at `now`.
+    pub(crate) fn remaining(&self, now: Moment) -> Option<Deadline> {
+        if self.is_foreign_process() {
+            return None;
+        }
+        let remaining = self.tenure.remaining(now);
+        if remaining.is_none() && self.stage() == Stage::Held {
+            self.after_loss(Cause::Expired);
+        }
+        remaining
+    }
+
+    fn after_loss(&self, cause: Cause) {
+        match cause {
+            Cause::Orphaned => self.settled(),
+            _ => {
+                self.set_stage(Stage::Leaving);
+                self.send_withdrawal();
+            }
+        }
+    }
+
+    /// Makes whoever waits with this claim ask the store again.
+    pub(crate) fn nudge(&self) {
+        self.nudge.notify_one();
+    }
+
+    pub(crate) async fn nudged(&self) {
+        self.nudge.notified().await;
+    }
+
+    /// The store has nothing of it any more, or never had.
+    pub(crate) fn settled(&self) {
+        self.set_stage(Stage::Leaving);
+        self.withdrawal_sent.store(true, Ordering::Release);
+    }
+
+    /// Gives it to the janitor although somebody may still wait with it: the coordinator closes.
+    pub(crate) fn abandon(&self) {
+        if self.stage() == Stage::Asked {
+            self.set_unanswered();
+        }
+        self.send_withdrawal();
+        self.nudge();
+    }
+
+    /// Gives it to the janitor, once.
+    pub(crate) fn send_withdrawal(&self) {
+        if self.stage() == Stage::Unsent || self.withdrawal_sent.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let withdrawal = Withdrawal::new(self.claim(), self.doubt(), Arc::clone(&self.gate));
+        // Fails only when the coordinator has ended, and then the session's end frees everything.
+        let _ = self.janitor.send(Chore::Withdraw(withdrawal));
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        // A fork has copies of its parent's places, but not the right to withdraw them.
+        if !self.is_foreign_process() {
+            self.send_withdrawal();
+        }
+    }
+}
+
+/// Withdrawals of one seat that are still under way: a new claim of the same coordinator waits for them,
+/// so that `drop(guard); try_acquire()` succeeds.
+#[derive(Debug, Default)]
+pub(crate) struct Gate {
+    pending: AtomicUsize,
+    settled: Notify,
+}
+
+impl Gate {
+    /// Ends when no withdrawal is under way.
+    pub(crate) async fn open(&self) {
+        loop {
+            let settled = self.settled.notified();
+            tokio::pin!(settled);
+            settled.as_mut().enable();
+            if self.pending.load(Ordering::Acquire) == 0 {
+                return;
+            }
+            settled.await;
+        }
+    }
+}
+
+/// Counts as one pending withdrawal until dropped.
+#[derive(Debug)]
+pub(crate) struct Pending(Arc<Gate>);
+
+impl Pending {
+    fn new(gate: Arc<Gate>) -> Self {
+        gate.pending.fetch_add(1, Ordering::AcqRel);
+        Self(gate)
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        if self.0.pending.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.settled.notify_waiters();
+        }
+    }
+}
+
+/// A new claim of a seat.
+pub(crate) fn new_claim(seat: Seat, mode: Mode, member: crate::name::Name, value: bytes::Bytes) -> Claim {
+    Claim { id: ClaimId::random(), seat, mode, member, value }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::name::Name;
+
+    fn place(janitor: mpsc::UnboundedSender<Chore>) -> (Place, Arc<Gate>) {
+        let name = Name::new("a").unwrap();
+        let claim = new_claim(Seat::Lock(name.clone()), Mode::Exclusive, name, bytes::Bytes::new());
+        let gate = Arc::new(Gate::default());
+        (Place::new(claim, 1, Arc::clone(&gate), janitor), gate)
+    }
+
+    #[test]
+    fn dropping_a_sent_claim_sends_one_withdrawal() {
+        let (janitor, mut inbox) = mpsc::unbounded_channel();
+        let (place, gate) = place(janitor);
+        place.set_stage(Stage::Asked);
+        place.set_unanswered();
+        let id = place.id();
+
+        drop(place);
+
+        let Chore::Withdraw(withdrawal) = inbox.try_recv().unwrap() else { panic!("not a withdrawal") };
+        assert_eq!((withdrawal.claim.id, withdrawal.doubt), (id, Doubt::MayLand));
+        assert_eq!(gate.pending.load(Ordering::Acquire), 1);
+        drop(withdrawal);
+        assert_eq!(gate.pending.load(Ordering::Acquire), 0);
+        assert!(inbox.try_recv().is_err());
+    }
+
+    #[test]
+    fn unsent_and_settled_claims_send_nothing() {
+        let (janitor, mut inbox) = mpsc::unbounded_channel();
+        drop(place(janitor.clone()));
+        let (settled, _) = place(janitor);
+        settled.set_stage(Stage::Asked);
+        settled.settled();
+        drop(settled);
+        assert!(inbox.try_recv().is_err());
+    }
+
+    /// Interleaving 4: a lost guard whose session lives on must not make its own successor wait.
+    #[test]
+    fn losing_a_held_claim_withdraws_it_at_once_and_only_once() {
+        let (janitor, mut inbox) = mpsc::unbounded_channel();
+        let (place, _) = place(janitor);
+        place.hold(Deadline::NEVER);
+
+        assert!(place.lose(Cause::Expired));
+        assert!(!place.lose(Cause::Ousted));
+        drop(place);
+
+        assert!(inbox.try_recv().is_ok());
+        assert!(inbox.try_recv().is_err());
+    }
+}

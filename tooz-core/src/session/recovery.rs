@@ -1,0 +1,216 @@
+//! The keeper: one task that owns a coordinator's sessions, from the first to the last.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use super::validity::{self, SHORTEST_TTL};
+use super::{Chore, Epoch, Place, Session, heart, oustings};
+use crate::State;
+use crate::backend::{Liveness, Opened, Opening};
+use crate::claim::SessionId;
+use crate::shared::Core;
+use crate::error::{Error, ErrorKind, Result};
+use crate::lost::Cause;
+use crate::options::Store;
+use crate::{observe, retry};
+
+/// What the keeper is told.
+pub(crate) enum Command {
+    /// Give everything back and end.
+    Close(oneshot::Sender<Result<()>>),
+    /// Nobody has a handle any more: stop renewing and end.
+    Orphan,
+}
+
+/// A session and its line of newly held claims.
+pub(crate) type Fresh = (Session, mpsc::UnboundedReceiver<Weak<Place>>);
+
+/// The owner of a coordinator's sessions.
+pub(crate) struct Keeper {
+    core: Arc<Core>,
+    commands: mpsc::UnboundedReceiver<Command>,
+    janitor: JoinHandle<()>,
+}
+
+impl Keeper {
+    pub(crate) fn new(
+        core: Arc<Core>,
+        commands: mpsc::UnboundedReceiver<Command>,
+        janitor: JoinHandle<()>,
+    ) -> Self {
+        Self { core, commands, janitor }
+    }
+
+    /// Lives through sessions until told to end. The first is published already.
+    pub(crate) async fn run(
+        mut self,
+        mut session: Arc<Session>,
+        mut held: mpsc::UnboundedReceiver<Weak<Place>>,
+    ) {
+        let command = loop {
+            let cause = tokio::select! {
+                biased;
+                command = self.commands.recv() => break command,
+                cause = heart::beat_until_lost(&self.core, &session) => cause,
+                () = oustings::watch(&self.core, Arc::clone(&session), held) => Cause::SessionEnded,
+            };
+            self.lose(&session, cause);
+            let predecessor = (session.epoch, session.id);
+            retire(&self.core, session);
+            let reopened = tokio::select! {
+                biased;
+                command = self.commands.recv() => break command,
+                fresh = reopen(&self.core, predecessor) => fresh,
+            };
+            session = Arc::new(reopened.0);
+            held = reopened.1;
+            self.core.set_epoch(Epoch::Open(Arc::clone(&session)));
+            self.core.set_state(State::Connected);
+            tracing::info!(session = %session.id, "session opened again");
+        };
+        match command {
+            Some(Command::Close(reply)) => {
+                let closed = self.close().await;
+                // Whoever asked may have given up waiting.
+                let _ = reply.send(closed);
+            }
+            Some(Command::Orphan) | None => self.orphan().await,
+        }
+        self.janitor.abort();
+    }
+
+    fn lose(&self, session: &Session, cause: Cause) {
+        session.tenure.lose(cause);
+        let lost = self.core.ledger().lose_all(session.epoch, cause);
+        tracing::warn!(session = %session.id, %cause, claims = lost, "session lost");
+        observe::session_lost(cause);
+        self.core.set_state(State::Lost(cause));
+        self.core.set_epoch(Epoch::Between(cause));
+    }
+
+    /// Gives everything back: claims, memberships, the session.
+    async fn close(&self) -> Result<()> {
+        let core = &self.core;
+        core.end(Cause::Closed);
+        core.ledger().lose_all(u64::MAX, Cause::Closed);
+        for place in core.ledger().places() {
+            place.abandon();
+        }
+        let until = core.now() + core.settings().timeout;
+        let given_back = async {
+            self.flush().await;
+            core.everyone_left().await;
+        };
+        let given_back = timeout(core.settings().timeout, given_back).await;
+        let closed = match core.any_session(until).await {
+            Some(session) => {
+                let backend = Arc::clone(&session.backend);
+                let step = Box::pin(async move { backend.close().await });
+                core.attempt(crate::engine::Lane::Engine, "close", step).await
+            }
+            None => Err(Error::new(ErrorKind::Unavailable, "there is no session to give back through")),
+        };
+        core.set_epoch(Epoch::Ended(Cause::Closed));
+        core.set_state(State::Closed);
+        if given_back.is_err() || closed.is_err() {
+            let text = format!(
+                "close: {} did not answer in time; what is left there ends with its time to live",
+                core.endpoint()
+            );
+            let error = Error::new(ErrorKind::Unavailable, text).effect_unknown();
+            return Err(match closed {
+                Err(cause) => error.with_source(cause),
+                Ok(()) => error,
+            });
+        }
+        Ok(())
+    }
+
+    /// Stops renewing. Withdrawals that were asked for before are still carried out.
+    async fn orphan(&self) {
+        let core = &self.core;
+        core.end(Cause::Orphaned);
+        core.ledger().lose_all(u64::MAX, Cause::Orphaned);
+        // Bounded; what is left after it ends with its time to live.
+        let _ = timeout(core.settings().timeout, self.flush()).await;
+        core.set_epoch(Epoch::Ended(Cause::Orphaned));
+        core.set_state(State::Closed);
+    }
+
+    async fn flush(&self) {
+        let (done, flushed) = oneshot::channel();
+        self.core.send_chore(Chore::Flush(done));
+        // An error means that the janitor is gone: nothing is under way.
+        let _ = flushed.await;
+    }
+}
+
+/// Lets go of a lost session in the background: a polite close frees what the store may still show.
+fn retire(core: &Arc<Core>, session: Arc<Session>) {
+    let patience = core.settings().attempt();
+    core.engine().handle().spawn(async move {
+        // The session is lost already; failing to say so changes nothing.
+        let _ = timeout(patience, session.backend.close()).await;
+    });
+}
+
+/// Opens the next session, trying until it succeeds.
+async fn reopen(core: &Arc<Core>, (epoch, predecessor): (u64, SessionId)) -> Fresh {
+    let mut tries = 0;
+    loop {
+        match open(core.store(), epoch + 1, Some(predecessor)).await {
+            Ok(fresh) => return fresh,
+            Err(failure) => {
+                tries += 1;
+                match tries {
+                    1 => tracing::warn!(%failure, "cannot open a new session yet"),
+                    _ => tracing::debug!(tries, %failure, "cannot open a new session yet"),
+                }
+            }
+        }
+        core.sleep(retry::back_off(tries, retry::dice())).await;
+    }
+}
+
+/// Opens one session. Runs inside the engine's runtime.
+pub(crate) async fn open(store: &Store, epoch: u64, predecessor: Option<SessionId>) -> Result<Fresh> {
+    let settings = &store.settings;
+    let id = SessionId::random();
+    let opening = Opening {
+        member: settings.member.clone(),
+        session: id,
+        predecessor,
+        ttl: settings.ttl,
+        membership_ttl: settings.membership_ttl,
+        timeout: settings.attempt(),
+        clock: Arc::clone(&store.clock),
+    };
+    let opened = timeout(settings.timeout, store.driver.open(&store.endpoint, &opening)).await;
+    let Opened { backend, proof } = opened.unwrap_or_else(|_| {
+        let text = format!("no answer in {:?}", settings.timeout);
+        Err(Error::new(ErrorKind::Unavailable, text).effect_unknown())
+    })?;
+    let backend = store.wrap.as_ref().map_or_else(|| Arc::clone(&backend), |wrap| wrap(Arc::clone(&backend)));
+    if let Liveness::Lease(ttl) = backend.profile().liveness {
+        check_ttl(ttl, settings.margin)?;
+    }
+    let until = validity::claim_until(proof, settings.margin);
+    Ok(Session::new(epoch, id, predecessor, backend, proof, until))
+}
+
+/// Refuses a time to live that leaves no time to act.
+pub(crate) fn check_ttl(ttl: Duration, margin: Option<Duration>) -> Result<()> {
+    let margin = margin.unwrap_or_else(|| validity::margin(ttl));
+    if ttl < SHORTEST_TTL || margin >= ttl / 2 {
+        let text = format!(
+            "a time to live of {ttl:?} with a margin of {margin:?} is too short: the time to live is at least \
+             {SHORTEST_TTL:?} and more than twice the margin"
+        );
+        return Err(Error::new(ErrorKind::InvalidOption, text));
+    }
+    Ok(())
+}

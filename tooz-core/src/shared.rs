@@ -1,0 +1,167 @@
+//! What the parts of a coordinator share.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::time::Sleep;
+
+use crate::backend::Profile;
+use crate::clock::Moment;
+use crate::coordinator::State;
+use crate::endpoint::Endpoint;
+use crate::engine::Running;
+use crate::lost::Cause;
+use crate::options::{Settings, Store};
+use crate::session::{Chore, Epoch, Ledger, Session};
+
+/// The shared room of one coordinator. Whoever holds it keeps the engine running, not the session: that
+/// lives as long as there are coordinator handles.
+#[derive(Debug)]
+pub(crate) struct Core {
+    store: Store,
+    engine: Running,
+    profile: Profile,
+    ledger: Ledger,
+    chores: mpsc::UnboundedSender<Chore>,
+    epoch: watch::Sender<Epoch>,
+    state: watch::Sender<State>,
+    ending: watch::Sender<Option<Cause>>,
+    members: watch::Sender<usize>,
+}
+
+impl Core {
+    pub(crate) fn new(
+        store: Store,
+        engine: Running,
+        chores: mpsc::UnboundedSender<Chore>,
+        first: &Arc<Session>,
+    ) -> Self {
+        Self {
+            store,
+            engine,
+            profile: first.backend.profile().clone(),
+            ledger: Ledger::default(),
+            chores,
+            epoch: watch::Sender::new(Epoch::Open(Arc::clone(first))),
+            state: watch::Sender::new(State::Connected),
+            ending: watch::Sender::new(None),
+            members: watch::Sender::new(0),
+        }
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.store.settings
+    }
+
+    pub(crate) fn endpoint(&self) -> &Endpoint {
+        &self.store.endpoint
+    }
+
+    pub(crate) fn engine(&self) -> &Running {
+        &self.engine
+    }
+
+    pub(crate) fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
+    pub(crate) fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    pub(crate) fn now(&self) -> Moment {
+        self.store.clock.now()
+    }
+
+    pub(crate) fn sleep(&self, span: Duration) -> Sleep {
+        self.engine.sleep(span)
+    }
+
+    pub(crate) fn chores(&self) -> &mpsc::UnboundedSender<Chore> {
+        &self.chores
+    }
+
+    pub(crate) fn send_chore(&self, chore: Chore) {
+        // Fails only when the janitor has ended, and the session with it.
+        let _ = self.chores.send(chore);
+    }
+
+    pub(crate) fn state(&self) -> watch::Receiver<State> {
+        self.state.subscribe()
+    }
+
+    pub(crate) fn set_state(&self, state: State) {
+        self.state.send_if_modified(|now| {
+            let changed = *now != state;
+            *now = state;
+            changed
+        });
+    }
+
+    pub(crate) fn epochs(&self) -> watch::Receiver<Epoch> {
+        self.epoch.subscribe()
+    }
+
+    pub(crate) fn set_epoch(&self, epoch: Epoch) {
+        self.epoch.send_replace(epoch);
+    }
+
+    /// The session there is, also while the coordinator is closing, waiting for one until `until`.
+    pub(crate) async fn any_session(&self, until: Moment) -> Option<Arc<Session>> {
+        let mut epochs = self.epochs();
+        let open = epochs.wait_for(|epoch| !matches!(epoch, Epoch::Between(_)));
+        tokio::select! {
+            epoch = open => match epoch.as_deref() {
+                Ok(Epoch::Open(session)) => Some(Arc::clone(session)),
+                _ => None,
+            },
+            () = self.sleep(until.since(self.now())) => None,
+        }
+    }
+
+    /// From now on nothing new is begun.
+    pub(crate) fn end(&self, cause: Cause) {
+        self.ending.send_replace(Some(cause));
+    }
+
+    pub(crate) fn ending(&self) -> watch::Receiver<Option<Cause>> {
+        self.ending.subscribe()
+    }
+
+    /// Ends when nothing new may be begun any more.
+    pub(crate) async fn ended(&self) -> Cause {
+        let mut ending = self.ending();
+        match ending.wait_for(Option::is_some).await.map(|cause| *cause) {
+            Ok(Some(cause)) => cause,
+            // The sender is `self`, which outlives this call.
+            Ok(None) | Err(_) => Cause::Closed,
+        }
+    }
+
+    /// One more task attends a membership, until the returned value is dropped.
+    pub(crate) fn attending(self: &Arc<Self>) -> Attending {
+        self.members.send_modify(|members| *members += 1);
+        Attending(Arc::clone(self))
+    }
+
+    /// Ends when no task attends a membership any more.
+    pub(crate) async fn everyone_left(&self) {
+        // The sender is `self`: waiting cannot fail.
+        let _ = self.members.subscribe().wait_for(|members| *members == 0).await;
+    }
+}
+
+/// Counts as one task that attends a membership.
+#[derive(Debug)]
+pub(crate) struct Attending(Arc<Core>);
+
+impl Drop for Attending {
+    fn drop(&mut self) {
+        self.0.members.send_modify(|members| *members -= 1);
+    }
+}
