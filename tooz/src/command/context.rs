@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::signal::unix::SignalKind;
 use tooz::Coordinator;
+use tracing_subscriber::filter::LevelFilter;
 
 use super::args::Common;
 use super::exit::Exit;
@@ -23,6 +24,19 @@ impl Context {
     pub(crate) fn new(common: Common) -> Self {
         let out = Output::new(common.json);
         Self { common, out }
+    }
+
+    /// Shows the library's log on standard error, as far as `-v` asks for it.
+    pub(crate) fn listen(&self) {
+        let level = match self.common.verbose {
+            0 => return,
+            1 => LevelFilter::INFO,
+            2 => LevelFilter::DEBUG,
+            _ => LevelFilter::TRACE,
+        };
+        let log = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_ansi(false);
+        // Only fails if there is one already, and then that one will do.
+        let _ = log.try_init();
     }
 
     /// The store's URL. Says so when it is the default one: two users of one lock must mean one store.
