@@ -10,7 +10,6 @@ use tracing::Instrument;
 use crate::backend::Profile;
 use crate::claim::SessionId;
 use crate::clock::Moment;
-use crate::shared::Core;
 use crate::endpoint::Endpoint;
 use crate::engine::Lane;
 use crate::error::Result;
@@ -20,6 +19,7 @@ use crate::lost::Cause;
 use crate::name::Name;
 use crate::observe;
 use crate::session::{Command, Epoch, groups, validity};
+use crate::shared::Core;
 
 /// One member's connection to a store. Cheap to clone; all clones share one session and one heartbeat,
 /// whatever they hold.

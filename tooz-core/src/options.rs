@@ -9,13 +9,13 @@ use tokio::sync::{mpsc, oneshot};
 use crate::backend::{Backend, Driver, Requirement};
 use crate::clock::{BootClock, Clock};
 use crate::coordinator::Coordinator;
-use crate::shared::Core;
 use crate::endpoint::Endpoint;
 use crate::engine::{Engine, Running};
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::Name;
 use crate::registry::Registry;
 use crate::session::{self, Janitor, Keeper};
+use crate::shared::Core;
 
 /// Wraps the driver interface of every session: for tests that inject faults.
 pub type Wrap = Arc<dyn Fn(Arc<dyn Backend>) -> Arc<dyn Backend> + Send + Sync>;
@@ -234,14 +234,20 @@ impl Builder {
         let have = if have.is_empty() { "none".to_owned() } else { have.join(", ") };
         Error::new(
             ErrorKind::Unsupported,
-            format!("{} does not have the required {requirement}; drivers that have it: {have}", store.endpoint),
+            format!(
+                "{} does not have the required {requirement}; drivers that have it: {have}",
+                store.endpoint
+            ),
         )
     }
 }
 
 impl fmt::Debug for Builder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Builder").field("member", &self.member).field("ttl", &self.ttl).finish_non_exhaustive()
+        f.debug_struct("Builder")
+            .field("member", &self.member)
+            .field("ttl", &self.ttl)
+            .finish_non_exhaustive()
     }
 }
 

@@ -28,7 +28,7 @@ pub(crate) trait Look: Send + Sync + 'static {
 }
 
 /// The latest look at a subject, kept fresh by one task on the engine until the last clone is dropped.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Watcher<L> {
     latest: watch::Receiver<Arc<L>>,
     core: Arc<Core>,
@@ -41,9 +41,9 @@ impl<L: Look> Watcher<L> {
         let (first, looked) = oneshot::channel();
         let follower = Follower { core: Arc::clone(core), subject, failures: 0 };
         let task = Arc::new(Task(core.engine().handle().spawn(follower.run(first))));
-        let latest = looked.await.unwrap_or_else(|_| {
-            Err(Error::new(ErrorKind::Unavailable, "the engine's runtime ended"))
-        })?;
+        let latest = looked
+            .await
+            .unwrap_or_else(|_| Err(Error::new(ErrorKind::Unavailable, "the engine's runtime ended")))?;
         Ok(Self { latest, core: Arc::clone(core), _task: task })
     }
 
@@ -59,6 +59,12 @@ impl<L: Look> Watcher<L> {
             // The task ends only with the coordinator.
             Err(_) => Err(ended(self.core.ended().await)),
         }
+    }
+}
+
+impl<L> Clone for Watcher<L> {
+    fn clone(&self) -> Self {
+        Self { latest: self.latest.clone(), core: Arc::clone(&self.core), _task: Arc::clone(&self._task) }
     }
 }
 
@@ -128,10 +134,7 @@ impl<S: Subject> Follower<S> {
         }
     }
 
-    async fn look_once(
-        &mut self,
-        until: Option<crate::clock::Moment>,
-    ) -> Result<(Arc<Session>, S::Look)> {
+    async fn look_once(&mut self, until: Option<crate::clock::Moment>) -> Result<(Arc<Session>, S::Look)> {
         let session = self.core.open_session(until).await?;
         let look = self.subject.look(&self.core, &session).await?;
         self.failures = 0;

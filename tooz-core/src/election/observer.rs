@@ -59,8 +59,11 @@ struct Sighting {
 pub struct Observer {
     watcher: Watcher<Sighting>,
     told: Option<Observation>,
-    waiting: Option<Pin<Box<dyn Future<Output = (Watcher<Sighting>, bool)> + Send>>>,
+    waiting: Option<NextLook>,
 }
+
+/// A watcher that waits for news: comes back with whether there will be more.
+type NextLook = Pin<Box<dyn Future<Output = (Watcher<Sighting>, bool)> + Send>>;
 
 impl Observer {
     pub(crate) async fn open(coord: &Coordinator, seat: Seat) -> Result<Self> {

@@ -53,6 +53,7 @@ pub(super) async fn join(core: &Arc<Core>, group: Name, capabilities: Capabiliti
         capabilities,
         inbox,
         last: None,
+        own_line: None,
         in_doubt: false,
     };
     core.engine().handle().spawn(attendant.run(answer));
@@ -150,6 +151,8 @@ struct Attendant {
     inbox: mpsc::UnboundedReceiver<Wish>,
     /// Under which session it stood last: what a new session may replace.
     last: Option<SessionId>,
+    /// Held once the user has let go without leaving: a line that never closes.
+    own_line: Option<mpsc::UnboundedSender<Wish>>,
     /// A join went unanswered and may land after a leave.
     in_doubt: bool,
 }
@@ -237,9 +240,10 @@ impl Attendant {
     /// Waits while it stands; `None` when it stands no more.
     async fn stand(&mut self, session: &Arc<Session>, standing: &Enrolment) -> Option<Done> {
         loop {
+            let standing = self.enrolled.standing_under(session.epoch).unwrap_or_else(|| standing.clone());
             let expelled = async {
                 match groups(&*session.backend) {
-                    Ok(groups) => groups.expelled(&self.standing_now(session, standing)).await,
+                    Ok(groups) => groups.expelled(&standing).await,
                     Err(_) => std::future::pending().await,
                 }
             };
@@ -265,10 +269,6 @@ impl Attendant {
                 () = expelled => return None,
             }
         }
-    }
-
-    fn standing_now(&self, session: &Session, standing: &Enrolment) -> Enrolment {
-        self.enrolled.standing_under(session.epoch).unwrap_or_else(|| standing.clone())
     }
 
     /// Joins again, trying until it succeeds or is refused for good.
@@ -328,10 +328,9 @@ impl Attendant {
 
     /// From now on only the coordinator's end ends it.
     fn keep_for_good(&mut self) {
-        let (wishes, inbox) = mpsc::unbounded_channel();
-        // Forgotten on purpose: a line that never closes.
-        std::mem::forget(wishes);
+        let (line, inbox) = mpsc::unbounded_channel();
         self.inbox = inbox;
+        self.own_line = Some(line);
     }
 
     async fn join_under(&mut self, session: &Arc<Session>) -> Result<Joined> {

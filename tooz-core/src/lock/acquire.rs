@@ -326,11 +326,7 @@ enum Waited {
 }
 
 /// Withdraws a claim in the caller's time. What cannot be withdrawn is left to the janitor.
-pub(crate) async fn withdraw(
-    core: &Arc<Core>,
-    lane: Lane,
-    place: &Arc<Place>,
-) -> Result<Withdrawn> {
+pub(crate) async fn withdraw(core: &Arc<Core>, lane: Lane, place: &Arc<Place>) -> Result<Withdrawn> {
     place.set_stage(Stage::Leaving);
     let doubt = place.doubt();
     let mut attempts = 0;

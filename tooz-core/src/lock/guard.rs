@@ -11,7 +11,6 @@ use super::acquire::{Won, lost_error, withdraw};
 use crate::backend::Withdrawn;
 use crate::claim::{ClaimId, FencingToken};
 use crate::clock::Moment;
-use crate::engine::Lane;
 use crate::error::{Error, Result};
 use crate::lost::Cause;
 use crate::observe;
@@ -131,11 +130,6 @@ impl Guard {
 
     pub(crate) fn won(&self) -> &Won {
         &self.won
-    }
-
-    pub(crate) fn on(mut self, lane: Lane) -> Self {
-        self.won.lane = lane;
-        self
     }
 }
 

@@ -6,7 +6,7 @@ use crate::backend::{Eviction, Queue};
 use crate::claim::{ClaimId, Seat};
 use crate::coordinator::Coordinator;
 use crate::engine::Lane;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::session::{Flight, Session, locks};
 use crate::shared::Core;
 use crate::watcher::{Look, Subject, Watcher};
@@ -33,7 +33,7 @@ pub(crate) async fn evict(coord: &Coordinator, seat: Seat, how: Eviction) -> Res
         while view.borrow().holders.iter().any(|holder| holder.claim.is_none_or(|id| hit.contains(&id))) {
             view.changed().await?;
         }
-        Ok(())
+        Ok::<_, Error>(())
     };
     tokio::select! {
         gone = gone => gone?,

@@ -6,13 +6,13 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use super::validity::{self, Deadline};
-use super::{Place, Session, Stage, Withdrawal};
+use super::{Chore, Place, Session, Stage, Withdrawal};
 use crate::backend::{Doubt, Enrolment, Liveness, Renewal};
 use crate::clock::Moment;
-use crate::shared::Core;
 use crate::engine::Lane;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lost::Cause;
+use crate::shared::Core;
 use crate::{observe, retry};
 
 /// Attempts of a beat that may be unanswered at the same time.
@@ -47,13 +47,10 @@ async fn beat(core: &Arc<Core>, session: &Arc<Session>, ttl: Duration) -> Cause 
     let mut failures = 0;
     let mut pause = validity::beat_interval(ttl, retry::dice());
     loop {
-        let mut timer = std::pin::pin!(core.sleep(pause));
-        let beat = loop {
-            tokio::select! {
-                biased;
-                Some(Ok(beat)) = beats.join_next() => break Some(beat),
-                () = &mut timer => break None,
-            }
+        let beat = tokio::select! {
+            biased;
+            Some(Ok(beat)) = beats.join_next() => Some(beat),
+            () = core.sleep(pause) => None,
         };
         match beat {
             None => {
@@ -163,7 +160,7 @@ impl Core {
     fn withdraw_stray(&self, claim: crate::claim::Claim, doubt: Doubt) {
         tracing::warn!(seat = %claim.seat, claim = %claim.id, "withdrawing a claim that nobody here made");
         let gate = self.ledger().gate(&claim.seat);
-        self.send_chore(Withdrawal::new(claim, doubt, gate));
+        self.send_chore(Chore::Withdraw(Withdrawal::new(claim, doubt, gate)));
     }
 
     /// A beat failed: says until when the session is still trusted.

@@ -9,9 +9,9 @@ use tokio::task::JoinSet;
 use super::locks;
 use super::place::{Chore, Withdrawal};
 use crate::backend::Liveness;
-use crate::shared::Core;
 use crate::engine::Lane;
 use crate::retry;
+use crate::shared::Core;
 
 /// Withdrawals at the same time.
 const AT_ONCE: usize = 64;

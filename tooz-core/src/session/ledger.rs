@@ -79,9 +79,8 @@ impl Ledger {
     /// The places a beat of this session renews: those whose grant or queue entry has been answered.
     pub(crate) fn renewable(&self, epoch: u64) -> Vec<Arc<Place>> {
         let mut places = self.places();
-        places.retain(|place| {
-            place.epoch() == epoch && matches!(place.stage(), Stage::Held | Stage::Waiting)
-        });
+        places
+            .retain(|place| place.epoch() == epoch && matches!(place.stage(), Stage::Held | Stage::Waiting));
         places
     }
 

@@ -19,9 +19,9 @@ use tokio::sync::{mpsc, watch};
 
 pub(crate) use janitor::Janitor;
 pub(crate) use ledger::Ledger;
-pub(crate) use place::{Chore, Gate, Place, Stage, Withdrawal, new_claim};
-pub(crate) use recovery::{Command, Keeper, open};
-pub(crate) use steps::Flight;
+pub(crate) use place::{Chore, Place, Stage, Withdrawal, new_claim};
+pub(crate) use recovery::{Command, Keeper, check_ttl, open};
+pub(crate) use steps::{Flight, ended};
 pub(crate) use tenure::Tenure;
 use validity::Deadline;
 
@@ -35,7 +35,6 @@ pub(crate) struct Session {
     /// Counts a coordinator's sessions from 1.
     pub(crate) epoch: u64,
     pub(crate) id: SessionId,
-    pub(crate) predecessor: Option<SessionId>,
     pub(crate) backend: Arc<dyn Backend>,
     /// Valid as long as the session is proved to live.
     pub(crate) tenure: Tenure,
@@ -55,7 +54,6 @@ impl Session {
     pub(crate) fn new(
         epoch: u64,
         id: SessionId,
-        predecessor: Option<SessionId>,
         backend: Arc<dyn Backend>,
         proof: Proof,
         until: Deadline,
@@ -64,7 +62,7 @@ impl Session {
         tenure.begin(until);
         let (held, newly_held) = mpsc::unbounded_channel();
         let proof = watch::Sender::new(proof);
-        (Self { epoch, id, predecessor, backend, tenure, proof, held }, newly_held)
+        (Self { epoch, id, backend, tenure, proof, held }, newly_held)
     }
 }
 

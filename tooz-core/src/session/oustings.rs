@@ -7,8 +7,8 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::mpsc;
 
 use super::{Place, Session};
-use crate::shared::Core;
 use crate::lost::Cause;
+use crate::shared::Core;
 
 /// A claim held for a shorter time is not worth a watch.
 const SETTLE: Duration = Duration::from_millis(20);

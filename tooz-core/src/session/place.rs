@@ -12,6 +12,7 @@ use crate::backend::Doubt;
 use crate::claim::{Claim, ClaimId, Mode, Seat};
 use crate::clock::Moment;
 use crate::lost::Cause;
+use crate::observe;
 
 /// A claim that this coordinator has sent or is about to send.
 ///
@@ -48,12 +49,12 @@ pub(crate) struct Withdrawal {
     pub(crate) claim: Claim,
     pub(crate) doubt: Doubt,
     /// Held until it is done.
-    gate: Pending,
+    _gate: Pending,
 }
 
 impl Withdrawal {
     pub(crate) fn new(claim: Claim, doubt: Doubt, gate: Arc<Gate>) -> Self {
-        Self { claim, doubt, gate: Pending::new(gate) }
+        Self { claim, doubt, _gate: Pending::new(gate) }
     }
 }
 
@@ -181,6 +182,7 @@ impl Place {
     }
 
     fn after_loss(&self, cause: Cause) {
+        observe::lost(cause);
         match cause {
             Cause::Orphaned => self.settled(),
             _ => {

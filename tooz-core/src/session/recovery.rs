@@ -12,10 +12,10 @@ use super::{Chore, Epoch, Place, Session, heart, oustings};
 use crate::State;
 use crate::backend::{Liveness, Opened, Opening};
 use crate::claim::SessionId;
-use crate::shared::Core;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lost::Cause;
 use crate::options::Store;
+use crate::shared::Core;
 use crate::{observe, retry};
 
 /// What the keeper is told.
@@ -199,7 +199,7 @@ pub(crate) async fn open(store: &Store, epoch: u64, predecessor: Option<SessionI
         check_ttl(ttl, settings.margin)?;
     }
     let until = validity::claim_until(proof, settings.margin);
-    Ok(Session::new(epoch, id, predecessor, backend, proof, until))
+    Ok(Session::new(epoch, id, backend, proof, until))
 }
 
 /// Refuses a time to live that leaves no time to act.

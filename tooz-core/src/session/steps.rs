@@ -7,9 +7,10 @@ use std::task::Poll;
 use std::time::Duration;
 
 use super::{Epoch, Session};
-use crate::shared::Core;
 use crate::engine::Lane;
 use crate::error::{Effect, Error, ErrorKind, Result};
+use crate::lost::Cause;
+use crate::shared::Core;
 use crate::{observe, retry};
 
 /// A step under way: owns all it needs, so that it can outlive its caller.
@@ -112,9 +113,7 @@ impl Core {
     pub(crate) async fn session_over(&self, epoch: u64) {
         let mut epochs = self.epochs();
         // An error means that the keeper is gone, and the session with it.
-        let _ = epochs
-            .wait_for(|now| !matches!(now, Epoch::Open(session) if session.epoch == epoch))
-            .await;
+        let _ = epochs.wait_for(|now| !matches!(now, Epoch::Open(session) if session.epoch == epoch)).await;
     }
 }
 

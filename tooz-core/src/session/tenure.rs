@@ -1,8 +1,6 @@
 //! Whether a possession is still ours: one atomic deadline that only ever ends.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
-
 use tokio::sync::watch;
 
 use super::validity::Deadline;
@@ -53,11 +51,6 @@ impl Tenure {
                 Err(seen) => bits = seen,
             }
         }
-    }
-
-    /// Whether it is valid at `now` and for more than `span` after.
-    pub(crate) fn is_valid_for(&self, now: Moment, span: Duration) -> bool {
-        self.remaining(now).is_some_and(|until| until.is_beyond(now, span))
     }
 
     /// Moves the deadline forward; `now` is read after the proving answer arrived.
@@ -125,6 +118,8 @@ impl Tenure {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn at(ms: u64) -> Moment {
@@ -179,7 +174,7 @@ mod tests {
     fn kernel_tenure_ends_only_by_cause() {
         let tenure = Tenure::new();
         tenure.begin(Deadline::NEVER);
-        assert!(tenure.is_valid_for(at(u64::MAX / 2_000_000), Duration::from_secs(1 << 40)));
+        assert!(tenure.is_valid(at(u64::MAX / 2_000_000)));
         tenure.renew(at(1), until(100));
         assert!(tenure.is_valid(at(1_000)));
         assert!(tenure.lose(Cause::Orphaned));

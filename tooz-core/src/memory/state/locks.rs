@@ -27,7 +27,8 @@ impl State {
             Some(Place::Waits(ticket)) => ticket,
             _ => contest.enqueue(Entry { session, claim: claim.clone() }),
         };
-        let position = Position { ahead: Some(contest.ahead_of(ticket)), ticket: Bytes::new() };
+        let position =
+            Position { ahead: Some(contest.ahead_of(ticket)), ticket: Bytes::new(), revisit: None };
         if place.is_none() {
             self.note(session, claim);
             self.stir(&claim.seat);

@@ -130,7 +130,7 @@ impl Fact {
             }
             Self::Claimed(Standing::Held(grant)) | Self::Tried(Some(grant)) => *grant = blank(),
             Self::Claimed(Standing::Waiting(position)) => {
-                *position = Position { ahead: None, ticket: bytes::Bytes::new() };
+                *position = Position { ahead: None, ticket: bytes::Bytes::new(), revisit: None };
             }
             Self::Queue(queue) => {
                 queue.mark = Mark::default();
