@@ -31,14 +31,15 @@ impl Charge for Guard {
 /// The command to run, or a word on how to give one.
 pub(crate) fn required<'a>(command: &'a [OsString], example: &str) -> Result<&'a [OsString], Failure> {
     if command.is_empty() {
-        return Err(Failure::usage(format!("no command to run: write it after --, like `{example} -- make deploy`")));
+        return Err(Failure::usage(format!(
+            "no command to run: write it after --, like `{example} -- make deploy`"
+        )));
     }
     Ok(command)
 }
 
 /// Runs the child to its end, which may be before the guard's.
 pub(crate) async fn run(
-    context: &Context,
     coord: &Coordinator,
     guard: &Guard,
     command: &[OsString],
@@ -60,7 +61,11 @@ pub(crate) async fn run(
 }
 
 /// Passes on how the child ended, whatever became of giving back.
-pub(crate) fn after(context: &Context, ended: Result<Exit, Failure>, released: tooz::Result<()>) -> Result<Exit, Failure> {
+pub(crate) fn after(
+    context: &Context,
+    ended: Result<Exit, Failure>,
+    released: tooz::Result<()>,
+) -> Result<Exit, Failure> {
     match released {
         Ok(()) => ended,
         // Told by the exit code already.

@@ -34,7 +34,8 @@ impl Context {
             2 => LevelFilter::DEBUG,
             _ => LevelFilter::TRACE,
         };
-        let log = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_ansi(false);
+        let log =
+            tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_ansi(false);
         // Only fails if there is one already, and then that one will do.
         let _ = log.try_init();
     }
@@ -59,7 +60,14 @@ impl Context {
         if let Some(ttl) = self.common.ttl {
             builder = builder.ttl(ttl);
         }
-        Ok(builder.connect().await?)
+        let coord = builder.connect().await?;
+        if coord.endpoint().scheme() == "memory" {
+            self.out.note(
+                "memory:// is a store inside this process: no other process sees what happens in it",
+                &json!({ "note": "memory_store" }),
+            );
+        }
+        Ok(coord)
     }
 
     /// Opens a session for one look or change, which `--timeout` bounds, and closes it on every way out.

@@ -28,8 +28,14 @@ struct Findings {
     margin: Duration,
     /// Sorted.
     trips: Vec<Duration>,
-    /// Name, value if given, meaning.
-    options: Vec<(&'static str, Option<String>, &'static str)>,
+    settings: Vec<Setting>,
+}
+
+/// One option of the URL.
+struct Setting {
+    name: &'static str,
+    value: Option<String>,
+    help: &'static str,
 }
 
 async fn examine(coord: &Coordinator) -> Result<Findings, Failure> {
@@ -44,11 +50,11 @@ async fn examine(coord: &Coordinator) -> Result<Findings, Failure> {
         profile: coord.profile().clone(),
         margin: coord.margin(),
         trips,
-        options: options(coord.endpoint())?,
+        settings: settings(coord.endpoint())?,
     })
 }
 
-fn options(endpoint: &Endpoint) -> Result<Vec<(&'static str, Option<String>, &'static str)>, Failure> {
+fn settings(endpoint: &Endpoint) -> Result<Vec<Setting>, Failure> {
     let driver = tooz::registry().find(endpoint)?;
     let known = driver.options().iter().chain(COMMON_OPTIONS);
     let told = known.map(|spec| {
@@ -56,7 +62,7 @@ fn options(endpoint: &Endpoint) -> Result<Vec<(&'static str, Option<String>, &'s
             OptionKind::Secret => "***".to_owned(),
             _ => value.to_owned(),
         });
-        (spec.name, value, spec.help)
+        Setting { name: spec.name, value, help: spec.help }
     });
     Ok(told.collect())
 }
@@ -103,7 +109,7 @@ impl Findings {
             None => "groups       none".to_owned(),
             Some(groups) => format!("groups       wake-up {:?}", groups.wake_up),
         });
-        for (name, value, help) in &self.options {
+        for Setting { name, value, help } in &self.settings {
             let value = value.as_ref().map_or_else(|| "default".to_owned(), |value| plain(value));
             lines.push(format!("option       {name} = {value} ({help})"));
         }
@@ -122,7 +128,7 @@ impl Findings {
             Liveness::Lease(ttl) => Some(ttl.as_secs_f64()),
         };
         let options: serde_json::Map<_, _> =
-            self.options.iter().map(|(name, value, _)| ((*name).to_owned(), json!(value))).collect();
+            self.settings.iter().map(|it| (it.name.to_owned(), json!(it.value))).collect();
         json!({
             "store": self.profile.store,
             "url": self.endpoint,

@@ -21,7 +21,8 @@ pub(crate) fn default_url() -> Result<String, Failure> {
     let root = path(std::env::var_os("XDG_STATE_HOME"), std::env::home_dir())?;
     if let Some(above) = root.parent() {
         DirBuilder::new().recursive(true).mode(0o700).create(above).map_err(|e| {
-            let text = format!("create {}: {e}; set --url or TOOZ_BACKEND to use another store", above.display());
+            let text =
+                format!("create {}: {e}; set --url or TOOZ_BACKEND to use another store", above.display());
             Failure::new(Exit::Denied, "denied", text)
         })?;
     }

@@ -37,7 +37,8 @@ mod tests {
 
     #[test]
     fn reads_units_and_plain_seconds() {
-        for (text, ms) in [("5s", 5000), ("500ms", 500), ("5", 5000), ("0.5", 500), ("0", 0), ("2m", 120_000)] {
+        for (text, ms) in [("5s", 5000), ("500ms", 500), ("5", 5000), ("0.5", 500), ("0", 0), ("2m", 120_000)]
+        {
             assert_eq!(parse(text), Ok(Duration::from_millis(ms)), "{text}");
         }
         for text in ["", "-1", "nan", "inf", "5 parsecs", "1e300"] {

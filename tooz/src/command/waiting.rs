@@ -52,8 +52,11 @@ pub(crate) async fn tell<T>(
 /// Whether there is something new; never ends where there will be nothing.
 async fn changed(view: Option<&mut QueueView>) -> bool {
     match view {
-        Some(view) if view.changed().await.is_ok() => true,
-        _ => std::future::pending().await,
+        Some(view) => match view.changed().await {
+            Ok(()) => true,
+            Err(_) => std::future::pending().await,
+        },
+        None => std::future::pending().await,
     }
 }
 
@@ -132,7 +135,8 @@ fn terminal_width() -> usize {
 
 #[cfg(test)]
 mod tests {
-    use tooz::backend::{Contender, Holder, Mode};
+    use tooz::Mode;
+    use tooz::backend::{Contender, Holder};
 
     use super::*;
 

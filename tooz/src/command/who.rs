@@ -1,8 +1,8 @@
 //! `tooz who`: who holds a lock and who waits for it.
 
 use serde_json::{Value, json};
-use tooz::Name;
-use tooz::backend::{Contender, Holder, Mode, Queue};
+use tooz::backend::{Contender, Holder, Queue};
+use tooz::{Mode, Name};
 
 use super::context::Context;
 use super::exit::Exit;

@@ -15,8 +15,9 @@ pub(super) async fn run(
     create: bool,
 ) -> Result<Exit, Failure> {
     let name = Name::new(group)?;
-    let capabilities: Value = serde_json::from_str(capabilities)
-        .map_err(|e| Failure::usage(format!("--capabilities is no JSON: {e}; write it like '{{\"weight\": 3}}'")))?;
+    let capabilities: Value = serde_json::from_str(capabilities).map_err(|e| {
+        Failure::usage(format!("--capabilities is no JSON: {e}; write it like '{{\"weight\": 3}}'"))
+    })?;
     let mut signals = Signals::ending().map_err(|e| Failure::system("listen for signals", &e))?;
     let coord = context.connect().await?;
     let done = tokio::select! {

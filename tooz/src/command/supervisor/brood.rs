@@ -15,7 +15,7 @@ const GONE_WITHIN: Duration = Duration::from_secs(5);
 pub(super) struct Brood(Pid);
 
 /// What became of the child.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Fate {
     Ended(WaitStatus),
     Stopped(i32),
@@ -35,6 +35,13 @@ impl Brood {
         #[cfg(target_os = "linux")]
         // Without it they go to init, which reaps them as well.
         let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
+    }
+
+    /// Waits until no child is left of this process, its own or adopted.
+    pub(super) async fn outlive_orphans() {
+        while wait(WaitOptions::NOHANG).is_ok() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// Sends a signal to everyone in the group.

@@ -127,8 +127,7 @@ impl Supervisor {
     }
 
     async fn pass_on(&mut self, number: i32) {
-        let order =
-            if number == go_on().as_raw_value() { Order::Continue } else { Order::Signal(number) };
+        let order = if number == go_on().as_raw_value() { Order::Continue } else { Order::Signal(number) };
         self.outbox.send(&order).await;
     }
 
@@ -155,7 +154,8 @@ impl Supervisor {
                 terminal.pass(brood.group(), getpgrp());
             }
         }
-        let _ = self.process.wait();
+        // It may have started a child it did not live to name: the lock is ours until that has ended.
+        Brood::outlive_orphans().await;
         Failure::new(
             Exit::Unsupervised,
             "unsupervised",

@@ -30,7 +30,8 @@ const GONE_WITHIN: Duration = Duration::from_secs(5);
 
 /// Runs the command under supervision. Standard input is the socket to the command that started us.
 pub(crate) fn supervise(command: &[OsString]) -> Result<Exit, Failure> {
-    let alone = |e: &io::Error| Failure::usage(format!("supervise is started by tooz itself, not by hand: {e}"));
+    let alone =
+        |e: &io::Error| Failure::usage(format!("supervise is started by tooz itself, not by hand: {e}"));
     let socket = io::stdin().as_fd().try_clone_to_owned().map(UnixStream::from).map_err(|e| alone(&e))?;
     let mut received = super::descriptors::receive(&socket).map_err(|e| alone(&e))?.into_iter();
     let Some(stdin) = received.next() else {
@@ -82,8 +83,7 @@ async fn begin(
 
 fn start(command: &[OsString], stdin: OwnedFd) -> io::Result<Brood> {
     let (program, arguments) = command.split_first().ok_or(io::ErrorKind::InvalidInput)?;
-    let child =
-        Command::new(program).args(arguments).stdin(Stdio::from(stdin)).process_group(0).spawn()?;
+    let child = Command::new(program).args(arguments).stdin(Stdio::from(stdin)).process_group(0).spawn()?;
     Ok(Brood::of(Pid::from_child(&child)))
 }
 
@@ -188,7 +188,8 @@ impl Watch {
     }
 
     fn lend_terminal(&mut self) -> bool {
-        let lent = self.terminal.as_ref().is_some_and(|terminal| terminal.pass(self.home, self.brood.group()));
+        let lent =
+            self.terminal.as_ref().is_some_and(|terminal| terminal.pass(self.home, self.brood.group()));
         self.foreground |= lent;
         if lent {
             // It may have been stopped for asking a moment too early.

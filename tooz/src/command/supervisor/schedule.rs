@@ -80,7 +80,8 @@ impl Schedule {
             if now < last - self.lead {
                 return None;
             }
-            self.phase = Phase::Ending { reason: Reason::Deadline, kill_at: last, told: false, killed: false };
+            self.phase =
+                Phase::Ending { reason: Reason::Deadline, kill_at: last, told: false, killed: false };
         }
         let Phase::Ending { kill_at, told, killed, .. } = &mut self.phase else { return None };
         if !*told {
