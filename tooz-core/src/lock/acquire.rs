@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::backend::{Grant, Position, Standing, Turn, Withdrawn};
+use crate::backend::{Doubt, Grant, Position, Standing, Turn, Withdrawn};
 use crate::claim::{FencingToken, Mode, Seat};
 use crate::clock::Moment;
 use crate::engine::Lane;
@@ -74,6 +74,7 @@ impl Contest {
             // What this coordinator just let go must be given back before the store can find it free. If
             // that takes too long, the store is asked as it is.
             tokio::select! {
+                biased;
                 () = gate.open() => {}
                 () = self.core.sleep(self.core.settings().timeout) => {}
             }
@@ -299,9 +300,12 @@ impl Contender<'_> {
         Ok(Outcome::Missed)
     }
 
+    /// The store said no. If an earlier attempt may still land, the claim is withdrawn all the same.
     fn forget(&self) {
-        self.place.settled();
-        self.contest.core.ledger().strike(self.place.id());
+        if self.place.doubt() == Doubt::None {
+            self.place.settled();
+            self.contest.core.ledger().strike(self.place.id());
+        }
     }
 }
 

@@ -324,6 +324,20 @@ mod tests {
         assert!(inbox.try_recv().is_err());
     }
 
+    #[test]
+    fn a_fork_sees_its_copies_lost_and_withdraws_nothing() {
+        let (janitor, mut inbox) = mpsc::unbounded_channel();
+        let (mut place, _) = place(janitor);
+        place.hold(Deadline::NEVER);
+        assert!(place.is_held(Moment::ORIGIN));
+
+        place.process = place.process.wrapping_add(1);
+
+        assert!(!place.is_held(Moment::ORIGIN));
+        drop(place);
+        assert!(inbox.try_recv().is_err());
+    }
+
     /// Interleaving 4: a lost guard whose session lives on must not make its own successor wait.
     #[test]
     fn losing_a_held_claim_withdraws_it_at_once_and_only_once() {

@@ -28,14 +28,19 @@ impl Core {
         mut flight: Flight<T>,
     ) -> Result<T> {
         let timing = observe::Timing::of(step);
-        let at_once = poll_fn(|cx| match flight.as_mut().poll(cx) {
-            Poll::Ready(answer) => Poll::Ready(Some(answer)),
-            Poll::Pending => Poll::Ready(None),
+        let runtime = self.engine().lane(lane);
+        let at_once = poll_fn(|cx| {
+            // Under a plain executor there is no runtime around; a driver's sockets need one.
+            let _inside = runtime.enter();
+            match flight.as_mut().poll(cx) {
+                Poll::Ready(answer) => Poll::Ready(Some(answer)),
+                Poll::Pending => Poll::Ready(None),
+            }
         });
         let answer = match at_once.await {
             Some(answer) => answer,
             None => {
-                let task = self.engine().lane(lane).spawn(flight);
+                let task = runtime.spawn(flight);
                 // The driver keeps its own deadline; ours is for drivers that fail to.
                 let patience = self.settings().attempt() + Duration::from_millis(500);
                 tokio::select! {

@@ -1,0 +1,202 @@
+//! A tap on the driver interface: lets a test hold back, change or forge single answers.
+#![allow(dead_code, reason = "every test file uses its own part")]
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+use tooz_core::backend::*;
+use tooz_core::*;
+
+/// Knobs of a tapped backend.
+#[derive(Default)]
+pub(crate) struct Script {
+    /// Renewals are carried out but not answered while set.
+    pub(crate) hold_renewals: Switch,
+    /// Claims are carried out but not answered while set.
+    pub(crate) hold_claims: Switch,
+    /// Withdrawals wait before being carried out while set.
+    pub(crate) hold_withdrawals: Switch,
+    /// `turn` never ends by itself while set; positions ask to be revisited after this time.
+    pub(crate) mute_turns: Mutex<Option<Duration>>,
+    /// Claims are answered with this proof.
+    pub(crate) claim_proof: Mutex<Option<Proof>>,
+    /// Added to the next renewal.
+    pub(crate) strays: Mutex<Vec<Claim>>,
+    /// Reported as ousted by the next renewal.
+    pub(crate) ousted: Mutex<Vec<ClaimId>>,
+    /// Replies of claims to lose after carrying them out.
+    pub(crate) lose_claim_replies: AtomicUsize,
+    /// Number of claim steps sent.
+    pub(crate) claims: AtomicUsize,
+    /// What the latest renewal was asked to renew.
+    pub(crate) renewed: Mutex<Vec<ClaimId>>,
+    /// Renewals answered with an error while set.
+    pub(crate) fail_renewals: AtomicBool,
+    /// Withdrawals seen, with their doubt.
+    pub(crate) withdrawals: Mutex<Vec<(ClaimId, Doubt)>>,
+}
+
+pub(crate) struct Switch(watch::Sender<bool>);
+
+impl Default for Switch {
+    fn default() -> Self {
+        Self(watch::Sender::new(false))
+    }
+}
+
+impl Switch {
+    pub(crate) fn set(&self, on: bool) {
+        self.0.send_replace(on);
+    }
+
+    pub(crate) async fn off(&self) {
+        self.0.subscribe().wait_for(|on| !on).await.unwrap();
+    }
+}
+
+impl Script {
+    pub(crate) fn wrap(self: &Arc<Self>) -> Wrap {
+        let script = Arc::clone(self);
+        Arc::new(move |inner| Arc::new(Tap { inner, script: Arc::clone(&script) }))
+    }
+}
+
+struct Tap {
+    inner: Arc<dyn Backend>,
+    script: Arc<Script>,
+}
+
+impl Tap {
+    fn inner(&self) -> &dyn LockSteps {
+        self.inner.locks().unwrap()
+    }
+}
+
+#[async_trait]
+impl Backend for Tap {
+    fn profile(&self) -> &Profile {
+        self.inner.profile()
+    }
+
+    async fn renew(&self, claims: &[Claim], memberships: &[Enrolment]) -> Result<Renewal> {
+        *self.script.renewed.lock().unwrap() = claims.iter().map(|claim| claim.id).collect();
+        let mut renewal = self.inner.renew(claims, memberships).await?;
+        renewal.stray.append(&mut self.script.strays.lock().unwrap());
+        renewal.ousted.append(&mut self.script.ousted.lock().unwrap());
+        self.script.hold_renewals.off().await;
+        if self.script.fail_renewals.load(Ordering::SeqCst) {
+            return Err(Error::new(ErrorKind::Unavailable, "scripted").effect_unknown());
+        }
+        Ok(renewal)
+    }
+
+    async fn lost(&self) -> Cause {
+        self.inner.lost().await
+    }
+
+    async fn close(&self) -> Result<()> {
+        self.inner.close().await
+    }
+
+    fn locks(&self) -> Option<&dyn LockSteps> {
+        Some(self)
+    }
+
+    fn groups(&self) -> Option<&dyn GroupSteps> {
+        self.inner.groups()
+    }
+}
+
+#[async_trait]
+impl LockSteps for Tap {
+    async fn claim(&self, claim: &Claim) -> Result<Standing> {
+        self.script.claims.fetch_add(1, Ordering::SeqCst);
+        let mut standing = self.inner().claim(claim).await?;
+        match &mut standing {
+            Standing::Held(grant) => {
+                if let Some(proof) = *self.script.claim_proof.lock().unwrap() {
+                    grant.proof = proof;
+                }
+            }
+            Standing::Waiting(position) => position.revisit = *self.script.mute_turns.lock().unwrap(),
+        }
+        self.script.hold_claims.off().await;
+        let lose = &self.script.lose_claim_replies;
+        if lose.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok() {
+            return Err(Error::new(ErrorKind::Unavailable, "scripted: the reply is lost").effect_unknown());
+        }
+        Ok(standing)
+    }
+
+    async fn try_claim(&self, claim: &Claim) -> Result<Option<Grant>> {
+        self.inner().try_claim(claim).await
+    }
+
+    async fn turn(&self, claim: &Claim, position: &Position) -> Turn {
+        if self.script.mute_turns.lock().unwrap().is_some() {
+            std::future::pending::<()>().await;
+        }
+        self.inner().turn(claim, position).await
+    }
+
+    async fn amend(&self, claim: &Claim) -> Result<Amended> {
+        self.inner().amend(claim).await
+    }
+
+    async fn withdraw(&self, claim: &Claim, doubt: Doubt) -> Result<Withdrawn> {
+        self.script.withdrawals.lock().unwrap().push((claim.id, doubt));
+        self.script.hold_withdrawals.off().await;
+        self.inner().withdraw(claim, doubt).await
+    }
+
+    async fn evict(&self, seat: &Seat, how: Eviction, only: &[ClaimId]) -> Result<Vec<ClaimId>> {
+        self.inner().evict(seat, how, only).await
+    }
+
+    async fn queue(&self, seat: &Seat) -> Result<Queue> {
+        self.inner().queue(seat).await
+    }
+
+    async fn stirred(&self, seat: &Seat, mark: Mark) {
+        self.inner().stirred(seat, mark).await;
+    }
+
+    async fn ousted(&self, claim: &Claim) {
+        self.inner().ousted(claim).await;
+    }
+
+    fn tether(&self, claim: &Claim) -> Option<std::os::fd::OwnedFd> {
+        self.inner().tether(claim)
+    }
+}
+
+/// A coordinator on paused time, with the script tapped in.
+pub(crate) async fn connect(store: &str, member: &str, script: &Arc<Script>) -> Coordinator {
+    builder(store, member).wrap(script.wrap()).connect().await.unwrap()
+}
+
+/// A builder for paused time: everything runs on the test's runtime and its clock.
+pub(crate) fn builder(store: &str, member: &str) -> Builder {
+    Registry::embedded()
+        .builder(format!("memory://{store}"))
+        .member(member)
+        .ttl(Duration::from_secs(10))
+        .engine(Engine::Current)
+        .clock(shared_clock())
+}
+
+/// One clock per test thread: tokio's time is per runtime, and so is each test.
+fn shared_clock() -> TokioClock {
+    thread_local!(static CLOCK: TokioClock = TokioClock::new());
+    CLOCK.with(|clock| *clock)
+}
+
+/// Lets every task that can go on go on.
+pub(crate) async fn settle() {
+    for _ in 0..64 {
+        tokio::task::yield_now().await;
+    }
+}

@@ -1,0 +1,246 @@
+//! Letting go in every way: nothing stays behind.
+
+mod common;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::{Script, builder, connect, settle};
+use tooz_core::{Cause, ErrorKind, Registry, State};
+
+/// Interleaving 10: a guard of the same coordinator that was just dropped does not make a try fail.
+#[tokio::test(start_paused = true)]
+async fn a_try_right_after_a_drop_succeeds() {
+    let script = Arc::new(Script::default());
+    let coord = connect("drop-10", "a", &script).await;
+    let lock = coord.lock("x");
+    for _ in 0..100 {
+        let guard = lock.try_acquire().await.unwrap().expect("the dropped guard was given back first");
+        drop(guard);
+    }
+    let guard = lock.try_acquire().await.unwrap().unwrap();
+    assert!(lock.try_acquire().await.unwrap().is_none(), "a held lock is not re-entrant");
+    drop(guard);
+    coord.close().await.unwrap();
+}
+
+/// A step is never dropped half-way: the claim of a dropped acquire is withdrawn after it has landed.
+#[tokio::test(start_paused = true)]
+async fn an_acquire_dropped_while_its_claim_is_under_way_is_withdrawn_after_it_landed() {
+    let script = Arc::new(Script::default());
+    let coord = connect("drop-flight", "a", &script).await;
+    let lock = coord.lock("x");
+    script.hold_claims.set(true);
+    tokio::select! {
+        biased;
+        _ = lock.acquire() => panic!("answers are held back"),
+        () = settle() => {}
+    }
+    assert!(script.withdrawals.lock().unwrap().is_empty(), "not before the step has ended");
+    assert_eq!(lock.queue().await.unwrap().holders.len(), 1);
+
+    script.hold_claims.set(false);
+    let guard = lock.try_acquire().await.unwrap();
+
+    // Whoever tries next either waits for the withdrawal or, if it was not queued yet, is told "busy".
+    drop(guard);
+    settle().await;
+    assert!(lock.queue().await.unwrap().holders.is_empty());
+    coord.close().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn dropping_a_waiting_acquire_gives_up_its_place() {
+    let script = Arc::new(Script::default());
+    let coord = connect("drop-wait", "a", &script).await;
+    let lock = coord.lock("x");
+    let guard = lock.acquire().await.unwrap();
+    tokio::select! {
+        biased;
+        _ = lock.acquire() => panic!("it is held"),
+        () = settle() => {}
+    }
+    settle().await;
+    let queue = lock.queue().await.unwrap();
+    assert_eq!((queue.holders.len(), queue.waiting.len()), (1, 0));
+    guard.release().await.unwrap();
+    coord.close().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_acquire_out_of_time_leaves_nothing() {
+    let coord = builder("drop-timeout", "a").connect().await.unwrap();
+    let lock = coord.lock("x");
+    let guard = lock.acquire().await.unwrap();
+    assert!(lock.acquire_timeout(Duration::from_secs(3)).await.unwrap().is_none());
+    assert!(lock.queue().await.unwrap().waiting.is_empty());
+    guard.release().await.unwrap();
+    coord.close().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_under_the_guard_gives_the_lock_back() {
+    let coord = builder("drop-panic", "a").connect().await.unwrap();
+    let lock = coord.lock("x");
+    let inner = lock.clone();
+    let task = tokio::spawn(async move {
+        let _guard = inner.acquire().await.unwrap();
+        panic!("user code");
+    });
+    assert!(task.await.unwrap_err().is_panic());
+    assert!(lock.try_acquire().await.unwrap().is_some());
+    coord.close().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_aborted_task_gives_the_lock_back() {
+    let coord = builder("drop-abort", "a").connect().await.unwrap();
+    let lock = coord.lock("x");
+    let guard = lock.acquire().await.unwrap();
+    let task = tokio::spawn(async move {
+        let _guard = guard;
+        std::future::pending::<()>().await;
+    });
+    settle().await;
+    task.abort();
+    let _ = task.await;
+    assert!(lock.try_acquire().await.unwrap().is_some());
+    coord.close().await.unwrap();
+}
+
+/// Interleaving 11: on success, failure, panic and cancellation the scope gives everything back.
+#[tokio::test(start_paused = true)]
+async fn a_scope_closes_on_every_way_out() {
+    let witness = builder("drop-11", "witness").connect().await.unwrap();
+    let free = || async { witness.lock("x").try_acquire().await.unwrap().is_some() };
+
+    let coord = builder("drop-11", "ok").connect().await.unwrap();
+    let done = tooz_core::scope(coord, |coord| async move {
+        coord.lock("x").acquire().await?.detach();
+        Ok::<_, tooz_core::Error>(7)
+    });
+    assert_eq!(done.await.unwrap(), 7);
+    assert!(free().await);
+
+    let coord = builder("drop-11", "err").connect().await.unwrap();
+    let failed = tooz_core::scope(coord, |coord| async move {
+        coord.lock("x").acquire().await?.detach();
+        Err::<(), _>(tooz_core::Error::new(ErrorKind::Internal, "work failed"))
+    });
+    assert_eq!(failed.await.unwrap_err().to_string(), "work failed");
+    assert!(free().await);
+
+    let coord = builder("drop-11", "panic").connect().await.unwrap();
+    let panicking = tokio::spawn(tooz_core::scope(coord, |coord| async move {
+        coord.lock("x").acquire().await?.detach();
+        if coord.session().is_some() {
+            panic!("user code");
+        }
+        Ok::<_, tooz_core::Error>(())
+    }));
+    assert!(panicking.await.unwrap_err().is_panic());
+    assert!(free().await);
+
+    let coord = builder("drop-11", "cancel").connect().await.unwrap();
+    let mut state = coord.state();
+    tokio::select! {
+        biased;
+        _ = tooz_core::scope(coord, |coord| async move {
+            coord.lock("x").acquire().await?.detach();
+            std::future::pending::<tooz_core::Result<()>>().await
+        }) => panic!("the work never ends"),
+        () = settle() => {}
+    }
+    state.wait_for(|state| *state == State::Closed).await.unwrap();
+    assert!(free().await);
+    witness.close().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn close_makes_guards_lost_and_later_calls_fail() {
+    let coord = builder("drop-close", "a").connect().await.unwrap();
+    let guard = coord.lock("x").acquire().await.unwrap();
+    let waiting = tokio::spawn({
+        let lock = coord.lock("x");
+        async move { lock.acquire().await }
+    });
+    settle().await;
+
+    coord.close().await.unwrap();
+    coord.close().await.unwrap();
+
+    assert_eq!(guard.lost().await, Cause::Closed);
+    assert_eq!(waiting.await.unwrap().unwrap_err().kind(), ErrorKind::Closed);
+    assert_eq!(coord.lock("y").acquire().await.unwrap_err().kind(), ErrorKind::Closed);
+    assert_eq!(guard.release().await.unwrap_err().kind(), ErrorKind::Lost);
+    let left = tooz_core::memory::Store::named("drop-close").leftovers();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn dropping_the_last_coordinator_orphans_its_guards_at_once() {
+    let other = builder("drop-orphan", "b").connect().await.unwrap();
+    let coord = builder("drop-orphan", "a").connect().await.unwrap();
+    let guard = coord.lock("x").acquire().await.unwrap();
+    let second = coord.clone();
+    drop(coord);
+    settle().await;
+    assert!(guard.is_held(), "a clone lives on");
+
+    drop(second);
+
+    assert_eq!(guard.lost().await, Cause::Orphaned);
+    assert!(other.lock("x").try_acquire().await.unwrap().is_none(), "left to its time to live");
+    let next = other.lock("x").acquire_timeout(Duration::from_secs(11)).await.unwrap();
+    assert!(next.is_some());
+    other.close().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_detached_guard_stays_held_until_close() {
+    let other = builder("drop-detach", "b").connect().await.unwrap();
+    let coord = builder("drop-detach", "a").connect().await.unwrap();
+    coord.lock("x").acquire().await.unwrap().detach();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(other.lock("x").try_acquire().await.unwrap().is_none());
+    coord.close().await.unwrap();
+    assert!(other.lock("x").try_acquire().await.unwrap().is_some());
+    other.close().await.unwrap();
+}
+
+/// Guards may outlive every runtime and be dropped on a plain thread.
+#[test]
+fn a_guard_dropped_without_any_runtime_is_given_back() {
+    let registry = Registry::embedded();
+    let coord = pollster::block_on(registry.builder("memory://drop-thread").member("a").connect()).unwrap();
+    let guard = pollster::block_on(coord.lock("x").acquire()).unwrap();
+    std::thread::spawn(move || drop(guard)).join().unwrap();
+    let again = pollster::block_on(coord.lock("x").try_acquire()).unwrap();
+    assert!(again.is_some());
+    pollster::block_on(coord.close()).unwrap();
+}
+
+/// The engine's thread is not the user's: a runtime that is blocked for three times the time to live loses
+/// nothing.
+#[test]
+fn a_blocked_user_runtime_loses_no_lease() {
+    let ttl = Duration::from_millis(400);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let coord = Registry::embedded()
+            .builder("memory://drop-blocked")
+            .member("a")
+            .ttl(ttl)
+            .connect()
+            .await
+            .unwrap();
+        let guard = coord.lock("x").acquire().await.unwrap();
+        let begun = std::time::Instant::now();
+        while begun.elapsed() < ttl * 3 {
+            std::hint::spin_loop();
+        }
+        assert!(guard.is_held());
+        guard.release().await.unwrap();
+        coord.close().await.unwrap();
+    });
+}

@@ -1,0 +1,192 @@
+//! After a lost session intents come back by themselves, possessions never.
+
+mod common;
+
+use std::time::Duration;
+
+use common::{builder, settle};
+use futures_util::FutureExt;
+use tooz_core::memory::Store;
+use tooz_core::{Cause, ErrorKind, Event, MembershipState, Observation, State};
+
+/// Interleaving 12: a waiting acquire whose session is lost ends that claim and queues again under the next
+/// session, at the end of the queue.
+#[tokio::test(start_paused = true)]
+async fn a_waiting_acquire_survives_the_loss_of_its_session() {
+    let store = Store::named("session-12");
+    let holder = builder("session-12", "holder").connect().await.unwrap();
+    let waiter = builder("session-12", "waiter").connect().await.unwrap();
+    let later = builder("session-12", "later").connect().await.unwrap();
+    let held = holder.lock("x").acquire().await.unwrap();
+    let spawn = |coord: &tooz_core::Coordinator| {
+        let lock = coord.lock("x");
+        tokio::spawn(async move { lock.acquire().await })
+    };
+    let waiting = spawn(&waiter);
+    settle().await;
+    let behind = spawn(&later);
+    settle().await;
+    let before = holder.lock("x").queue().await.unwrap();
+
+    store.expire("waiter");
+    waiter.state().wait_for(|state| *state == State::Connected).await.unwrap();
+    let queue = loop {
+        settle().await;
+        let queue = holder.lock("x").queue().await.unwrap();
+        if queue.waiting.len() == 2 && queue.waiting[1].member.as_ref().unwrap() == &"waiter" {
+            break queue;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    };
+
+    assert_ne!(queue.waiting[1].claim, before.waiting[0].claim, "a new claim");
+    held.release().await.unwrap();
+    behind.await.unwrap().unwrap().release().await.unwrap();
+    waiting.await.unwrap().unwrap().release().await.unwrap();
+    for coord in [holder, waiter, later] {
+        coord.close().await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn guards_are_lost_with_their_session_and_never_come_back() {
+    let store = Store::named("session-guard");
+    let coord = builder("session-guard", "a").connect().await.unwrap();
+    let guard = coord.lock("x").acquire().await.unwrap();
+    let first = coord.session().unwrap();
+
+    store.expire("a");
+
+    assert_eq!(guard.lost().await, Cause::SessionEnded);
+    coord.state().wait_for(|state| *state == State::Connected).await.unwrap();
+    assert_ne!(coord.session().unwrap(), first);
+    assert!(!guard.is_held());
+    assert_eq!(guard.release().await.unwrap_err().kind(), ErrorKind::Lost);
+    assert!(coord.lock("x").try_acquire().await.unwrap().is_some());
+    coord.close().await.unwrap();
+}
+
+/// Interleaving 22: a membership comes back with a new incarnation; watchers see both.
+#[tokio::test(start_paused = true)]
+async fn a_membership_comes_back_with_a_new_incarnation() {
+    let store = Store::named("session-22");
+    let watcher = builder("session-22", "watcher").connect().await.unwrap();
+    let coord = builder("session-22", "a").connect().await.unwrap();
+    coord.group("g").create().await.unwrap();
+    let me = coord.group("g").join(&"hello").await.unwrap();
+    let mut view = watcher.group("g").watch().await.unwrap();
+    let first = coord.session();
+    let mut state = me.state();
+
+    store.expire("a");
+    state.wait_for(|state| *state == MembershipState::Rejoining).await.unwrap();
+    state.wait_for(|state| *state == MembershipState::Joined).await.unwrap();
+
+    assert!(matches!(view.next_event().await.unwrap(), Event::Left(member) if member.session() == first));
+    let Event::Joined(back) = view.next_event().await.unwrap() else { panic!("joined again") };
+    assert_eq!(back.session(), coord.session());
+    assert_eq!(back.capabilities().read::<String>().unwrap(), "hello");
+    me.leave().await.unwrap();
+    assert!(matches!(view.next_event().await.unwrap(), Event::Left(_)));
+    coord.close().await.unwrap();
+    watcher.close().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn candidates_campaign_again_and_observers_see_the_vacancy() {
+    let store = Store::named("session-elect");
+    let observer = builder("session-elect", "observer").connect().await.unwrap();
+    let coord = builder("session-elect", "a").connect().await.unwrap();
+    let leads = coord.group("g").election().campaign("v1").await.unwrap();
+    let first_term = leads.term();
+    let mut seen = observer.group("g").election().observe().await.unwrap();
+    assert!(
+        matches!(seen.next().await, Some(Observation::Held(leader)) if leader.value.as_deref() == Some(b"v1"))
+    );
+
+    store.expire("a");
+
+    assert_eq!(leads.lost().await, Cause::SessionEnded);
+    assert_eq!(seen.next().await, Some(Observation::Vacant));
+    let again = coord.group("g").election().campaign("v2").await.unwrap();
+    assert!(again.term() > first_term);
+    assert!(
+        matches!(seen.next().await, Some(Observation::Held(leader)) if leader.term == Some(again.term()))
+    );
+    again.proclaim("v3").await.unwrap();
+    assert!(
+        matches!(seen.next().await, Some(Observation::Held(leader)) if leader.value.as_deref() == Some(b"v3"))
+    );
+    again.resign().await.unwrap();
+    assert_eq!(seen.next().await, Some(Observation::Vacant));
+    coord.close().await.unwrap();
+    observer.close().await.unwrap();
+}
+
+/// Interleaving 21: the same member id twice: one session never releases or renews what the other holds.
+#[tokio::test(start_paused = true)]
+async fn namesakes_exclude_each_other_and_touch_nothing_of_each_other() {
+    let one = builder("session-21", "same").connect().await.unwrap();
+    let two = builder("session-21", "same").connect().await.unwrap();
+    one.group("g").create().await.unwrap();
+    let guard = one.lock("x").acquire().await.unwrap();
+    let me = one.group("g").join(&()).await.unwrap();
+
+    assert!(two.lock("x").try_acquire().await.unwrap().is_none());
+    assert_eq!(two.group("g").join(&()).await.unwrap_err().kind(), ErrorKind::AlreadyMember);
+    two.close().await.unwrap();
+
+    assert!(guard.is_held());
+    assert!(one.group("g").members().await.unwrap().contains("same"));
+    assert_eq!(one.group("g").join(&()).await.unwrap_err().kind(), ErrorKind::AlreadyMember);
+    me.leave().await.unwrap();
+    guard.release().await.unwrap();
+    one.close().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_evicted_holder_is_told() {
+    let coord = builder("session-6", "a").connect().await.unwrap();
+    let other = builder("session-6", "b").connect().await.unwrap();
+    let guard = coord.lock("x").acquire().await.unwrap();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+
+    let hit = other.lock("x").evict(tooz_core::backend::Eviction::Notice).await.unwrap();
+
+    assert_eq!(hit, [guard.claim_id()]);
+    assert_eq!(guard.lost().await, Cause::Ousted);
+    assert!(other.lock("x").try_acquire().await.unwrap().is_some());
+    coord.close().await.unwrap();
+    other.close().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn dropping_a_membership_or_its_join_leaves_the_group() {
+    let coord = builder("session-leave", "a").connect().await.unwrap();
+    let group = coord.group("g");
+    group.create().await.unwrap();
+    let me = group.join(&1).await.unwrap();
+    me.update(&2).await.unwrap();
+    let caps = group.members().await.unwrap().get("a").unwrap().capabilities();
+    assert_eq!(caps.read::<i32>().unwrap(), 2);
+    let mut state = me.state();
+    drop(me);
+    state.wait_for(|state| *state == MembershipState::Left).await.unwrap();
+    assert!(group.members().await.unwrap().is_empty());
+
+    for polls in 1..20 {
+        let join = group.join(&());
+        tokio::pin!(join);
+        for _ in 0..polls {
+            if join.as_mut().now_or_never().is_some() {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+    while !group.members().await.unwrap().is_empty() {
+        settle().await;
+    }
+    group.delete().await.unwrap();
+    coord.close().await.unwrap();
+}
