@@ -1,5 +1,6 @@
 //! The command's own process group, as a shell's job control sees it.
 
+use super::supervisor::Terminal;
 use rustix::process::{
     Pid, Signal, getpgid, getpgrp, getpid, getppid, getsid, kill_current_process_group, kill_process,
 };
@@ -15,9 +16,18 @@ pub(crate) fn stop_own_group() -> bool {
     kill_process(getpid(), Signal::STOP).is_ok()
 }
 
-/// Interrupts the own process group as Ctrl-C does; the command itself is past it.
+/// Interrupts the own process group as Ctrl-C does; the command itself listens and goes on.
 pub(crate) fn interrupt_own_group() {
     let _ = kill_current_process_group(Signal::INT);
+}
+
+/// Dies of an interrupt where a shell at a terminal looks: a script's loop goes on after a Ctrl-C unless
+/// what it waits for really died of it.
+pub(crate) fn die_of_interrupt_at_terminal() {
+    if Terminal::open().is_some_and(|terminal| terminal.belongs_to(getpgrp())) {
+        // Should it fail, the exit code says the same.
+        let _ = signal_hook::low_level::emulate_default_handler(Signal::INT.as_raw());
+    }
 }
 
 /// Whether a process outside the group but in the session is parent to someone in it: a shell.
@@ -27,6 +37,13 @@ fn is_controlled() -> bool {
     parents.into_iter().flatten().any(|parent| {
         getsid(Some(parent)).ok() == getsid(None).ok() && getpgid(Some(parent)).is_ok_and(|g| g != leader)
     })
+}
+
+/// The children of this process, adopted ones included; where `/proc` does not tell, none.
+pub(crate) fn children() -> Vec<Pid> {
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let processes = processes.filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?));
+    processes.filter(|process| parent(*process) == Some(getpid())).collect()
 }
 
 fn parent(process: Pid) -> Option<Pid> {

@@ -29,6 +29,7 @@ use args::Verb;
 use context::Context;
 use exit::Exit;
 use failure::Failure;
+use tokio::signal::unix::SignalKind;
 
 /// Runs the command line of this process.
 pub(crate) fn run() -> ExitCode {
@@ -36,6 +37,9 @@ pub(crate) fn run() -> ExitCode {
         Ok(line) => obey(line),
         Err(exit) => exit,
     };
+    if exit == Exit::signal(SignalKind::interrupt().as_raw_value()) {
+        job::die_of_interrupt_at_terminal();
+    }
     ExitCode::from(exit.code())
 }
 

@@ -9,6 +9,7 @@ mod groups;
 mod leading;
 mod line;
 mod lock;
+mod pty;
 mod root;
 mod run;
 mod signals;

@@ -30,6 +30,10 @@ impl Store {
         self.folder.path()
     }
 
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
     pub(crate) fn command(&self, words: &[&str]) -> Command {
         let mut command = bare(words);
         command.env("TOOZ_BACKEND", &self.url);
@@ -47,18 +51,6 @@ impl Store {
     /// What `tooz who --json` says.
     pub(crate) fn who(&self, lock: &str) -> Value {
         self.run(&["who", lock, "--json"]).json()
-    }
-
-    /// Looks until it is so.
-    pub(crate) fn wait_until(&self, lock: &str, so: impl Fn(&Value) -> bool) -> Value {
-        let begun = std::time::Instant::now();
-        loop {
-            let seen = self.who(lock);
-            if so(&seen) {
-                return seen;
-            }
-            assert!(begun.elapsed().as_secs() < 30, "{seen}");
-        }
     }
 }
 

@@ -50,11 +50,16 @@ async fn stay(
     signals: &mut Signals,
 ) -> Result<Exit, Failure> {
     let mut state = membership.state();
+    let mut told = None;
     loop {
         let now = *state.borrow_and_update();
+        // A return so quick that it looks like no change has another session.
+        let news = Some((now, coord.session())) != told;
+        told = Some((now, coord.session()));
         match now {
-            MembershipState::Joined => tell(context, coord, &membership, "joined")?,
-            MembershipState::Rejoining => tell(context, coord, &membership, "rejoining")?,
+            MembershipState::Joined if news => tell(context, coord, &membership, "joined")?,
+            MembershipState::Rejoining if news => tell(context, coord, &membership, "rejoining")?,
+            MembershipState::Joined | MembershipState::Rejoining => {}
             MembershipState::Left => {
                 tell(context, coord, &membership, "left")?;
                 let text = format!(

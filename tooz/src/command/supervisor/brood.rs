@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use rustix::process::{
-    Pid, Signal, WaitOptions, WaitStatus, kill_process_group, test_kill_process_group, wait,
+    Pid, Signal, WaitOptions, WaitStatus, kill_process, kill_process_group, test_kill_process_group, wait,
 };
+
+use crate::command::job;
 
 /// How long to wait for a killed group to be gone before leaving it to the kernel: a process in an
 /// uninterruptible system call dies when that returns, and never runs a line of its own again.
@@ -37,10 +39,16 @@ impl Brood {
         let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
     }
 
-    /// Waits until no child is left of this process, its own or adopted.
-    pub(super) async fn outlive_orphans() {
+    /// Kills every child of this process, its own or adopted, and waits until none is left.
+    pub(super) async fn extinguish_orphans() {
         while wait(WaitOptions::NOHANG).is_ok() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            for child in job::children() {
+                // An error means that it is gone, or not yet the leader of its group.
+                if kill_process_group(child, Signal::KILL).is_err() {
+                    let _ = kill_process(child, Signal::KILL);
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
 

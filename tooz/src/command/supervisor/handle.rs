@@ -148,14 +148,17 @@ impl Supervisor {
 
     /// The supervisor is dead: ends the child itself.
     async fn avenge(&mut self) -> Failure {
-        if let Some(brood) = self.brood {
-            brood.extinguish().await;
-            if let Some(terminal) = Terminal::open() {
-                terminal.pass(brood.group(), getpgrp());
+        match self.brood {
+            Some(brood) => {
+                brood.extinguish().await;
+                if let Some(terminal) = Terminal::open() {
+                    terminal.pass(brood.group(), getpgrp());
+                }
             }
+            // It may have started a child that it did not live to name.
+            None => Brood::extinguish_orphans().await,
         }
-        // It may have started a child it did not live to name: the lock is ours until that has ended.
-        Brood::outlive_orphans().await;
+        let _ = self.process.wait();
         Failure::new(
             Exit::Unsupervised,
             "unsupervised",

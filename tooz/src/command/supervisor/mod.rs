@@ -22,3 +22,4 @@ mod terminal;
 
 pub(crate) use handle::{Charge, Supervisor};
 pub(crate) use process::supervise;
+pub(crate) use terminal::Terminal;

@@ -9,21 +9,21 @@ use rustix::termios::{tcgetpgrp, tcsetpgrp};
 
 /// The terminal that stops, continues and interrupts this session's processes.
 #[derive(Debug)]
-pub(super) struct Terminal(File);
+pub(crate) struct Terminal(File);
 
 impl Terminal {
     /// The controlling terminal; `None` where there is none (cron, systemd, CI).
-    pub(super) fn open() -> Option<Self> {
+    pub(crate) fn open() -> Option<Self> {
         File::open("/dev/tty").ok().map(Self)
     }
 
     /// Whether the group has the terminal.
-    pub(super) fn belongs_to(&self, group: Pid) -> bool {
+    pub(crate) fn belongs_to(&self, group: Pid) -> bool {
         tcgetpgrp(&self.0).is_ok_and(|foreground| foreground == group)
     }
 
     /// Passes the terminal from one group to another; leaves it alone if the first does not have it.
-    pub(super) fn pass(&self, from: Pid, to: Pid) -> bool {
+    pub(crate) fn pass(&self, from: Pid, to: Pid) -> bool {
         self.belongs_to(from) && self.give(to).is_ok()
     }
 
