@@ -125,6 +125,25 @@ async fn renewals_keep_a_claim_for_as_long_as_it_is_held() {
     coord.close().await.unwrap();
 }
 
+/// The watch over deadlines rests while nothing is held; a claim held after a long rest is watched again.
+#[tokio::test(start_paused = true)]
+async fn a_claim_held_after_a_long_rest_is_told_in_time() {
+    let script = Arc::new(Script::default());
+    let coord = connect("deadline-rest", "a", &script).await;
+    tokio::time::sleep(TTL * 10).await;
+    let guard = coord.lock("x").acquire().await.unwrap();
+    let ends_in = guard.remaining().unwrap();
+    let clock = TokioClock::new();
+    let begun = clock.now();
+    script.hold_renewals.set(true);
+
+    assert_eq!(guard.lost().await, Cause::Expired);
+
+    assert!(clock.now().since(begun) < ends_in);
+    script.hold_renewals.set(false);
+    coord.close().await.unwrap();
+}
+
 #[tokio::test(start_paused = true)]
 async fn single_lost_beats_cost_no_claim_but_are_told_as_suspended() {
     let script = Arc::new(Script::default());

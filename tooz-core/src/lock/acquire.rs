@@ -173,6 +173,7 @@ impl Contender<'_> {
         if let Some(cause) = self.session.tenure.cause().or(*core.ending().borrow()) {
             self.place.lose(cause);
         }
+        self.session.watch.rouse();
         // Fails when the session is over: then there is nothing to watch.
         let _ = self.session.held.send(Arc::downgrade(self.place));
         observe::granted(now.since(self.begun), waited);

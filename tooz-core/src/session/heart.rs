@@ -1,8 +1,10 @@
 //! Keeps one session alive and ends its claims in time when it cannot.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use super::validity::{self, Deadline};
@@ -127,19 +129,25 @@ fn credit(core: &Core, session: &Session, places: &[Weak<Place>], renewal: Renew
 }
 
 /// Ends the session at its deadline and claims at theirs, each a notice early; looks at the clock again
-/// and again because timers stand still while the machine sleeps.
+/// and again because timers stand still while the machine sleeps. While nothing is held it does not look:
+/// then nobody can be misled, and a new guard is checked against the clock when it is born.
 async fn guard_deadlines(core: &Core, session: &Session, ttl: Duration) -> Cause {
     let (notice, recheck) = (validity::notice(ttl), validity::recheck(ttl));
+    let mut idle_looks = 0;
     loop {
+        // Set before looking, so that a claim held after the look is sure to end the rest.
+        session.watch.set_resting(idle_looks >= IDLE_LOOKS);
         let now = core.now();
         let mut nearest = match session.tenure.remaining(now + notice) {
             Some(until) => until,
             None => return Cause::Expired,
         };
+        idle_looks += 1;
         for place in core.ledger().renewable(session.epoch) {
             if place.stage() != Stage::Held {
                 continue;
             }
+            idle_looks = 0;
             match place.tenure().deadline() {
                 until if until.is_beyond(now, notice) => nearest = nearest.min(until),
                 _ => {
@@ -147,7 +155,41 @@ async fn guard_deadlines(core: &Core, session: &Session, ttl: Duration) -> Cause
                 }
             }
         }
-        core.sleep(nap(now, nearest, notice, recheck)).await;
+        if idle_looks > IDLE_LOOKS {
+            tokio::select! {
+                () = core.sleep(nap(now, nearest, notice, Duration::MAX)) => {}
+                () = session.watch.roused() => idle_looks = 0,
+            }
+        } else {
+            core.sleep(nap(now, nearest, notice, recheck)).await;
+        }
+    }
+}
+
+/// Looks without anything held before resting, so that short locks in a row do not rouse it every time.
+const IDLE_LOOKS: u32 = 8;
+
+/// The rest of the watch over deadlines while nothing is held.
+#[derive(Debug, Default)]
+pub(crate) struct Watch {
+    resting: AtomicBool,
+    rouse: Notify,
+}
+
+impl Watch {
+    fn set_resting(&self, resting: bool) {
+        self.resting.store(resting, Ordering::SeqCst);
+    }
+
+    async fn roused(&self) {
+        self.rouse.notified().await;
+    }
+
+    /// Something is held now. Costs one load unless the watch rests.
+    pub(crate) fn rouse(&self) {
+        if self.resting.load(Ordering::SeqCst) {
+            self.rouse.notify_one();
+        }
     }
 }
 

@@ -40,6 +40,8 @@ pub(crate) struct Session {
     pub(crate) tenure: Tenure,
     /// The newest proof: changes with every acknowledged renewal.
     pub(crate) proof: watch::Sender<Proof>,
+    /// Roused when something is held.
+    pub(crate) watch: heart::Watch,
     /// Claims newly held, for the watch on oustings.
     pub(crate) held: mpsc::UnboundedSender<Weak<Place>>,
 }
@@ -62,7 +64,7 @@ impl Session {
         tenure.begin(until);
         let (held, newly_held) = mpsc::unbounded_channel();
         let proof = watch::Sender::new(proof);
-        (Self { epoch, id, backend, tenure, proof, held }, newly_held)
+        (Self { epoch, id, backend, tenure, proof, watch: heart::Watch::default(), held }, newly_held)
     }
 }
 

@@ -114,7 +114,7 @@ impl Place {
     }
 
     pub(crate) fn stage(&self) -> Stage {
-        match self.stage.load(Ordering::Acquire) {
+        match self.stage.load(Ordering::SeqCst) {
             0 => Stage::Unsent,
             1 => Stage::Asked,
             2 => Stage::Waiting,
@@ -124,7 +124,7 @@ impl Place {
     }
 
     pub(crate) fn set_stage(&self, stage: Stage) {
-        self.stage.store(stage as u8, Ordering::Release);
+        self.stage.store(stage as u8, Ordering::SeqCst);
     }
 
     /// An attempt of the claim went unanswered: it may land at any time.
