@@ -11,7 +11,11 @@ const ENDING: &[SignalKind] =
 
 /// A stream of the signals a command deals with itself.
 #[derive(Debug)]
-pub(crate) struct Signals(Vec<(i32, Signal)>);
+pub(crate) struct Signals {
+    streams: Vec<(i32, Signal)>,
+    /// The echo of a stop we sent ourselves is still to come.
+    echo: bool,
+}
 
 impl Signals {
     /// INT, TERM, HUP and QUIT.
@@ -32,13 +36,24 @@ impl Signals {
     fn of(kinds: &[SignalKind]) -> io::Result<Self> {
         let ignored = ignored();
         let heard = kinds.iter().filter(|kind| ignored & bit(kind.as_raw_value()) == 0);
-        Ok(Self(heard.map(|kind| Ok((kind.as_raw_value(), signal(*kind)?))).collect::<io::Result<_>>()?))
+        let streams =
+            heard.map(|kind| Ok((kind.as_raw_value(), signal(*kind)?))).collect::<io::Result<_>>()?;
+        Ok(Self { streams, echo: false })
     }
 
     /// The next signal's number. May be dropped and asked again.
     pub(crate) async fn next(&mut self) -> i32 {
+        loop {
+            let number = self.heard().await;
+            if number != stop().as_raw_value() || !std::mem::take(&mut self.echo) {
+                return number;
+            }
+        }
+    }
+
+    async fn heard(&mut self) -> i32 {
         std::future::poll_fn(|context| {
-            for (number, stream) in &mut self.0 {
+            for (number, stream) in &mut self.streams {
                 if stream.poll_recv(context).is_ready() {
                     return Poll::Ready(*number);
                 }
@@ -58,12 +73,9 @@ impl Signals {
         }
     }
 
-    /// Forgets a stop that has arrived already.
-    pub(crate) fn forget_stop(&mut self) {
-        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-        for (_, stream) in self.0.iter_mut().filter(|(number, _)| *number == stop().as_raw_value()) {
-            while stream.poll_recv(&mut context).is_ready() {}
-        }
+    /// Passes over the next stop: the one that was sent to our own process group and reaches us too.
+    pub(crate) fn pass_over_stop(&mut self) {
+        self.echo = self.streams.iter().any(|(number, _)| *number == stop().as_raw_value());
     }
 }
 

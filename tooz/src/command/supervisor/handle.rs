@@ -134,7 +134,7 @@ impl Supervisor {
     /// Stops as the child did, and goes on with it.
     async fn stop_too(&mut self, signals: &mut Signals) {
         if job::stop_own_group() {
-            signals.forget_stop();
+            signals.pass_over_stop();
         }
         // Continued, or never stopped because no shell would continue us.
         self.outbox.send(&Order::Continue).await;

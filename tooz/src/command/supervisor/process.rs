@@ -179,7 +179,8 @@ impl Watch {
             return;
         }
         self.keen |= asks;
-        if asks && self.lend_terminal() {
+        if asks && (self.lend_terminal() || self.has_terminal()) {
+            // Only now: a Ctrl-C or Ctrl-Z that came meanwhile must not be undone.
             self.brood.signal(Signal::CONT);
         } else if self.terminal.is_some() {
             self.return_terminal();
@@ -188,14 +189,14 @@ impl Watch {
     }
 
     fn lend_terminal(&mut self) -> bool {
-        let lent =
-            self.terminal.as_ref().is_some_and(|terminal| terminal.pass(self.home, self.brood.group()));
+        let group = self.brood.group();
+        let lent = self.terminal.as_ref().is_some_and(|terminal| terminal.pass(self.home, group));
         self.foreground |= lent;
-        if lent {
-            // It may have been stopped for asking a moment too early.
-            self.brood.signal(Signal::CONT);
-        }
         lent
+    }
+
+    fn has_terminal(&self) -> bool {
+        self.terminal.as_ref().is_some_and(|terminal| terminal.belongs_to(self.brood.group()))
     }
 
     fn return_terminal(&self) {
