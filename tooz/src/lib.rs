@@ -71,7 +71,7 @@ pub use tooz_core::{
 pub fn registry() -> Registry {
     let registry = Registry::embedded();
     #[cfg(feature = "file")]
-    let registry = registry.with(tooz_file::FileDriver::default());
+    let registry = registry.with(tooz_file::FileDriver::new());
     registry
 }
 

@@ -1,5 +1,6 @@
 //! What the ledger knows of a membership.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::{Notify, watch};
@@ -24,13 +25,21 @@ pub(crate) struct Enrolled {
     group: Name,
     standing: Mutex<Option<(u64, Enrolment)>>,
     state: watch::Sender<MembershipState>,
+    /// The user has let go: its end is only a matter of time.
+    leaving: AtomicBool,
     nudge: Notify,
 }
 
 impl Enrolled {
     pub(crate) fn new(group: Name) -> Self {
         let state = watch::Sender::new(MembershipState::Rejoining);
-        Self { group, standing: Mutex::new(None), state, nudge: Notify::new() }
+        Self {
+            group,
+            standing: Mutex::new(None),
+            state,
+            leaving: AtomicBool::new(false),
+            nudge: Notify::new(),
+        }
     }
 
     pub(crate) fn group(&self) -> &Name {
@@ -53,6 +62,20 @@ impl Enrolled {
 
     pub(crate) fn set_state(&self, state: MembershipState) {
         self.state.send_replace(state);
+    }
+
+    pub(crate) fn begin_leaving(&self) {
+        self.leaving.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Acquire)
+    }
+
+    /// Ends when it is off the books.
+    pub(crate) async fn left(&self) {
+        // The sender is `self`, which outlives this call.
+        let _ = self.state.subscribe().wait_for(|state| *state == MembershipState::Left).await;
     }
 
     /// A beat found the membership gone.

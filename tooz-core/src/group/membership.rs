@@ -27,6 +27,15 @@ pub struct Membership {
     enrolled: Arc<Enrolled>,
     core: Arc<Core>,
     wishes: mpsc::UnboundedSender<Wish>,
+    stays: bool,
+}
+
+impl Drop for Membership {
+    fn drop(&mut self) {
+        if !self.stays {
+            self.enrolled.begin_leaving();
+        }
+    }
 }
 
 /// What the user wants of the task that attends the membership. Its end of the line closing means: leave.
@@ -42,8 +51,16 @@ pub(super) async fn join(core: &Arc<Core>, group: Name, capabilities: Capabiliti
         return Err(ended(cause));
     }
     let enrolled = Arc::new(Enrolled::new(group));
-    if !core.ledger().enrol(&enrolled) {
-        return Err(already_member("this coordinator is in it already"));
+    let until = core.now() + core.settings().timeout;
+    while let Err(there) = core.ledger().enrol(&enrolled) {
+        if !there.is_leaving() || core.now() >= until {
+            return Err(already_member("this coordinator is in it already"));
+        }
+        // A membership that was just dropped leaves first, as a dropped lock is given back first.
+        tokio::select! {
+            () = there.left() => {}
+            () = core.sleep(until.since(core.now())) => {}
+        }
     }
     let (wishes, inbox) = mpsc::unbounded_channel();
     let (answer, joined) = oneshot::channel();
@@ -57,7 +74,7 @@ pub(super) async fn join(core: &Arc<Core>, group: Name, capabilities: Capabiliti
         in_doubt: false,
     };
     core.engine().handle().spawn(attendant.run(answer));
-    let membership = Membership { enrolled, core: Arc::clone(core), wishes };
+    let membership = Membership { enrolled, core: Arc::clone(core), wishes, stays: false };
     let joined = joined.await;
     joined.unwrap_or_else(|_| Err(Error::new(ErrorKind::Unavailable, "the engine's runtime ended")))?;
     Ok(membership)
@@ -119,7 +136,8 @@ impl Membership {
     }
 
     /// Stops minding: the membership stays and comes back until the coordinator is closed or dropped.
-    pub fn detach(self) {
+    pub fn detach(mut self) {
+        self.stays = true;
         // Fails when the membership is over.
         let _ = self.wishes.send(Wish::Detach);
     }

@@ -37,6 +37,8 @@ mod locks;
 mod shared;
 mod state;
 mod store;
+#[cfg(test)]
+mod tests;
 
 pub use driver::driver;
 pub use state::{Fact, Place, Refusal, Snapshot, State, Step, Subject};

@@ -93,15 +93,15 @@ impl Ledger {
         lost
     }
 
-    /// Takes the one membership slot of a group; `false` if it is taken.
-    pub(crate) fn enrol(&self, enrolled: &Arc<Enrolled>) -> bool {
+    /// Takes the one membership slot of a group; `Err` with whoever has it.
+    pub(crate) fn enrol(&self, enrolled: &Arc<Enrolled>) -> Result<(), Arc<Enrolled>> {
         let mut books = self.books();
         let group = enrolled.group().clone();
-        if books.enrolled.contains_key(&group) {
-            return false;
+        if let Some(there) = books.enrolled.get(&group) {
+            return Err(Arc::clone(there));
         }
         books.enrolled.insert(group, Arc::clone(enrolled));
-        true
+        Ok(())
     }
 
     /// Frees the membership slot of a group, if it is still this one's.

@@ -12,6 +12,8 @@ use super::{Chore, Epoch, Place, Session, heart, oustings};
 use crate::State;
 use crate::backend::{Liveness, Opened, Opening};
 use crate::claim::SessionId;
+use crate::clock::Moment;
+use crate::engine::Lane;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lost::Cause;
 use crate::options::Store;
@@ -106,14 +108,7 @@ impl Keeper {
             core.everyone_left().await;
         };
         let given_back = timeout(core.settings().timeout, given_back).await;
-        let closed = match core.any_session(until).await {
-            Some(session) => {
-                let backend = Arc::clone(&session.backend);
-                let step = Box::pin(async move { backend.close().await });
-                core.attempt(crate::engine::Lane::Engine, "close", step).await
-            }
-            None => Err(Error::new(ErrorKind::Unavailable, "there is no session to give back through")),
-        };
+        let closed = self.close_session(until).await;
         core.set_epoch(Epoch::Ended(Cause::Closed));
         core.set_state(State::Closed);
         if given_back.is_err() || closed.is_err() {
@@ -128,6 +123,31 @@ impl Keeper {
             });
         }
         Ok(())
+    }
+
+    /// Closes the session, trying again until `until`: one lost request must not leave it to its time to live.
+    async fn close_session(&self, until: Moment) -> Result<()> {
+        let core = &self.core;
+        let mut tries = 0;
+        loop {
+            let Some(session) = core.any_session(until).await else {
+                return Err(Error::new(ErrorKind::Unavailable, "there is no session to give back through"));
+            };
+            let backend = Arc::clone(&session.backend);
+            let step = Box::pin(async move { backend.close().await });
+            let failure = match core.attempt(Lane::Engine, "close", step).await {
+                Ok(()) => return Ok(()),
+                // An earlier attempt was carried out, or the store was faster.
+                Err(failure) if failure.kind() == ErrorKind::SessionLost => return Ok(()),
+                Err(failure) => failure,
+            };
+            tries += 1;
+            let pause = retry::back_off(tries, retry::dice());
+            if !failure.is_transient() || core.now() + pause >= until {
+                return Err(failure);
+            }
+            core.sleep(pause).await;
+        }
     }
 
     /// Stops renewing. Withdrawals that were asked for before are still carried out.

@@ -7,10 +7,14 @@ mod contest;
 mod groups;
 mod locks;
 mod look;
+#[cfg(test)]
+mod properties;
 mod retired;
 mod sessions;
 mod snapshot;
 mod step;
+#[cfg(test)]
+mod tests;
 mod voids;
 
 use std::collections::{BTreeMap, BTreeSet};

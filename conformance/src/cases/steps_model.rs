@@ -1,0 +1,20 @@
+//! The driver against the pure reference.
+
+use crate::World;
+use crate::model::agree;
+
+/// Drawn histories of three members, with claims repeated, withdrawn, made void and evicted, and groups
+/// made, joined, left and deleted: the driver reports the facts that the reference reports.
+pub(super) async fn the_driver_agrees_with_the_reference(world: &World) {
+    let mut sessions = Vec::new();
+    for member in ["a", "b", "c"] {
+        sessions.push(world.open(member).await);
+    }
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    let (seed, rounds) = (number("TOOZ_SEED").unwrap_or(1), number("TOOZ_ROUNDS").unwrap_or(100));
+    let profile = sessions[0].backend.profile().clone();
+    let rounds = u32::try_from(rounds).unwrap_or(u32::MAX);
+    if let Err(difference) = agree(&sessions, &profile, rounds, seed).await {
+        panic!("seed {seed}: {difference}");
+    }
+}

@@ -1,0 +1,285 @@
+//! Folders and files that trust nothing they find.
+//!
+//! Every open refuses symbolic links, never blocks on a FIFO, is closed on exec, and checks that what it got
+//! is of the expected kind and ours.
+
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
+use rustix::io::Errno;
+use tooz_core::{Error, ErrorKind, Result};
+
+use crate::error::{failed, foreign};
+
+/// More entries in one folder than this are not ours.
+const MOST_ENTRIES: usize = 100_000;
+
+/// Which file a name or a descriptor stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Identity {
+    device: u64,
+    inode: u64,
+}
+
+impl Identity {
+    fn of_stat(stat: &Stat) -> Self {
+        // The widths differ between systems.
+        #[allow(clippy::useless_conversion, clippy::unnecessary_cast)]
+        Self { device: stat.st_dev as u64, inode: stat.st_ino as u64 }
+    }
+}
+
+/// An open folder of ours.
+#[derive(Debug)]
+pub(crate) struct Folder {
+    fd: OwnedFd,
+    path: PathBuf,
+}
+
+const FOLDER_FLAGS: OFlags =
+    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+const FILE_FLAGS: OFlags =
+    OFlags::NOFOLLOW.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
+
+impl Folder {
+    /// Opens a folder by its path. Says why it is refused; `None` if it is missing.
+    pub(crate) fn open(path: &Path) -> Result<Option<Self>> {
+        match rustix::fs::open(path, FOLDER_FLAGS, Mode::empty()) {
+            Ok(fd) => Self::checked(fd, path.to_path_buf()).map(Some),
+            Err(Errno::NOENT) => Ok(None),
+            Err(Errno::LOOP | Errno::NOTDIR) => {
+                let text = match path.symlink_metadata() {
+                    Ok(found) if found.is_symlink() => {
+                        format!("{path:?} is a symbolic link: name what it leads to")
+                    }
+                    _ => not_a_folder(path),
+                };
+                Err(Error::new(ErrorKind::Denied, text))
+            }
+            Err(errno) => Err(failed("open", path, errno)),
+        }
+    }
+
+    /// Opens a folder inside this one; `None` if it is missing.
+    pub(crate) fn sub(&self, name: &str) -> Result<Option<Self>> {
+        let path = self.path.join(name);
+        match rustix::fs::openat(&self.fd, name, FOLDER_FLAGS, Mode::empty()) {
+            Ok(fd) => Self::checked(fd, path).map(Some),
+            Err(Errno::NOENT) => Ok(None),
+            Err(Errno::LOOP | Errno::NOTDIR) => Err(foreign(&path, "not a folder of ours")),
+            Err(errno) => Err(failed("open", &path, errno)),
+        }
+    }
+
+    /// Makes a folder inside this one, for us alone whatever the umask; nothing if it exists.
+    pub(crate) fn make(&self, name: &str) -> Result<()> {
+        match rustix::fs::mkdirat(&self.fd, name, Mode::RWXU) {
+            Ok(()) => rustix::fs::chmodat(&self.fd, name, Mode::RWXU, AtFlags::empty()),
+            Err(Errno::EXIST) => Ok(()),
+            Err(errno) => Err(errno),
+        }
+        .map_err(|errno| failed("create the folder", &self.path.join(name), errno))
+    }
+
+    /// Opens a folder inside this one, making it first where it is missing.
+    pub(crate) fn sub_or_make(&self, name: &str) -> Result<Self> {
+        for _ in 0..8 {
+            if let Some(folder) = self.sub(name)? {
+                return Ok(folder);
+            }
+            self.make(name)?;
+        }
+        Err(failed("open", &self.path.join(name), Errno::NOENT))
+    }
+
+    /// Opens a file for reading and writing; `None` if it is missing.
+    pub(crate) fn file(&self, name: &str) -> Result<Option<File>> {
+        self.open_file(name, OFlags::RDWR)
+    }
+
+    /// Opens a file for reading and writing, for us alone whatever the umask, creating it if it is missing.
+    pub(crate) fn file_or_create(&self, name: &str) -> Result<File> {
+        // Never `None`: with `CREATE` only the folder itself can be missing.
+        self.open_file(name, OFlags::RDWR | OFlags::CREATE)?
+            .ok_or_else(|| failed("create", &self.path.join(name), Errno::NOENT))
+    }
+
+    /// Creates a file that did not exist.
+    pub(crate) fn create(&self, name: &str) -> Result<File> {
+        self.open_file(name, OFlags::RDWR | OFlags::CREATE | OFlags::EXCL)?
+            .ok_or_else(|| failed("create", &self.path.join(name), Errno::NOENT))
+    }
+
+    /// Opens a file for a look; `None` if it is missing.
+    pub(crate) fn look(&self, name: &str) -> Result<Option<File>> {
+        self.open_file(name, OFlags::RDONLY)
+    }
+
+    fn open_file(&self, name: &str, flags: OFlags) -> Result<Option<File>> {
+        let private = Mode::RUSR | Mode::WUSR;
+        let path = || self.path.join(name);
+        let fd = match rustix::fs::openat(&self.fd, name, FILE_FLAGS | flags, private) {
+            Ok(fd) => fd,
+            Err(Errno::NOENT) => return Ok(None),
+            Err(Errno::LOOP) => return Err(foreign(&path(), "a symbolic link")),
+            Err(Errno::ISDIR) => return Err(foreign(&path(), "a folder, not a file")),
+            Err(Errno::NXIO | Errno::NODEV) => return Err(foreign(&path(), "not a regular file")),
+            Err(errno) => return Err(failed("open", &path(), errno)),
+        };
+        let stat = rustix::fs::fstat(&fd).map_err(|errno| failed("look at", &path(), errno))?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(foreign(&path(), "not a regular file"));
+        }
+        if stat.st_uid != rustix::process::geteuid().as_raw() {
+            return Err(foreign(&path(), "somebody else's file"));
+        }
+        if stat.st_nlink > 1 {
+            return Err(foreign(&path(), "a hard link to some other file"));
+        }
+        if flags.contains(OFlags::CREATE) && Mode::from_raw_mode(stat.st_mode) != private && stat.st_size == 0
+        {
+            rustix::fs::fchmod(&fd, private).map_err(|errno| failed("protect", &path(), errno))?;
+        }
+        Ok(Some(File::from(fd)))
+    }
+
+    fn checked(fd: OwnedFd, path: PathBuf) -> Result<Self> {
+        let stat = rustix::fs::fstat(&fd).map_err(|errno| failed("look at", &path, errno))?;
+        if stat.st_uid != rustix::process::geteuid().as_raw() {
+            let text = format!("folder {path:?} belongs to somebody else: use one of your own");
+            return Err(Error::new(ErrorKind::Denied, text));
+        }
+        let mode = Mode::from_raw_mode(stat.st_mode);
+        if mode.intersects(Mode::WGRP | Mode::WOTH) && !mode.contains(Mode::SVTX) {
+            let text = format!("folder {path:?} can be written by others: make it private with chmod 700");
+            return Err(Error::new(ErrorKind::Denied, text));
+        }
+        Ok(Self { fd, path })
+    }
+
+    /// The folder's path, as it was opened.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The path of an entry.
+    pub(crate) fn path_of(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Which file stands under the name now.
+    pub(crate) fn identity_of(&self, name: &str) -> Result<Option<Identity>> {
+        match rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(Some(Identity::of_stat(&stat))),
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(failed("look at", &self.path.join(name), errno)),
+        }
+    }
+
+    /// Whether the open file is the one that stands under the name.
+    pub(crate) fn shows(&self, name: &str, file: &File) -> Result<bool> {
+        Ok(self.identity_of(name)? == Some(identity(file, &self.path.join(name))?))
+    }
+
+    /// The names inside, in no order. What is no UTF-8 is not ours and left out.
+    pub(crate) fn names(&self) -> Result<Vec<String>> {
+        let fault = |errno| failed("list", &self.path, errno);
+        let mut names = Vec::new();
+        for entry in Dir::read_from(&self.fd).map_err(fault)? {
+            let entry = entry.map_err(fault)?;
+            let Ok(name) = entry.file_name().to_str() else { continue };
+            if name == "." || name == ".." {
+                continue;
+            }
+            if names.len() == MOST_ENTRIES {
+                let text = format!("folder {:?} has more than {MOST_ENTRIES} entries", self.path);
+                return Err(Error::new(ErrorKind::Exhausted, text));
+            }
+            names.push(name.to_owned());
+        }
+        Ok(names)
+    }
+
+    /// Renames an entry, replacing what has the new name; `false` if there is no such entry.
+    pub(crate) fn rename(&self, from: &str, to: &Self, name: &str) -> Result<bool> {
+        match rustix::fs::renameat(&self.fd, from, &to.fd, name) {
+            Ok(()) => Ok(true),
+            Err(Errno::NOENT) => Ok(false),
+            Err(errno) => Err(failed("rename to", &to.path.join(name), errno)),
+        }
+    }
+
+    /// Renames a folder that has entries, replacing none that has; `false` if the name is taken.
+    pub(crate) fn place(&self, from: &str, to: &Self, name: &str) -> Result<bool> {
+        match rustix::fs::renameat(&self.fd, from, &to.fd, name) {
+            Ok(()) => Ok(true),
+            Err(Errno::EXIST | Errno::NOTEMPTY) => Ok(false),
+            Err(Errno::NOTDIR) => Err(foreign(&to.path.join(name), "not a folder of ours")),
+            Err(errno) => Err(failed("rename to", &to.path.join(name), errno)),
+        }
+    }
+
+    /// Removes a file; `false` if there is none.
+    pub(crate) fn remove(&self, name: &str) -> Result<bool> {
+        self.unlink(name, AtFlags::empty())
+    }
+
+    /// Removes a folder and the files in it; `false` if there is none. Never follows a link.
+    pub(crate) fn remove_folder(&self, name: &str) -> Result<bool> {
+        if let Some(folder) = self.sub(name)? {
+            for entry in folder.names()? {
+                match rustix::fs::unlinkat(&folder.fd, entry.as_str(), AtFlags::empty()) {
+                    Ok(()) | Err(Errno::NOENT) => {}
+                    Err(Errno::ISDIR | Errno::PERM) => {
+                        folder.remove_folder(&entry)?;
+                    }
+                    Err(errno) => return Err(failed("remove", &folder.path.join(entry), errno)),
+                }
+            }
+        }
+        self.unlink(name, AtFlags::REMOVEDIR)
+    }
+
+    /// Removes a folder if nothing is in it.
+    pub(crate) fn remove_empty(&self, name: &str) -> Result<()> {
+        match rustix::fs::unlinkat(&self.fd, name, AtFlags::REMOVEDIR) {
+            Ok(()) | Err(Errno::NOENT | Errno::NOTEMPTY | Errno::EXIST) => Ok(()),
+            Err(errno) => Err(failed("remove", &self.path.join(name), errno)),
+        }
+    }
+
+    fn unlink(&self, name: &str, flags: AtFlags) -> Result<bool> {
+        match rustix::fs::unlinkat(&self.fd, name, flags) {
+            Ok(()) => Ok(true),
+            Err(Errno::NOENT) => Ok(false),
+            Err(errno) => Err(failed("remove", &self.path.join(name), errno)),
+        }
+    }
+
+    /// Touches a file's attributes without changing them, which tells everyone who listens to it.
+    pub(crate) fn nudge(&self, name: &str) -> Result<()> {
+        match rustix::fs::chmodat(&self.fd, name, Mode::RUSR | Mode::WUSR, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(errno) => Err(failed("touch", &self.path.join(name), errno)),
+        }
+    }
+}
+
+impl AsFd for Folder {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// Which file the descriptor stands for.
+pub(crate) fn identity(file: impl AsFd, path: &Path) -> Result<Identity> {
+    rustix::fs::fstat(file)
+        .map(|stat| Identity::of_stat(&stat))
+        .map_err(|errno| failed("look at", path, errno))
+}
+
+pub(crate) fn not_a_folder(path: &Path) -> String {
+    format!("{path:?} is not a directory")
+}

@@ -1,0 +1,276 @@
+//! One session: its folder, its life, its end.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use tokio::sync::watch;
+use tooz_core::backend::Opening;
+use tooz_core::{Cause, Error, ErrorKind, Mode, Name, Result, SessionId};
+
+use crate::config::Config;
+use crate::error::failed;
+use crate::flock;
+use crate::folder::Folder;
+use crate::record::{LONGEST_BODY, Record, wall_us};
+use crate::root::Root;
+use crate::short::Patience;
+use crate::watch::{Ear, Interest, Watch, heard};
+
+/// The file that is locked as long as the session lives.
+const ALIVE: &str = "alive";
+
+/// How many folders of dead sessions one opening looks through.
+const SWEPT: usize = 256;
+
+/// An open session.
+pub(crate) struct Session {
+    pub(crate) root: Root,
+    pub(crate) id: SessionId,
+    pub(crate) patience: Patience,
+    own: Folder,
+    alive: File,
+    drafts: AtomicU64,
+    end: watch::Sender<Option<Cause>>,
+    /// Ring when the session's own file, or the whole root, is taken away.
+    signs: [Watch; 2],
+}
+
+impl Session {
+    /// Opens one, and sweeps up what dead ones left.
+    pub(crate) fn open(config: &Config, opening: &Opening) -> Result<Self> {
+        let root = Root::open(config)?;
+        let ear = if config.polling || root.network.is_some() { Ear::polling() } else { Ear::told() };
+        let ear = ear.map_err(|error| ear_failed(&root, error))?;
+        let (own, alive) = settle(&root, opening.session)?;
+        let listen = |path: &std::path::Path, interest| {
+            ear.listen(path, interest).map_err(|error| failed("listen to", path, error))
+        };
+        let signs =
+            [listen(&own.path_of(ALIVE), Interest::Keep)?, listen(root.folder.path(), Interest::Stay)?];
+        let session = Self {
+            id: opening.session,
+            patience: Patience { ear, timeout: opening.timeout },
+            drafts: AtomicU64::new(0),
+            end: watch::Sender::new(None),
+            root,
+            own,
+            alive,
+            signs,
+        };
+        session.sweep()?;
+        Ok(session)
+    }
+
+    /// The ear.
+    pub(crate) fn ear(&self) -> &Arc<Ear> {
+        &self.patience.ear
+    }
+
+    /// Refuses a step after the end.
+    pub(crate) fn check(&self) -> Result<()> {
+        match *self.end.borrow() {
+            None => Ok(()),
+            Some(Cause::Closed) => Err(Error::new(ErrorKind::Closed, "the session is closed")),
+            Some(_) => {
+                Err(Error::new(ErrorKind::SessionLost, format!("root {:?} is gone", self.root.folder.path())))
+            }
+        }
+    }
+
+    /// Waits for the end.
+    pub(crate) async fn ended(&self) -> Cause {
+        let mut end = self.end.subscribe();
+        let [mut own, mut root] = self.signs.each_ref().map(Watch::hearing);
+        loop {
+            if let Some(cause) = *end.borrow_and_update() {
+                return cause;
+            }
+            // Whatever was heard, the verdict is what stands there now.
+            if !self.stands() {
+                self.end(Cause::SessionEnded);
+                continue;
+            }
+            tokio::select! {
+                _ = end.changed() => {}
+                () = heard(&mut own) => {}
+                () = heard(&mut root) => {}
+            }
+        }
+    }
+
+    /// Whether the session's file is still where the root's path leads.
+    fn stands(&self) -> bool {
+        let path = self.own.path_of(ALIVE);
+        let there = Folder::open(self.own.path()).and_then(|folder| match folder {
+            Some(folder) => folder.shows(ALIVE, &self.alive),
+            None => Ok(false),
+        });
+        // Anything but a clear answer is no proof of an end.
+        there.unwrap_or_else(|error| error.kind() != ErrorKind::Unavailable || path.exists())
+    }
+
+    /// Ends the session: waits end, steps are refused.
+    pub(crate) fn end(&self, cause: Cause) {
+        self.end.send_if_modified(|end| {
+            let first = end.is_none();
+            *end = end.or(Some(cause));
+            first
+        });
+    }
+
+    /// Removes the session's folder.
+    pub(crate) fn clear(&self) -> Result<()> {
+        self.root.sessions.remove_folder(&self.id.to_string()).map(drop)
+    }
+
+    /// Writes a record of this session's to a file that is locked, but not yet where others look.
+    pub(crate) fn draft(&self, member: &Name, body: &Bytes, written_us: Option<u64>) -> Result<Draft<'_>> {
+        if body.len() > LONGEST_BODY {
+            let text = format!("value has {} bytes: at most {LONGEST_BODY} are allowed", body.len());
+            return Err(Error::new(ErrorKind::InvalidValue, text));
+        }
+        let record = Record {
+            member: member.clone(),
+            session: self.id,
+            process: std::process::id(),
+            written_us: written_us.unwrap_or_else(wall_us),
+            body: body.clone(),
+        };
+        let name = format!("draft-{}", self.drafts.fetch_add(1, Ordering::Relaxed));
+        let file = self.own.create(&name)?;
+        let draft = Draft { folder: &self.own, name, file: Some(file), written_us: record.written_us };
+        draft.fill(&record.encode())?;
+        Ok(draft)
+    }
+
+    /// Makes a folder with these files in it, at once or not at all; `false` if the name is taken.
+    pub(crate) fn build(&self, parent: &Folder, name: &str, files: &[(&str, &[u8])]) -> Result<bool> {
+        let site = format!("site-{}", self.drafts.fetch_add(1, Ordering::Relaxed));
+        self.own.make(&site)?;
+        let placed = self.own.sub_or_make(&site).and_then(|folder| {
+            for (name, content) in files {
+                let written = folder.create(name)?.write_all_at(content, 0);
+                written.map_err(|error| failed("write", &folder.path_of(name), error))?;
+            }
+            self.own.place(&site, parent, name)
+        });
+        if !matches!(placed, Ok(true)) {
+            // The error that matters is the one above; a later session sweeps what stays.
+            let _ = self.own.remove_folder(&site);
+        }
+        placed
+    }
+
+    /// Takes a folder out of sight at once, then apart.
+    pub(crate) fn demolish(&self, parent: &Folder, name: &str) -> Result<bool> {
+        let site = format!("site-{}", self.drafts.fetch_add(1, Ordering::Relaxed));
+        if !parent.rename(name, &self.own, &site)? {
+            return Ok(false);
+        }
+        // Out of sight is what counts; a later session sweeps what stays.
+        let _ = self.own.remove_folder(&site);
+        Ok(true)
+    }
+
+    fn sweep(&self) -> Result<()> {
+        let names = self.root.sessions.names()?;
+        // Where there are more than one opening looks at, each begins somewhere else.
+        let skipped = usize::from(self.id.to_string().as_bytes().first().copied().unwrap_or_default());
+        let start = if names.len() > SWEPT { skipped * names.len() / 256 } else { 0 };
+        for name in names.iter().cycle().skip(start).take(names.len().min(SWEPT)) {
+            if SessionId::parse(name).is_some() && *name != self.id.to_string() {
+                // What cannot be swept now is left to a later session.
+                let _ = sweep_one(&self.root, name);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn ear_failed(root: &Root, error: std::io::Error) -> Error {
+    let failed = failed("listen with inotify to", root.folder.path(), error);
+    if failed.kind() != ErrorKind::Exhausted {
+        return failed;
+    }
+    let text = "every instance this user may have is taken (sysctl fs.inotify.max_user_instances); ?polling=true \
+                does without";
+    Error::new(ErrorKind::Exhausted, text).while_doing(failed)
+}
+
+/// Makes the session's folder and locks its file. Somebody who sweeps may take the folder away in between.
+fn settle(root: &Root, id: SessionId) -> Result<(Folder, File)> {
+    let name = id.to_string();
+    for _ in 0..16 {
+        let own = root.sessions.sub_or_make(&name)?;
+        let path = own.path_of(ALIVE);
+        // With the folder swept away, there is nowhere to create it: make the folder again.
+        let Ok(alive) = own.file_or_create(ALIVE) else { continue };
+        let locked =
+            flock::try_lock(&alive, Mode::Exclusive).map_err(|error| failed("lock", &path, error))?;
+        if locked && root.sessions.sub(&name)?.is_some_and(|now| now.shows(ALIVE, &alive).unwrap_or(false)) {
+            return Ok((own, alive));
+        }
+    }
+    let text =
+        format!("folder {:?} of the new session is in use or cannot be kept", root.sessions.path_of(&name));
+    Err(Error::new(ErrorKind::Unavailable, text))
+}
+
+/// Removes a dead session's folder, holding its lock so that it cannot come to life meanwhile.
+fn sweep_one(root: &Root, name: &str) -> Result<()> {
+    let Some(folder) = root.sessions.sub(name)? else { return Ok(()) };
+    let Some(alive) = folder.look(ALIVE)? else {
+        // Just being made, or just being removed; an empty one goes.
+        return root.sessions.remove_empty(name);
+    };
+    if flock::try_lock(&alive, Mode::Exclusive).map_err(|error| failed("lock", folder.path(), error))? {
+        root.sessions.remove_folder(name)?;
+    }
+    Ok(())
+}
+
+/// A file in the making: gone when dropped, unless it was placed.
+pub(crate) struct Draft<'a> {
+    folder: &'a Folder,
+    name: String,
+    file: Option<File>,
+    written_us: u64,
+}
+
+impl Draft<'_> {
+    fn fill(&self, content: &[u8]) -> Result<()> {
+        let path = self.folder.path_of(&self.name);
+        let Some(file) = &self.file else { return Ok(()) };
+        file.write_all_at(content, 0).map_err(|error| failed("write", &path, error))?;
+        match flock::try_lock(file, Mode::Exclusive).map_err(|error| failed("lock", &path, error))? {
+            true => Ok(()),
+            false => Err(Error::new(ErrorKind::Unavailable, format!("{path:?} is locked by somebody else"))),
+        }
+    }
+
+    /// When the record says it was first written.
+    pub(crate) fn written_us(&self) -> u64 {
+        self.written_us
+    }
+
+    /// Puts it where others look, replacing what stands there. Closing the file ends its life.
+    pub(crate) fn place(mut self, folder: &Folder, name: &str) -> Result<File> {
+        let missing = || failed("place", &folder.path_of(name), rustix::io::Errno::NOENT);
+        if !self.folder.rename(&self.name, folder, name)? {
+            return Err(missing());
+        }
+        self.file.take().ok_or_else(missing)
+    }
+}
+
+impl Drop for Draft<'_> {
+    fn drop(&mut self) {
+        if self.file.is_some() {
+            // A later session sweeps what cannot be removed now.
+            let _ = self.folder.remove(&self.name);
+        }
+    }
+}

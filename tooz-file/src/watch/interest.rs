@@ -1,0 +1,82 @@
+//! What one listener wants to hear of a file or folder.
+
+/// What happened to a file or folder that is listened to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum News<'a> {
+    /// An open file that could be written was closed; the kernel has let go of its locks by then.
+    Closed,
+    /// It was written to or cut, as a lock file is by whoever lets go of it.
+    Written,
+    /// Its attributes changed; its number of names is one of them.
+    Changed,
+    /// It is gone.
+    Gone,
+    /// It was renamed.
+    Moved,
+    /// An entry of the folder came, went, or was closed by a writer.
+    Entry(&'a str),
+}
+
+/// What one listener wants to hear.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Interest {
+    /// That the lock may have been let go of.
+    Release,
+    /// That a short lock may have been let go of. What is written meanwhile is no news.
+    Gate,
+    /// That the process behind a claim's file let go of it. Its moves from place to place are no news.
+    End,
+    /// That a file of our own no longer stands where we put it.
+    Keep,
+    /// That a folder was moved or removed.
+    Stay,
+    /// That an entry whose name begins so came or went, or that the folder was moved or removed.
+    Entries(&'static [&'static str]),
+    /// That the entry of this name came or went.
+    Entry(String),
+}
+
+impl Interest {
+    pub(super) fn hears(&self, news: News<'_>) -> bool {
+        match (self, news) {
+            (Self::Release, News::Entry(_)) => false,
+            (Self::Release, _) => true,
+            (Self::Gate, news) => !matches!(news, News::Entry(_) | News::Written),
+            (Self::End, news) => matches!(news, News::Closed | News::Changed | News::Gone),
+            (Self::Keep, news) => matches!(news, News::Changed | News::Gone | News::Moved),
+            (Self::Stay, news) => matches!(news, News::Gone | News::Moved),
+            (Self::Entries(prefixes), News::Entry(name)) => {
+                prefixes.iter().any(|prefix| name.starts_with(prefix))
+            }
+            (Self::Entry(wanted), News::Entry(name)) => name == wanted,
+            (Self::Entries(_) | Self::Entry(_), news) => matches!(news, News::Gone | News::Moved),
+        }
+    }
+
+    /// Whether it is about a folder.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    pub(super) fn is_about_folder(&self) -> bool {
+        matches!(self, Self::Stay | Self::Entries(_) | Self::Entry(_))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_interest_hears_its_news_only() {
+        assert!(Interest::Release.hears(News::Closed) && Interest::Release.hears(News::Moved));
+        assert!(Interest::Gate.hears(News::Closed) && !Interest::Gate.hears(News::Written));
+        assert!(Interest::Release.hears(News::Written) && !Interest::Keep.hears(News::Written));
+        assert!(Interest::End.hears(News::Closed) && !Interest::End.hears(News::Moved));
+        assert!(Interest::Keep.hears(News::Moved) && !Interest::Keep.hears(News::Closed));
+        assert!(!Interest::Stay.hears(News::Entry("x")));
+        assert!(Interest::Entries(&["q-"]).hears(News::Entry("q-1")));
+        assert!(!Interest::Entries(&["q-"]).hears(News::Entry("counter")));
+        assert!(
+            Interest::Entry("a".into()).hears(News::Entry("a"))
+                && !Interest::Entry("a".into()).hears(News::Entry("ab"))
+        );
+    }
+}
