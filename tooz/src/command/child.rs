@@ -46,14 +46,17 @@ pub(crate) async fn run(
     mut environment: Vec<(&'static str, String)>,
     signals: &mut Signals,
 ) -> Result<Exit, Failure> {
-    if !guard.is_held() {
+    let liveness = coord.profile().liveness;
+    let deadline = guard.deadline();
+    // Without a deadline a lease is lost, which must not pass for a lock that never ends.
+    if !guard.is_held() || (deadline.is_none() && liveness != Liveness::Kernel) {
         return Err(lost("before the child was started"));
     }
     environment.push(("TOOZ_FENCING_TOKEN", guard.fencing_token().to_string()));
     environment.push(("TOOZ_MEMBER", coord.member().as_str().to_owned()));
-    let lead = lead(coord.profile().liveness);
-    let supervisor = Supervisor::start(command, &environment, guard, lead).await?;
-    let exit = supervisor.attend(guard, signals, lead / 4).await?;
+    let lead = lead(liveness);
+    let supervisor = Supervisor::start(command, &environment, guard, deadline, lead).await?;
+    let exit = supervisor.attend(guard, signals, deadline, lead / 4).await?;
     if exit == Exit::Lost {
         return Err(lost("the child was terminated"));
     }

@@ -24,7 +24,7 @@ pub(crate) fn read() -> Result<Line, Exit> {
             Exit::Usage
         }
         _ => {
-            Output::new(wants_json(&words)).fail(&Failure::usage(one_line(&error.to_string())));
+            Output::new(wants_json(&words)).fail(&Failure::usage(one_line(&error.to_string(), error.kind())));
             Exit::Usage
         }
     })
@@ -36,12 +36,14 @@ fn wants_json(words: &[OsString]) -> bool {
 }
 
 /// Clap's report without its usage part, on one line.
-fn one_line(report: &str) -> String {
+fn one_line(report: &str, kind: ErrorKind) -> String {
     let report = report.strip_prefix("error: ").unwrap_or(report);
     let (what, _) = report.split_once("\n\nUsage:").unwrap_or((report, ""));
     let (what, _) = what.split_once("\n\nFor more information").unwrap_or((what, ""));
     let words: Vec<&str> = what.split_whitespace().collect();
-    format!("{}; see tooz --help", words.join(" "))
+    let what = words.join(" ").replace(", supervise]", "]");
+    let hint = if kind == ErrorKind::UnknownArgument { " (a command to run stands after --)" } else { "" };
+    format!("{what}{hint}; see tooz --help")
 }
 
 #[cfg(test)]
@@ -49,7 +51,8 @@ mod tests {
     use super::*;
 
     fn wrong(line: &[&str]) -> String {
-        one_line(&Line::try_parse_from(line).unwrap_err().to_string())
+        let error = Line::try_parse_from(line).unwrap_err();
+        one_line(&error.to_string(), error.kind())
     }
 
     #[test]
@@ -60,9 +63,11 @@ mod tests {
             &["tooz", "lock", "a", "--timeout", "soon", "--", "true"],
             &["tooz", "lock", "a", "true"],
             &["tooz", "who", "a", "--nope"],
+            &["tooz"],
         ] {
             let told = wrong(line);
             assert!(!told.contains('\n') && told.contains("--help"), "{told}");
+            assert!(!told.contains("supervise"), "{told}");
         }
         assert!(wrong(&["tooz", "who", "a", "--timeout", "soon"]).contains("5s"));
     }

@@ -133,3 +133,24 @@ fn what_the_child_leaves_in_its_group_is_ended_before_the_lock_is_released() {
     let left = Pid::from_raw(ended.out[0].parse().unwrap()).unwrap();
     assert!(test_kill_process(left).is_err(), "it is alive");
 }
+
+/// Interleaving 33: a supervisor that is stopped does not keep a lost lock's child alive.
+#[test]
+fn a_stopped_supervisor_does_not_save_the_child_of_a_lost_lock() {
+    let store = Store::file();
+    let mut run = store.start(&[
+        "lock",
+        "a",
+        "--",
+        "sh",
+        "-c",
+        "echo $PPID; trap '' TERM; sleep 1000 & wait; sleep 1000",
+    ]);
+    let supervisor = Pid::from_raw(run.out.next().parse().unwrap()).unwrap();
+    kill_process(supervisor, Signal::STOP).unwrap();
+
+    assert_eq!(store.run(&["break", "a", "--now"]).code, 0);
+
+    assert_eq!(run.code(), 118);
+    assert_eq!(run.out.rest(), Vec::<String>::new());
+}

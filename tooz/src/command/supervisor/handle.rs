@@ -10,16 +10,20 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, getpgrp};
+use tokio::time::Instant;
 use tooz::{Cause, Moment};
 
 use super::brood::Brood;
 use super::message::{Channel, Inbox, Order, Outbox, Report, nanos};
-use super::schedule::Reason;
+use super::schedule::{Reason, SHORT_GRACE};
 use super::terminal::Terminal;
 use crate::command::exit::Exit;
 use crate::command::failure::Failure;
 use crate::command::job;
 use crate::command::signals::{Signals, go_on};
+
+/// How long the supervisor may take to listen, or to act on a lost lock, before it counts as dead.
+const STUCK: Duration = Duration::from_secs(1);
 
 /// What is held while the child runs.
 pub(crate) trait Charge {
@@ -47,9 +51,10 @@ impl Supervisor {
         command: &[OsString],
         environment: &[(&str, String)],
         charge: &impl Charge,
+        deadline: Option<Moment>,
         lead: Duration,
     ) -> Result<Self, Failure> {
-        Self::spawn(command, environment, charge, lead)
+        Self::spawn(command, environment, charge, deadline, lead)
             .await
             .map_err(|e| Failure::system("start the supervisor of the child", &e))
     }
@@ -58,6 +63,7 @@ impl Supervisor {
         command: &[OsString],
         environment: &[(&str, String)],
         charge: &impl Charge,
+        deadline: Option<Moment>,
         lead: Duration,
     ) -> io::Result<Self> {
         let (ours, theirs) = UnixStream::pair()?;
@@ -78,7 +84,7 @@ impl Supervisor {
         let Channel { inbox, mut outbox } = Channel::new(ours)?;
         let lead_ms = u64::try_from(lead.as_millis()).unwrap_or(u64::MAX);
         let group = getpgrp().as_raw_pid();
-        outbox.send(&Order::Begin { deadline: nanos(charge.deadline()), lead_ms, group }).await;
+        outbox.send(&Order::Begin { deadline: nanos(deadline), lead_ms, group }).await;
         // Should the supervisor die, its orphans become ours.
         Brood::adopt_orphans();
         let program = command.first().map(|program| program.to_string_lossy().into_owned());
@@ -90,10 +96,11 @@ impl Supervisor {
         mut self,
         charge: &impl Charge,
         signals: &mut Signals,
+        mut known: Option<Moment>,
         tick: Duration,
     ) -> Result<Exit, Failure> {
-        let mut known = charge.deadline();
         let mut lost = false;
+        let mut rescue = None;
         loop {
             tokio::select! {
                 report = self.inbox.next() => match report {
@@ -107,28 +114,57 @@ impl Supervisor {
                         self.finish().await;
                         return Ok(verdict(code, signal, reason, foreground));
                     }
-                    None => return Err(self.avenge().await),
+                    None => {
+                        self.avenge().await;
+                        return if lost { Ok(Exit::Lost) } else { Err(self.unsupervised()) };
+                    }
                 },
                 number = signals.next() => self.pass_on(number).await,
                 cause = charge.lost(), if !lost => {
                     tracing::info!(%cause, "the lock is lost: ending the child");
                     lost = true;
-                    self.outbox.send(&Order::Lost).await;
+                    rescue = Some((Instant::now() + SHORT_GRACE, Rescue::KillGroup));
+                    self.tell(Order::Lost).await;
                 }
+                // Only in case the supervisor is stopped: it does the same by itself.
+                step = due(rescue), if rescue.is_some() => rescue = self.rescue(step),
                 () = tokio::time::sleep(tick), if known.is_some() => {
-                    let deadline = charge.deadline();
-                    if deadline != known {
-                        known = deadline;
-                        self.outbox.send(&Order::Deadline(nanos(deadline))).await;
+                    // A claim that is lost has none, which does not mean for ever.
+                    if let Some(deadline) = charge.deadline().filter(|deadline| known < Some(*deadline)) {
+                        known = Some(deadline);
+                        self.tell(Order::Deadline(deadline.as_nanos())).await;
                     }
                 }
             }
         }
     }
 
+    async fn tell(&mut self, order: Order) {
+        if tokio::time::timeout(STUCK, self.outbox.send(&order)).await.is_err() {
+            // Whoever does not listen cannot guard either; its end is dealt with where it is noticed.
+            let _ = self.process.kill();
+        }
+    }
+
     async fn pass_on(&mut self, number: i32) {
         let order = if number == go_on().as_raw_value() { Order::Continue } else { Order::Signal(number) };
-        self.outbox.send(&order).await;
+        self.tell(order).await;
+    }
+
+    fn rescue(&mut self, step: Rescue) -> Option<(Instant, Rescue)> {
+        match step {
+            Rescue::KillGroup => {
+                if let Some(brood) = self.brood {
+                    brood.kill();
+                }
+                Some((Instant::now() + STUCK, Rescue::KillSupervisor))
+            }
+            Rescue::KillSupervisor => {
+                // Fails when it is dead, which is as good.
+                let _ = self.process.kill();
+                None
+            }
+        }
     }
 
     /// Stops as the child did, and goes on with it.
@@ -137,7 +173,7 @@ impl Supervisor {
             signals.pass_over_stop();
         }
         // Continued, or never stopped because no shell would continue us.
-        self.outbox.send(&Order::Continue).await;
+        self.tell(Order::Continue).await;
     }
 
     /// Waits for the supervisor's own end.
@@ -147,7 +183,7 @@ impl Supervisor {
     }
 
     /// The supervisor is dead: ends the child itself.
-    async fn avenge(&mut self) -> Failure {
+    async fn avenge(&mut self) {
         match self.brood {
             Some(brood) => {
                 brood.extinguish().await;
@@ -159,11 +195,28 @@ impl Supervisor {
             None => Brood::extinguish_orphans().await,
         }
         let _ = self.process.wait();
-        Failure::new(
-            Exit::Unsupervised,
-            "unsupervised",
-            format!("the supervisor of {:?} was killed: the child was killed too", self.program),
-        )
+    }
+
+    fn unsupervised(&self) -> Failure {
+        let text = format!("the supervisor of {:?} was killed: the child was killed too", self.program);
+        Failure::new(Exit::Unsupervised, "unsupervised", text)
+    }
+}
+
+/// What is done about a lost lock whose supervisor does not act.
+#[derive(Clone, Copy, Debug)]
+enum Rescue {
+    KillGroup,
+    KillSupervisor,
+}
+
+async fn due(rescue: Option<(Instant, Rescue)>) -> Rescue {
+    match rescue {
+        Some((at, step)) => {
+            tokio::time::sleep_until(at).await;
+            step
+        }
+        None => std::future::pending().await,
     }
 }
 

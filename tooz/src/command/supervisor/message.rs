@@ -21,8 +21,8 @@ pub(super) enum Order {
         /// The command's own process group, to which the terminal returns.
         group: i32,
     },
-    /// The claim was renewed.
-    Deadline(Option<u64>),
+    /// The claim was renewed until then.
+    Deadline(u64),
     /// Pass this signal to the child's group.
     Signal(i32),
     /// The command was stopped and goes on.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal};
 use tokio::signal::unix::{SignalKind, signal};
-use tooz::{BootClock, Clock};
+use tooz::{BootClock, Clock, Moment};
 
 use super::brood::{Brood, Fate};
 use super::message::{Channel, Inbox, Order, Outbox, Report, moment};
@@ -155,7 +155,7 @@ impl Watch {
     fn obey(&mut self, order: Order) {
         match order {
             Order::Begin { .. } => {}
-            Order::Deadline(deadline) => self.schedule.renewed(moment(deadline)),
+            Order::Deadline(nanos) => self.schedule.renewed(Moment::from_nanos(nanos)),
             Order::Signal(number) => {
                 if let Some(signal) = Signal::from_named_raw(number) {
                     self.brood.signal(signal);

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use tooz::Moment;
 
 /// Between TERM and KILL once the lock is gone or its holder died: the next holder must not wait long.
-const SHORT_GRACE: Duration = Duration::from_millis(50);
+pub(super) const SHORT_GRACE: Duration = Duration::from_millis(50);
 
 /// Between TERM and KILL for what a child that ended by itself leaves running in its group.
 const LONG_GRACE: Duration = Duration::from_secs(2);
@@ -56,8 +56,8 @@ impl Schedule {
     }
 
     /// The claim was renewed. What is ending already goes on ending.
-    pub(super) fn renewed(&mut self, deadline: Option<Moment>) {
-        self.deadline = deadline;
+    pub(super) fn renewed(&mut self, deadline: Moment) {
+        self.deadline = Some(deadline);
     }
 
     /// The group has to end. The first reason stays, the earlier KILL wins.
@@ -145,10 +145,10 @@ mod tests {
     #[test]
     fn a_renewal_moves_the_deadline_until_the_end_has_begun() {
         let mut schedule = until(3000);
-        schedule.renewed(Some(at(5000)));
+        schedule.renewed(at(5000));
         assert_eq!(schedule.due(at(3000)), None);
         assert_eq!(schedule.due(at(4600)), Some(Due::Terminate));
-        schedule.renewed(Some(at(9000)));
+        schedule.renewed(at(9000));
         assert_eq!(schedule.due(at(4990)), Some(Due::Kill));
     }
 
