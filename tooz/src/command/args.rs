@@ -134,6 +134,8 @@ pub(crate) enum GroupVerb {
         /// The group's name
         group: String,
         /// What this member says about itself, as JSON, stored as msgpack
+        ///
+        /// With `-`, the first line of standard input, and every further line replaces it.
         #[arg(long, value_name = "JSON", default_value = "null", hide_default_value = true)]
         capabilities: String,
         /// Create the group if it is missing

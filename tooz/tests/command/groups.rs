@@ -128,3 +128,24 @@ fn a_reader_that_leaves_ends_the_watcher_quietly() {
     assert_eq!(ended.status.code(), Some(141));
     assert_eq!(ended.stderr.iter().filter(|byte| **byte == b'\n').count(), 1, "{ended:?}");
 }
+
+#[test]
+fn a_watcher_sees_every_new_wording_of_a_member() {
+    let store = Store::file();
+    store.run(&["group", "create", "g"]);
+    let watcher = store.start(&["group", "watch", "g"]);
+    watcher.err.until("watching");
+    let mut one = store.start(&["group", "join", "g", "--member", "one", "--capabilities", "-"]);
+    one.type_line(r#"{"weight": 1}"#);
+    assert_eq!(watcher.out.next(), r#"joined one {"weight":1}"#);
+
+    one.type_line(r#"{"weight": 2}"#);
+    assert_eq!(watcher.out.next(), r#"updated one {"weight":2}"#);
+
+    // The end of the input is not the end of the membership.
+    one.input = None;
+    one.out.until("updated");
+    one.signal(Signal::TERM);
+    assert_eq!(one.out.next(), "left group \"g\" as one");
+    assert_eq!(watcher.out.next(), "left one");
+}

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use tooz::{Coordinator, Membership, MembershipState, Name};
 
+use super::wording::Wording;
 use crate::command::context::{self, Context};
 use crate::command::exit::Exit;
 use crate::command::failure::Failure;
@@ -15,15 +16,13 @@ pub(super) async fn run(
     create: bool,
 ) -> Result<Exit, Failure> {
     let name = Name::new(group)?;
-    let capabilities: Value = serde_json::from_str(capabilities).map_err(|e| {
-        Failure::usage(format!("--capabilities is no JSON: {e}; write it like '{{\"weight\": 3}}'"))
-    })?;
+    let mut wording = Wording::read(capabilities)?;
     let mut signals = Signals::ending().map_err(|e| Failure::system("listen for signals", &e))?;
     let coord = context.connect().await?;
     let done = tokio::select! {
-        joined = join(&coord, &name, &capabilities, create) => match joined {
-            Ok(membership) => stay(context, &coord, membership, &mut signals).await,
-            Err(error) => Err(error.into()),
+        joined = join(&coord, &name, &mut wording, create) => match joined {
+            Ok(membership) => stay(context, &coord, membership, &mut wording, &mut signals).await,
+            Err(failure) => Err(failure),
         },
         number = signals.next() => Ok(context::ended_by(number)),
     };
@@ -33,20 +32,21 @@ pub(super) async fn run(
 async fn join(
     coord: &Coordinator,
     name: &Name,
-    capabilities: &Value,
+    wording: &mut Wording,
     create: bool,
-) -> tooz::Result<Membership> {
+) -> Result<Membership, Failure> {
     let group = coord.group(name);
     if create {
         group.create_if_missing().await?;
     }
-    group.join(capabilities).await
+    Ok(group.join(&wording.first().await?).await?)
 }
 
 async fn stay(
     context: &Context,
     coord: &Coordinator,
     membership: Membership,
+    wording: &mut Wording,
     signals: &mut Signals,
 ) -> Result<Exit, Failure> {
     let mut state = membership.state();
@@ -74,6 +74,10 @@ async fn stay(
                 if changed.is_err() {
                     return Err(Failure::new(Exit::Unavailable, "closed", "the session ended"));
                 }
+            }
+            capabilities = wording.next() => {
+                membership.update(&capabilities?).await?;
+                tell(context, coord, &membership, "updated")?;
             }
             number = signals.next() => {
                 let last = line(coord, &membership, "left");

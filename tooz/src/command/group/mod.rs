@@ -4,6 +4,7 @@ mod folk;
 mod join;
 mod rooms;
 mod watch;
+mod wording;
 
 use super::args::GroupVerb;
 use super::context::Context;
