@@ -8,10 +8,10 @@ use tooz_core::backend::{Grant, Position, Proof, Standing};
 use tooz_core::{Claim, Error, ErrorKind, FencingToken, Result};
 
 use crate::contest::{Contest, LOCK, Life};
-use crate::error::failed;
+use crate::error::{deaf, failed};
 use crate::keys::{Entry, Place};
 use crate::latch::Latch;
-use crate::locks::Locks;
+use crate::locks::{Locks, remove_record};
 use crate::order;
 use crate::record::boot_us;
 use crate::sequence::Sequence;
@@ -296,7 +296,7 @@ impl Locks {
         match self.session.ear().listen(&path, interest) {
             Ok(watch) => Ok(Some(watch)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(failed("listen to", &path, error)),
+            Err(error) => Err(deaf(&path, error)),
         }
     }
 }
@@ -313,6 +313,8 @@ fn standing_grant(contest: &Contest, stand: &mut Stand) -> Result<Option<Grant>>
     if still_holds(contest, held)? {
         return Ok(Some(grant(&held.entry)));
     }
+    // The claim contends anew: what it left when it was ousted would stay for ever.
+    remove_record(contest, held);
     *stand = Stand::Nowhere;
     Ok(None)
 }

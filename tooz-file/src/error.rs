@@ -14,6 +14,16 @@ pub(crate) fn failed(deed: &str, path: &Path, cause: impl Into<std::io::Error>) 
         .with_source(cause)
 }
 
+/// The error of listening to a file.
+pub(crate) fn deaf(path: &Path, cause: std::io::Error) -> Error {
+    if Errno::from_io_error(&cause) == Some(Errno::NOSPC) {
+        let text =
+            format!("listen to {path:?}: out of inotify watches (see sysctl fs.inotify.max_user_watches)");
+        return Error::new(ErrorKind::Exhausted, text).with_source(cause);
+    }
+    failed("listen to", path, cause)
+}
+
 /// Something of another kind than ours stands under one of our names.
 pub(crate) fn foreign(path: &Path, what: &str) -> Error {
     Error::new(ErrorKind::Corrupt, format!("{path:?} is {what}: it is left alone, remove it by hand"))
@@ -62,6 +72,8 @@ mod tests {
         assert_eq!(kind_of(Errno::NOSPC), ErrorKind::Exhausted);
         assert_eq!(kind_of(Errno::MFILE), ErrorKind::Exhausted);
         assert_eq!(kind_of(Errno::LOOP), ErrorKind::Corrupt);
+        let deaf = deaf(Path::new("/x"), Errno::NOSPC.into());
+        assert!(deaf.kind() == ErrorKind::Exhausted && deaf.to_string().contains("max_user_watches"));
         assert_eq!(kind_of(Errno::IO), ErrorKind::Unavailable);
     }
 

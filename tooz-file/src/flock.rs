@@ -38,8 +38,11 @@ pub(crate) fn is_owned(file: &File) -> io::Result<bool> {
 pub(crate) fn owner(file: &File) -> Option<String> {
     use std::os::unix::fs::MetadataExt;
     let inode = file.metadata().ok()?.ino();
-    let table = std::fs::read_to_string("/proc/locks").ok()?;
-    let pid = table.lines().find_map(|line| owner_in(line, inode))?;
+    // Lines may be left out while other locks come and go: read it more than once.
+    let pid = (0..8).find_map(|_| {
+        let table = std::fs::read_to_string("/proc/locks").ok()?;
+        table.lines().find_map(|line| owner_in(line, inode))
+    })?;
     let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
     Some(format!("process {pid} ({})", name.trim_end().escape_debug()))
 }

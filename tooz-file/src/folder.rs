@@ -211,6 +211,22 @@ impl Folder {
         }
     }
 
+    /// Swaps two entries in one act; `false` if one is missing or the file system cannot.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    pub(crate) fn swap(&self, one: &str, to: &Self, other: &str) -> Result<bool> {
+        match rustix::fs::renameat_with(&self.fd, one, &to.fd, other, rustix::fs::RenameFlags::EXCHANGE) {
+            Ok(()) => Ok(true),
+            Err(Errno::NOENT | Errno::INVAL | Errno::NOSYS) => Ok(false),
+            Err(errno) => Err(failed("swap", &to.path.join(other), errno)),
+        }
+    }
+
+    /// Swaps two entries in one act; `false` if one is missing or the file system cannot.
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    pub(crate) fn swap(&self, _: &str, _: &Self, _: &str) -> Result<bool> {
+        Ok(false)
+    }
+
     /// Renames a folder that has entries, replacing none that has; `false` if the name is taken.
     pub(crate) fn place(&self, from: &str, to: &Self, name: &str) -> Result<bool> {
         match rustix::fs::renameat(&self.fd, from, &to.fd, name) {

@@ -227,7 +227,7 @@ impl GroupSteps for Groups {
         let draft = self.session.draft(&enrolment.member, &enrolment.capabilities, joined_us)?;
         let joined_us = draft.written_us();
         // The old file is closed after the new one stands, so that nobody sees the member gone.
-        let file = draft.place(&inside.folder, &member_file(&enrolment.member))?;
+        let file = draft.replace(&inside.folder, &member_file(&enrolment.member))?;
         self.memberships().insert(key(enrolment), Membership { file, joined_us });
         Ok(Updated::Done)
     }

@@ -55,7 +55,7 @@ pub(crate) enum Reading {
 /// Reads a file name back. Only what [`Segment::of`] writes is ours.
 pub(crate) fn read_segment(text: &str) -> Reading {
     if let Some(hex) = text.strip_prefix(HASHED) {
-        let ours = hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        let ours = hex.len() == 64 && is_hex(hex);
         return if ours { Reading::Hashed } else { Reading::Foreign };
     }
     unspell(text)
@@ -120,9 +120,13 @@ impl Place {
     }
 
     fn of_letter(letter: &str) -> Option<Self> {
-        [Self::Queued, Self::Holding, Self::Told, Self::Evicted]
-            .into_iter()
-            .find(|place| letter.chars().eq([place.letter()]))
+        Some(match letter {
+            "q" => Self::Queued,
+            "h" => Self::Holding,
+            "t" => Self::Told,
+            "x" => Self::Evicted,
+            _ => return None,
+        })
     }
 
     /// Whether a claim here holds the seat.
@@ -161,22 +165,35 @@ impl Entry {
         format!("{}-{:020}-{}-{mode}-{:016x}", self.place.letter(), self.number, self.claim, self.since_us)
     }
 
-    /// Reads a file name. Only what [`file_name`](Self::file_name) writes is ours.
+    /// Reads a file name. Only what [`file_name`](Self::file_name) writes is ours. A long queue is read
+    /// at every turn, so this makes no text of its own to compare with.
     pub(crate) fn read(text: &str) -> Option<Self> {
         let mut parts = text.split('-');
-        let entry = Self {
-            place: Place::of_letter(parts.next()?)?,
-            number: parts.next()?.parse().ok()?,
-            claim: ClaimId::parse(parts.next()?)?,
-            mode: match parts.next()? {
-                "x" => Mode::Exclusive,
-                "s" => Mode::Shared,
-                _ => return None,
-            },
-            since_us: u64::from_str_radix(parts.next()?, 16).ok()?,
+        let place = Place::of_letter(parts.next()?)?;
+        let number =
+            parts.next().filter(|digits| digits.len() == 20 && digits.bytes().all(|b| b.is_ascii_digit()))?;
+        let claim = parts.next().filter(|digits| is_hex(digits))?;
+        let mode = match parts.next()? {
+            "x" => Mode::Exclusive,
+            "s" => Mode::Shared,
+            _ => return None,
         };
-        (entry.file_name() == text).then_some(entry)
+        let since = parts.next().filter(|digits| digits.len() == 16 && is_hex(digits))?;
+        if parts.next().is_some() {
+            return None;
+        }
+        Some(Self {
+            place,
+            number: number.parse().ok()?,
+            claim: ClaimId::parse(claim)?,
+            mode,
+            since_us: u64::from_str_radix(since, 16).ok()?,
+        })
     }
+}
+
+fn is_hex(text: &str) -> bool {
+    text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
 
 #[cfg(test)]
@@ -216,12 +233,19 @@ mod tests {
         };
         let name = entry.file_name();
         assert_eq!(Entry::read(&name), Some(entry));
-        for bad in [
+        let bads = [
             name.replace("t-", "z-"),
             name.replace("-s-", "-y-"),
+            name.replace("-s-", "-S-"),
             format!("{name}0"),
+            format!("{name}-"),
             name.replace("t-1", "t-01"),
-        ] {
+            name.replace("t-1", "t-+"),
+            name.replace("t-1", "t-9"),
+            name.replace("-000000000000004d", "-000000000000004D"),
+            name.to_uppercase(),
+        ];
+        for bad in bads {
             assert_eq!(Entry::read(&bad), None, "{bad}");
         }
     }

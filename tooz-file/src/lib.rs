@@ -1,4 +1,45 @@
-//! Coordination over a directory: locks, groups and elections on one machine, without a server.
+//! Coordination over a directory: locks, groups and elections between the processes of one machine, without a
+//! server.
+//!
+//! The URL is `file:///absolute/path`; the directory is made where missing. Holding a lock is holding a kernel
+//! lock (`flock`) on a file, so there is no lease and no heartbeat: a holder that is stopped keeps its lock, one
+//! that is killed loses it at once, and its successor is told by the kernel (inotify) within a millisecond.
+//! Waiters sleep without a timer.
+//!
+//! ```no_run
+//! use tooz_core::backend::Driver;
+//! use tooz_file::FileDriver;
+//!
+//! assert_eq!(FileDriver::new().schemes(), ["file"]);
+//! ```
+//!
+//! # What lies where
+//! | under the root | what | alive while |
+//! |---|---|---|
+//! | `format` | the version of this layout | |
+//! | `sessions/<id>/alive` | a session, and files in the making | locked |
+//! | `locks/<name>/`, `leaders/<group>/` | a seat: a lock, or a group's leadership | kept for ever |
+//! | … `lock` | locked by whoever holds the seat | |
+//! | … `counter` | the last fencing token or ticket; the seat's short lock | |
+//! | … `q-…` | a waiter's ticket | locked |
+//! | … `h-…`, `t-…`, `x-…` | a holder's record: holding, told to let go, evicted | locked |
+//! | `groups/<group>/gate` | the group's short lock | |
+//! | `groups/<group>/m-<member>` | a member | locked |
+//!
+//! The full format is in `docs/wire/file.md`.
+//!
+//! # Options
+//! * `allow_network_fs=true` accepts a network file system, where kernel locks may not hold between hosts and
+//!   where nobody is told of changes: news are polled.
+//! * `polling=true` polls in any case, for systems that are out of inotify instances.
+//!
+//! # Limits
+//! * One machine. Not shared with Python tooz's file driver, whose POSIX record locks do not conflict with `flock`.
+//! * A child that was forked and never calls `exec` has copies of all descriptors: what its parent does not give
+//!   back before it dies stays held until the child ends, too.
+//! * A seat's folder stays when nobody uses it any more, because its tokens must go on. It is some hundred bytes.
+//! * A lock kept by a tether alone, its holder's process gone, is held by nobody that a look at the queue can name.
+
 mod config;
 mod contend;
 mod contest;

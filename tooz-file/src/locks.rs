@@ -56,12 +56,13 @@ impl Locks {
                 }
             }
             Stand::Held(held) => {
-                if let Some(contest) = contest {
-                    remove_record(&contest, &held);
-                }
+                let stood = contest.is_some_and(|contest| remove_record(&contest, &held));
                 // The lock first: whoever hears the record close finds it free.
                 drop(held.lock);
                 drop(held.record);
+                if !stood {
+                    return Withdrawn::Absent;
+                }
             }
         }
         Withdrawn::Removed
@@ -80,11 +81,13 @@ impl Locks {
             if !self.slots.is_current(claim.id, &slot) {
                 continue;
             }
+            let fresh = matches!(*stand, Stand::Nowhere);
             let outcome =
                 if self.slots.is_void(claim.id) { Err(void(claim)) } else { step(&slot, &mut stand).await };
             // Withdrawn, or the whole session closed, while this was on its way.
             let late = self.slots.is_void(claim.id) || self.session.check().is_err();
-            if late {
+            // What fails at first leaves nothing behind; a place in the queue is kept through a failure.
+            if late || (fresh && outcome.is_err()) {
                 self.vacate(&slot.seat, std::mem::take(&mut *stand));
             }
             if matches!(*stand, Stand::Nowhere) {
@@ -109,14 +112,19 @@ impl Locks {
     }
 }
 
-/// The record's name changes only forwards, so that this order cannot miss it.
-fn remove_record(contest: &Contest, held: &Held) {
+/// Removes a holder's record and says whether it still held, not being removed by force before. The
+/// record's name changes only forwards, so that this order cannot miss it.
+pub(crate) fn remove_record(contest: &Contest, held: &Held) -> bool {
+    let mut unsure = false;
     for place in [Place::Holding, Place::Told, Place::Evicted] {
-        // What cannot be removed is dead once it is closed.
-        if matches!(contest.folder.remove(&held.entry.at(place).file_name()), Ok(true)) {
-            return;
+        match contest.folder.remove(&held.entry.at(place).file_name()) {
+            Ok(true) => return place != Place::Evicted,
+            Ok(false) => {}
+            // What cannot be removed is dead once it is closed.
+            Err(_) => unsure = true,
         }
     }
+    unsure
 }
 
 fn void(claim: &Claim) -> Error {
@@ -163,7 +171,7 @@ impl LockSteps for Locks {
         }
         let told = held.entry.at(Place::Told).file_name();
         let place = if contest.folder.shows(&told, &held.record)? { Place::Told } else { Place::Holding };
-        held.record = draft.place(&contest.folder, &held.entry.at(place).file_name())?;
+        held.record = draft.replace(&contest.folder, &held.entry.at(place).file_name())?;
         Ok(Amended::Done)
     }
 

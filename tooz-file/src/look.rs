@@ -8,7 +8,7 @@ use tooz_core::backend::{Contender, Holder, Mark, Queue};
 use tooz_core::{FencingToken, Result, Seat};
 
 use crate::contest::{Contest, Life};
-use crate::error::failed;
+use crate::error::deaf;
 use crate::keys::{Entry, PLACES, Place};
 use crate::locks::Locks;
 use crate::record::{Record, boot_us};
@@ -68,7 +68,7 @@ impl Locks {
         let listen = |path: &std::path::Path, interest| match self.session.ear().listen(path, interest) {
             Ok(watch) => Ok(Some(watch)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(failed("listen to", path, error)),
+            Err(error) => Err(deaf(path, error)),
         };
         if let Some(watch) = listen(&parent.join(&name), Interest::Entries(PLACES))? {
             return Ok(Some(watch));

@@ -11,7 +11,7 @@ use tooz_core::backend::Opening;
 use tooz_core::{Cause, Error, ErrorKind, Mode, Name, Result, SessionId};
 
 use crate::config::Config;
-use crate::error::failed;
+use crate::error::{deaf, failed};
 use crate::flock;
 use crate::folder::Folder;
 use crate::record::{LONGEST_BODY, Record, wall_us};
@@ -45,9 +45,8 @@ impl Session {
         let ear = if config.polling || root.network.is_some() { Ear::polling() } else { Ear::told() };
         let ear = ear.map_err(|error| ear_failed(&root, error))?;
         let (own, alive) = settle(&root, opening.session)?;
-        let listen = |path: &std::path::Path, interest| {
-            ear.listen(path, interest).map_err(|error| failed("listen to", path, error))
-        };
+        let listen =
+            |path: &std::path::Path, interest| ear.listen(path, interest).map_err(|error| deaf(path, error));
         let signs =
             [listen(&own.path_of(ALIVE), Interest::Keep)?, listen(root.folder.path(), Interest::Stay)?];
         let session = Self {
@@ -206,8 +205,12 @@ fn settle(root: &Root, id: SessionId) -> Result<(Folder, File)> {
     for _ in 0..16 {
         let own = root.sessions.sub_or_make(&name)?;
         let path = own.path_of(ALIVE);
-        // With the folder swept away, there is nowhere to create it: make the folder again.
-        let Ok(alive) = own.file_or_create(ALIVE) else { continue };
+        let alive = match own.file_or_create(ALIVE) {
+            Ok(alive) => alive,
+            // With the folder swept away, there is nowhere to create it: make the folder again.
+            Err(error) if error.kind() == ErrorKind::Unavailable => continue,
+            Err(error) => return Err(error),
+        };
         let locked =
             flock::try_lock(&alive, Mode::Exclusive).map_err(|error| failed("lock", &path, error))?;
         if locked && root.sessions.sub(&name)?.is_some_and(|now| now.shows(ALIVE, &alive).unwrap_or(false)) {
@@ -254,6 +257,19 @@ impl Draft<'_> {
     /// When the record says it was first written.
     pub(crate) fn written_us(&self) -> u64 {
         self.written_us
+    }
+
+    /// Puts it where another of our records stands. ext4 writes a file to the disk at once that is renamed over
+    /// another (2 ms); swapping the two and removing the old one spares that.
+    pub(crate) fn replace(mut self, folder: &Folder, name: &str) -> Result<File> {
+        if self.folder.swap(&self.name, folder, name)?
+            && let Some(file) = self.file.take()
+        {
+            // Under the draft's name stands the old one now; a later session sweeps what stays.
+            let _ = self.folder.remove(&self.name);
+            return Ok(file);
+        }
+        self.place(folder, name)
     }
 
     /// Puts it where others look, replacing what stands there. Closing the file ends its life.

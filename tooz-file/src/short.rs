@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tooz_core::{Error, ErrorKind, Mode, Result};
 
-use crate::error::failed;
+use crate::error::{deaf, failed};
 use crate::flock;
 use crate::folder::Folder;
 use crate::watch::{Ear, Interest};
@@ -65,7 +65,7 @@ impl Patience {
                 let watch = match self.ear.listen(&path, Interest::Gate) {
                     Ok(watch) => watch,
                     Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-                    Err(error) => return Err(failed("listen to", &path, error)),
+                    Err(error) => return Err(deaf(&path, error)),
                 };
                 // Again, now that no release can be missed.
                 if flock::try_lock(&file, Mode::Exclusive).map_err(fault)? {

@@ -3,7 +3,7 @@
 use tooz_core::backend::{Enrolment, Mark};
 use tooz_core::{Name, Result};
 
-use crate::error::failed;
+use crate::error::deaf;
 use crate::groups::{Groups, MEMBERS, member_file};
 use crate::keys::Segment;
 use crate::watch::{Interest, Watch};
@@ -63,7 +63,7 @@ impl Groups {
         match self.session.ear().listen(path, interest) {
             Ok(watch) => Ok(Some(watch)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(failed("listen to", path, error)),
+            Err(error) => Err(deaf(path, error)),
         }
     }
 }

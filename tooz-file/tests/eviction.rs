@@ -189,3 +189,28 @@ async fn evicting_from_a_free_or_unknown_seat_finds_nobody_and_creates_nothing()
     }
     take(&a, &claim).await;
 }
+
+#[tokio::test]
+async fn a_claim_whose_lock_file_is_taken_away_before_its_grant_shows_takes_the_new_one() {
+    let root = Root::new();
+    let a = open(&root.path()).await;
+    let first = exclusive("x");
+    take(&a, &first).await;
+    locks(&a).withdraw(&first, Doubt::None).await.unwrap();
+    let seat = root.path().join("locks/x");
+    let counter = std::fs::File::options().write(true).open(seat.join("counter")).unwrap();
+    counter.try_lock().unwrap();
+    let (session, sent) = (a.clone(), first.clone());
+    let on_its_way = tokio::spawn(async move { take(&session, &sent).await });
+    // It has locked the file, has its record written, and waits for a token.
+    while !leftovers(&root.path()).iter().any(|path| path.contains("draft-")) {
+        tokio::task::yield_now().await;
+    }
+
+    std::fs::remove_file(seat.join("lock")).unwrap();
+    drop(counter);
+    soon(on_its_way).await.unwrap();
+    let file = std::fs::File::open(seat.join("lock")).expect("it holds a file that stands there");
+    assert!(file.try_lock().is_err(), "it holds another file than newcomers find");
+    assert!(is_pending(&mut locks(&a).ousted(&first)).await);
+}

@@ -181,6 +181,24 @@ async fn whoever_joins_while_the_group_is_deleted_is_in_it_or_told_so() {
     assert_eq!(joined + missed, 200);
 }
 
+#[tokio::test]
+async fn whoever_waits_at_the_gate_of_a_group_that_goes_does_not_join_its_ghost() {
+    let root = Root::new();
+    let (a, me) = joiner(&root, "m").await;
+    groups(&a).create(&me.group).await.unwrap();
+    let folder = root.path().join("groups/g");
+    let gate = std::fs::File::options().write(true).open(folder.join("gate")).unwrap();
+    gate.try_lock().unwrap();
+    let mut join = groups(&a).join(&me);
+    assert!(is_pending(&mut join).await);
+
+    // As a deletion does, which holds the gate.
+    std::fs::rename(&folder, root.beside("ghost")).unwrap();
+    drop(gate);
+    assert_eq!(soon(join).await.unwrap(), Joined::NoGroup);
+    assert_eq!(std::fs::read_dir(root.beside("ghost")).unwrap().count(), 2, "only its gate and its name");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_live_member_is_never_seen_gone_nor_its_capabilities_torn() {
     let root = Root::new();
@@ -189,7 +207,7 @@ async fn a_live_member_is_never_seen_gone_nor_its_capabilities_torn() {
     let caps = |n: u8| Bytes::from(vec![n; 5000]);
     groups(&a).join(&Enrolment { capabilities: caps(0), ..me.clone() }).await.unwrap();
     let writer = tokio::spawn(async move {
-        for n in 0..=255 {
+        for n in (0..=255).cycle().take(1500) {
             groups(&a).update(&Enrolment { capabilities: caps(n), ..me.clone() }).await.unwrap();
         }
         a

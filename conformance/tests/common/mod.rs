@@ -2,7 +2,10 @@
 
 #![allow(dead_code)] // each test binary uses its own
 
+use std::fs::{File, TryLockError};
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use conformance::{Harness, async_trait, unique};
 use tooz_core::backend::Driver;
@@ -47,4 +50,62 @@ impl Harness for Memory {
     fn paused(&self) -> bool {
         true
     }
+}
+
+/// A directory of its own.
+pub(crate) struct Directory {
+    folder: tempfile::TempDir,
+    crashed: AtomicBool,
+}
+
+/// What stays in a directory for ever: the lock and the counter of a seat, the gate of a group, names.
+const STAYS: &[&str] = &["format", "lock", "counter", "name", "gate"];
+
+impl Directory {
+    pub(crate) fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap(), crashed: AtomicBool::new(false) }
+    }
+}
+
+#[async_trait]
+impl Harness for Directory {
+    fn driver(&self) -> Arc<dyn Driver> {
+        Arc::new(tooz_file::FileDriver::new())
+    }
+
+    fn url(&self) -> String {
+        format!("file://{}/root?timeout=3", self.folder.path().display())
+    }
+
+    async fn expire(&self, member: &Name, _session: SessionId) {
+        panic!("a session of \"{member}\" lives as long as its process: nothing can expire it");
+    }
+
+    /// The kernel closed the files of the dead; what they are called may stay until somebody cleans up.
+    async fn crash(&self, _member: &Name, _session: SessionId, _kernel: bool) {
+        self.crashed.store(true, Ordering::Relaxed);
+    }
+
+    async fn leftovers(&self) -> Vec<String> {
+        let dead_may_stay = self.crashed.load(Ordering::Relaxed);
+        let mut left = Vec::new();
+        let mut folders: Vec<PathBuf> = vec![self.folder.path().join("root")];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+                if path.is_dir() {
+                    folders.push(path);
+                } else if is_locked(&path) || !(dead_may_stay || STAYS.contains(&name.as_str())) {
+                    left.push(path.display().to_string());
+                }
+            }
+        }
+        left
+    }
+}
+
+fn is_locked(path: &std::path::Path) -> bool {
+    let Ok(file) = File::open(path) else { return false };
+    matches!(file.try_lock(), Err(TryLockError::WouldBlock))
 }

@@ -34,14 +34,19 @@ fn expiries_happen_in_their_order_however_late_they_are_noticed() {
 
 #[test]
 fn a_seat_never_passes_to_a_session_that_ends_at_the_same_moment() {
-    let mut state = State::new();
-    let (a, b) = (open(&mut state, at(0), "a"), open(&mut state, at(0), "b"));
-    held(state.claim(at(0), a, &exclusive("a")));
-    state.claim(at(0), b, &exclusive("b")).unwrap();
+    let ids = [1, 2].map(|i: u8| SessionId::parse(&format!("{i:032x}")).unwrap());
+    // Whichever of the two comes first by its id.
+    for (a, b) in [(ids[0], ids[1]), (ids[1], ids[0])] {
+        let mut state = State::new();
+        state.open(at(0), a, &name("a"), TTL);
+        state.open(at(0), b, &name("b"), TTL);
+        held(state.claim(at(0), a, &exclusive("a")));
+        state.claim(at(0), b, &exclusive("b")).unwrap();
 
-    state.settle(at(10));
-    assert_eq!(state.last_token(), 1);
-    assert_eq!(state.snapshot().leftovers(), Vec::<String>::new());
+        state.settle(at(10));
+        assert_eq!(state.last_token(), 1);
+        assert_eq!(state.snapshot().leftovers(), Vec::<String>::new());
+    }
 }
 
 /// Interleaving 1: a claim's own answer proves nothing about the session's lease.

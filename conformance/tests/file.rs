@@ -1,0 +1,5 @@
+//! The file driver under the suite.
+
+mod common;
+
+conformance::suite!(common::Directory::new());
