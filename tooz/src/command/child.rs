@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use tooz::backend::Liveness;
-use tooz::{Cause, Coordinator, ErrorKind, Guard, Moment};
+use tooz::{Cause, Coordinator, ErrorKind, Guard, Moment, Seat};
 
 use super::context::Context;
 use super::exit::Exit;
@@ -41,6 +41,7 @@ pub(crate) fn required<'a>(command: &'a [OsString], example: &str) -> Result<&'a
 /// Runs the child to its end, which may be before the guard's.
 pub(crate) async fn run(
     coord: &Coordinator,
+    seat: &Seat,
     guard: &Guard,
     command: &[OsString],
     mut environment: Vec<(&'static str, String)>,
@@ -50,7 +51,7 @@ pub(crate) async fn run(
     let deadline = guard.deadline();
     // Without a deadline a lease is lost, which must not pass for a lock that never ends.
     if !guard.is_held() || (deadline.is_none() && liveness != Liveness::Kernel) {
-        return Err(lost("before the child was started"));
+        return Err(lost(seat, "before the child was started"));
     }
     environment.push(("TOOZ_FENCING_TOKEN", guard.fencing_token().to_string()));
     environment.push(("TOOZ_MEMBER", coord.member().as_str().to_owned()));
@@ -58,7 +59,7 @@ pub(crate) async fn run(
     let supervisor = Supervisor::start(command, &environment, guard, deadline, lead).await?;
     let exit = supervisor.attend(guard, signals, deadline, lead / 4).await?;
     if exit == Exit::Lost {
-        return Err(lost("the child was terminated"));
+        return Err(lost(seat, "the child was terminated"));
     }
     Ok(exit)
 }
@@ -81,8 +82,8 @@ pub(crate) fn after(
     }
 }
 
-fn lost(what: &str) -> Failure {
-    Failure::new(Exit::Lost, "lost", format!("the lock was lost or about to be: {what}"))
+fn lost(seat: &Seat, what: &str) -> Failure {
+    Failure::new(Exit::Lost, "lost", format!("{seat} was lost or about to be: {what}"))
 }
 
 /// How long before the deadline the child is told to end: after all renewals but the last attempt failed.

@@ -44,7 +44,7 @@ async fn leading(
     };
     let Some(leadership) = leadership else { return Err(busy(context, seat)) };
     let environment = vec![("TOOZ_GROUP", seat.name().as_str().to_owned())];
-    let ended = child::run(coord, leadership.guard(), command, environment, signals).await;
+    let ended = child::run(coord, seat, leadership.guard(), command, environment, signals).await;
     child::after(context, ended, leadership.resign().await)
 }
 

@@ -44,7 +44,7 @@ async fn held(
     };
     let Some(guard) = guard else { return Err(busy(context, seat)) };
     let environment = vec![("TOOZ_LOCK", seat.name().as_str().to_owned())];
-    let ended = child::run(coord, &guard, command, environment, signals).await;
+    let ended = child::run(coord, seat, &guard, command, environment, signals).await;
     child::after(context, ended, guard.release().await)
 }
 

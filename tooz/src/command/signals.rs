@@ -5,6 +5,8 @@ use std::task::Poll;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::job;
+
 /// Signals that end the command while it waits, and are passed on to a running child.
 const ENDING: &[SignalKind] =
     &[SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup(), SignalKind::quit()];
@@ -63,10 +65,13 @@ impl Signals {
         .await
     }
 
-    /// The next signal that ends the command.
+    /// The next signal that ends the command. Ctrl-Z stops it meanwhile.
     pub(crate) async fn next_ending(&mut self) -> i32 {
         loop {
             let number = self.next().await;
+            if number == stop().as_raw_value() && job::stop_own_group() {
+                self.pass_over_stop();
+            }
             if ENDING.iter().any(|kind| kind.as_raw_value() == number) {
                 return number;
             }

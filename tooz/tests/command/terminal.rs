@@ -126,3 +126,18 @@ fn the_terminal_comes_back_when_the_supervisor_dies() {
     pty.press("echo code\"\"=$?\n");
     pty.until("code=116");
 }
+
+#[test]
+fn ctrl_z_stops_a_waiter_and_fg_lets_it_wait_on() {
+    let store = Store::file();
+    let mut holder = store.start(&["lock", "a", "--", "sh", "-c", "echo ready; read end"]);
+    holder.out.until("ready");
+    let mut pty = shell(&store);
+    pty.press("$tooz lock a -- echo mi\"\"ne\n");
+    pty.until("waiting for");
+    pty.press("\u{1a}");
+    pty.until("Stopped");
+    pty.press("fg\n");
+    holder.type_line("");
+    pty.until("mine");
+}
