@@ -38,6 +38,11 @@ async fn run() -> Result<bool, Box<dyn std::error::Error>> {
     let observer = registry.builder(&*url).member("observer").connect().await?;
     let left = remains(&observer, "drops", Duration::from_secs(1)).await?;
     observer.close().await?;
+    // What nobody sees in the store any more may take a moment longer to be closed.
+    let until = Instant::now() + Duration::from_secs(1);
+    while open_files() > files_before && Instant::now() < until {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
     let files_after = open_files();
 
     println!("{count} acquires begun on {url} with seed {seed} in {spent:.1?}: {dropped:?}");
