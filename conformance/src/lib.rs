@@ -65,6 +65,7 @@
 pub mod arguments;
 pub mod cancel;
 mod cases;
+mod catalogue;
 pub mod checkers;
 pub mod contend;
 pub mod drops;
