@@ -9,8 +9,9 @@ pub(super) const ATTEMPT: Duration = Duration::from_secs(5);
 /// Longer than anything that works takes, also on a slow machine.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Between two looks. Only what has no wait of its own is looked at again and again.
-const PAUSE: Duration = Duration::from_millis(2);
+/// Between two looks, growing from the first to the last. Only what has no wait of its own is looked at
+/// again and again.
+const PAUSES: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(50)];
 
 /// The future's output, which must come.
 pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
@@ -24,10 +25,12 @@ pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
 pub async fn eventually(what: &str, mut look: impl AsyncFnMut() -> Result<(), String>) {
     let start = std::time::Instant::now();
     let virtual_start = tokio::time::Instant::now();
+    let [mut pause, longest] = PAUSES;
     loop {
         let Err(wrong) = look().await else { return };
         let late = start.elapsed().max(virtual_start.elapsed()) > LIMIT;
         assert!(!late, "{what}: after {LIMIT:?} still: {wrong}");
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(longest);
     }
 }
