@@ -18,7 +18,7 @@ use crate::lock::Lock;
 use crate::lost::Cause;
 use crate::name::Name;
 use crate::observe;
-use crate::session::{Command, Epoch, groups, validity};
+use crate::session::{Command, groups, validity};
 use crate::shared::Core;
 
 /// One member's connection to a store. Cheap to clone; all clones share one session and one heartbeat,
@@ -150,10 +150,7 @@ impl Coordinator {
 
     /// The id of the session there is right now: this member's incarnation.
     pub fn session(&self) -> Option<SessionId> {
-        match &*self.core().epochs().borrow() {
-            Epoch::Open(session) => Some(session.id),
-            Epoch::Between(_) | Epoch::Ended(_) => None,
-        }
+        self.core().current_session().map(|session| session.id)
     }
 
     /// Whether the session stands, to look at or to wait for.
@@ -175,7 +172,8 @@ impl Coordinator {
     /// ([`Cause::Closed`]); calls under way and later ones fail with `Closed`. Closing twice is fine.
     ///
     /// # Errors
-    /// `Unavailable` if the store did not answer in time: what is left there ends with its time to live.
+    /// `Unavailable` if the store could not be told in time, or there is no session to give back through:
+    /// what is left in the store ends with its time to live. The coordinator is closed all the same.
     ///
     /// # Cancel safety
     /// Closing goes on when the future is dropped.

@@ -111,6 +111,14 @@ impl Core {
         self.epoch.send_replace(epoch);
     }
 
+    /// The session there is right now, if any.
+    pub(crate) fn current_session(&self) -> Option<Arc<Session>> {
+        match &*self.epoch.borrow() {
+            Epoch::Open(session) => Some(Arc::clone(session)),
+            Epoch::Between(_) | Epoch::Ended(_) => None,
+        }
+    }
+
     /// The session there is, also while the coordinator is closing, waiting for one until `until`.
     pub(crate) async fn any_session(&self, until: Moment) -> Option<Arc<Session>> {
         let mut epochs = self.epochs();

@@ -190,3 +190,19 @@ async fn dropping_a_membership_or_its_join_leaves_the_group() {
     group.delete().await.unwrap();
     coord.close().await.unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn closing_between_two_sessions_says_so_at_once() {
+    let store = Store::named("session-between");
+    let coord = builder("session-between", "a").connect().await.unwrap();
+    let guard = coord.lock("x").acquire().await.unwrap();
+    store.cut_off("a");
+    guard.lost().await;
+    coord.state().wait_for(|state| matches!(state, State::Lost(_))).await.unwrap();
+    let begun = tokio::time::Instant::now();
+
+    let error = coord.close().await.unwrap_err();
+
+    assert_eq!((error.kind(), begun.elapsed()), (ErrorKind::Unavailable, Duration::ZERO));
+    assert_eq!(*coord.state().borrow(), State::Closed);
+}

@@ -107,13 +107,19 @@ impl Keeper {
             self.flush().await;
             core.everyone_left().await;
         };
-        let given_back = timeout(core.settings().timeout, given_back).await;
-        let closed = self.close_session(until).await;
+        // Between two sessions there is nobody to give back to, and nobody opens the next any more.
+        let (given_back, closed) = match core.current_session() {
+            Some(session) => {
+                let given_back = timeout(core.settings().timeout, given_back).await.is_ok();
+                (given_back, self.close_session(session, until).await)
+            }
+            None => (false, Err(Error::new(ErrorKind::Unavailable, "the session was lost before"))),
+        };
         core.set_epoch(Epoch::Ended(Cause::Closed));
         core.set_state(State::Closed);
-        if given_back.is_err() || closed.is_err() {
+        if !given_back || closed.is_err() {
             let text = format!(
-                "close: {} did not answer in time; what is left there ends with its time to live",
+                "close: {} could not be told; what is left there ends with its time to live",
                 core.endpoint()
             );
             let error = Error::new(ErrorKind::Unavailable, text).effect_unknown();
@@ -126,13 +132,10 @@ impl Keeper {
     }
 
     /// Closes the session, trying again until `until`: one lost request must not leave it to its time to live.
-    async fn close_session(&self, until: Moment) -> Result<()> {
+    async fn close_session(&self, session: Arc<Session>, until: Moment) -> Result<()> {
         let core = &self.core;
         let mut tries = 0;
         loop {
-            let Some(session) = core.any_session(until).await else {
-                return Err(Error::new(ErrorKind::Unavailable, "there is no session to give back through"));
-            };
             let backend = Arc::clone(&session.backend);
             let step = Box::pin(async move { backend.close().await });
             let failure = match core.attempt(Lane::Engine, "close", step).await {
