@@ -50,7 +50,7 @@ pub async fn at_every_await<T, F: Future<Output = T>>(
             return polls - 1;
         }
     }
-    std::panic::panic_any(format!("the future did not end within {MOST} polls"))
+    crate::verdict::fail(format!("the future did not end within {MOST} polls"))
 }
 
 struct Counted<'a, F> {

@@ -60,14 +60,21 @@
 //! `TOOZ_SEED=7` replays one seed in all cases behind a bad network; `TOOZ_ROUNDS=50` tries so many seeds
 //! per case instead of the usual few. A failing case prints its seed.
 
+#[cfg(feature = "tools")]
+#[doc(hidden)]
+pub mod arguments;
 pub mod cancel;
 mod cases;
+mod catalogue;
 pub mod checkers;
+pub mod contend;
+pub mod drops;
 pub mod faulty;
 mod harness;
 pub mod history;
 pub mod model;
 mod suite;
+mod verdict;
 pub mod wire;
 mod world;
 

@@ -95,7 +95,7 @@ impl Run<'_> {
         let seat = self.name("seat", index % NAMES);
         Some(Claim {
             id: scatter(*self.ids.get(index)?, session.id),
-            seat: if index % NAMES == 0 { Seat::Lock(seat) } else { Seat::Leader(seat) },
+            seat: if index.is_multiple_of(NAMES) { Seat::Lock(seat) } else { Seat::Leader(seat) },
             mode: if self.shared && index >= NAMES { Mode::Shared } else { Mode::Exclusive },
             member: session.member.clone(),
             value: Bytes::copy_from_slice(&[value]),

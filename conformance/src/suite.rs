@@ -130,7 +130,7 @@ fn run_once(case: &Case, harness: Box<dyn Harness>, seed: Option<u64>) {
 fn runtime(harness: &dyn Harness) -> tokio::runtime::Runtime {
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let built = builder.enable_all().start_paused(harness.paused()).build();
-    built.unwrap_or_else(|e| std::panic::panic_any(format!("no runtime for the case: {e}")))
+    built.unwrap_or_else(|e| crate::verdict::fail(format!("no runtime for the case: {e}")))
 }
 
 fn skip(case: &Case, world: &World, profile: &Profile) -> Option<String> {

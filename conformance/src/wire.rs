@@ -94,8 +94,8 @@ pub struct Wire {
 
 impl Wire {
     /// Puts a line before a session.
-    pub fn new(inner: Arc<dyn Backend>, traffic: Arc<Traffic>, gate: Gate) -> Arc<dyn Backend> {
-        Arc::new(Self { inner, traffic, gate })
+    pub fn new(inner: Arc<dyn Backend>, traffic: Arc<Traffic>, gate: Gate) -> Self {
+        Self { inner, traffic, gate }
     }
 
     fn inner_locks(&self) -> Result<&dyn LockSteps> {

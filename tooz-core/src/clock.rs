@@ -78,7 +78,7 @@ impl Clock for BootClock {
 
 /// The clock of tokio's timers: for tests that pause and advance tokio's time.
 ///
-/// Use it together with [`Engine::Current`](crate::Engine::Current) on a runtime with paused time.
+/// Use it together with [`Engine::Current`](crate::Engine) on a runtime with paused time.
 #[derive(Clone, Copy, Debug)]
 pub struct TokioClock(tokio::time::Instant);
 

@@ -33,7 +33,7 @@ async fn a_waiting_acquire_survives_the_loss_of_its_session() {
     let queue = loop {
         settle().await;
         let queue = holder.lock("x").queue().await.unwrap();
-        if queue.waiting.len() == 2 && queue.waiting[1].member.as_ref().unwrap() == &"waiter" {
+        if queue.waiting.len() == 2 && queue.waiting[1].member.as_ref().unwrap() == "waiter" {
             break queue;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;

@@ -95,7 +95,7 @@ async fn force_takes_the_seat_from_a_holder_that_does_not_hear() {
     assert_eq!(locks(&a).queue(&lock("x")).await.unwrap().holders.len(), 1);
 
     peer.signal(Signal::CONT);
-    assert_eq!(peer.ask("withdraw x 1"), "removed");
+    assert_eq!(peer.ask("withdraw x 1"), "absent");
     queue_up(&a, &third).await;
     locks(&a).withdraw(&second, Doubt::None).await.unwrap();
     acquire(&a, &third).await;

@@ -1,1 +1,152 @@
-//! In the making.
+//! Distributed locks, group membership and leader election behind one API over several stores.
+//!
+//! Development needs no server (`file://` on one machine, `memory://` in one process); production changes
+//! one URL.
+//!
+//! ```
+//! # async fn run() -> tooz::Result<()> {
+//! let url = "memory://docs"; // file:///var/lib/my-app …
+//! tooz::with(url, "worker-1", |coord| async move {
+//!     // A lock: one holder at a time, first come, first served.
+//!     let guard = coord.lock("nightly").acquire().await?;
+//!     println!("working with fencing token {}", guard.fencing_token());
+//!     guard.release().await?;
+//!
+//!     // A group: who is here, and what do they say about themselves?
+//!     let group = coord.group("workers");
+//!     group.create_if_missing().await?;
+//!     let membership = group.join(&[("weight", 3)]).await?;
+//!     assert!(group.members().await?.contains("worker-1"));
+//!
+//!     // An election: at most one leader, with a value for the others to see.
+//!     let leadership = group.election().campaign("10.0.0.1:7000").await?;
+//!     assert!(leadership.is_held());
+//!     leadership.resign().await?;
+//!     membership.leave().await
+//! })
+//! .await
+//! # }
+//! # tokio::runtime::Runtime::new().unwrap().block_on(run()).unwrap();
+//! ```
+//!
+//! # What a lock can do, and what it cannot
+//! *A lock tells well-behaved processes not to start at the same time. It cannot stop a process paused
+//! between check and write. Pass the [fencing token](Guard::fencing_token) to the resource and refuse
+//! smaller ones.* A guard stops claiming ([`Guard::is_held`]) before the store may grant anyone else, and
+//! [`Guard::lost`] tells so; once lost, always lost.
+//!
+//! # Where to start
+//! * [`with`] connects, runs your work and gives everything back on every way out: what a `main` wants.
+//! * [`connect`] is the same without the end; [`builder`] has times to live, timeouts and requirements.
+//! * [`Coordinator`] is the door to [`Lock`], [`Group`] and, through a group, [`Election`].
+//! * [`blocking`] is all of it without async. Any executor works: sessions live on a thread of their own.
+//! * [`memory::Store`] is the double for your tests: time can be advanced, sessions ended.
+//! * The command `tooz` (feature `cli`) does the same for shells and scripts.
+//!
+//! # Stores and features
+//! | feature | URL | what |
+//! |---|---|---|
+//! | always | `memory://NAME` | one process: tests and the reference of what every store does |
+//! | `file` (default) | `file:///absolute/directory` | one machine, no server: the kernel frees what a killed process held |
+//! | `metrics` | | counters and histograms through the `metrics` facade |
+//! | `cli` | | the command `tooz`: `cargo install tooz --features cli` (Unix) |
+//!
+//! A store of your own joins by [`Registry::with`]; see [`backend`] for the interface it implements.
+//!
+//! # Environment
+//! [`builder`] takes the member id from `TOOZ_MEMBER` where it is set. The URL is always given; the command
+//! and the examples read it from `TOOZ_BACKEND`.
+
+pub mod blocking;
+
+pub use tooz_core::{
+    BootClock, Builder, Capabilities, Cause, Claim, ClaimId, Clock, Coordinator, Effect, Election, Endpoint,
+    Engine, Error, ErrorKind, Event, FencingToken, Group, Guard, Hold, Leader, Leadership, Lock,
+    MAX_CAPABILITIES_BYTES, MAX_CAPABILITIES_DEPTH, MAX_NAME_BYTES, Member, Membership, MembershipState,
+    Mode, Moment, Name, Observation, Observer, QueueView, Registry, Requirement, Result, Roster, Seat,
+    SessionId, State, TokioClock, View, Wrap, backend, endpoint, memory, scope,
+};
+
+/// Every driver that is compiled in.
+pub fn registry() -> Registry {
+    let registry = Registry::embedded();
+    #[cfg(feature = "file")]
+    let registry = registry.with(tooz_file::FileDriver::new());
+    registry
+}
+
+/// Starts building a coordinator over the store at `url`, with every compiled-in driver.
+///
+/// The member id is that of the environment variable `TOOZ_MEMBER`, if set and not empty, until
+/// [`Builder::member`] names another.
+///
+/// ```
+/// # async fn run() -> tooz::Result<()> {
+/// use std::time::Duration;
+///
+/// let coord = tooz::builder("memory://docs-builder")
+///     .member("worker-1")
+///     .ttl(Duration::from_secs(10))
+///     .connect()
+///     .await?;
+/// assert_eq!(coord.member().as_str(), "worker-1");
+/// coord.close().await
+/// # }
+/// # tokio::runtime::Runtime::new().unwrap().block_on(run()).unwrap();
+/// ```
+pub fn builder(url: impl Into<String>) -> Builder {
+    let builder = registry().builder(url);
+    match std::env::var("TOOZ_MEMBER") {
+        Ok(member) if !member.is_empty() => builder.member(member),
+        _ => builder,
+    }
+}
+
+/// Connects to the store at `url` as this member.
+///
+/// [`Coordinator::close`] gives everything back; [`with`] does so by itself.
+///
+/// # Errors
+/// `InvalidUrl`, `UnknownScheme` and `InvalidOption` say what is wrong with the URL, `InvalidName` with the
+/// member id; `Unavailable` and `Denied` come from the store.
+///
+/// ```
+/// # async fn run() -> tooz::Result<()> {
+/// let coord = tooz::connect("memory://docs-connect", "worker-1").await?;
+/// coord.close().await
+/// # }
+/// # tokio::runtime::Runtime::new().unwrap().block_on(run()).unwrap();
+/// ```
+pub async fn connect(url: impl Into<String>, member: impl Into<String>) -> Result<Coordinator> {
+    builder(url).member(member).connect().await
+}
+
+/// Connects, runs `work` with the coordinator, and closes it on every way out: success, failure, a panic
+/// (which goes on afterwards), and in the background when this future is dropped.
+///
+/// This is what a `main` wants. Without it, a guard that is dropped right before the process ends may stay
+/// in the store until its time to live is over: dropping only asks for the release, nobody waits for it.
+///
+/// # Errors
+/// Those of [`connect`] and of the work; if both succeeded, those of closing.
+///
+/// ```
+/// # async fn run() -> tooz::Result<()> {
+/// let token = tooz::with("memory://docs-with", "worker-1", |coord| async move {
+///     let guard = coord.lock("nightly").acquire().await?;
+///     Ok::<_, tooz::Error>(guard.fencing_token())
+/// })
+/// .await?;
+/// # assert!(token.get() > 0);
+/// # Ok(()) }
+/// # tokio::runtime::Runtime::new().unwrap().block_on(run()).unwrap();
+/// ```
+pub async fn with<F, Fut, T, E>(url: impl Into<String>, member: impl Into<String>, work: F) -> Result<T, E>
+where
+    F: FnOnce(Coordinator) -> Fut,
+    Fut: Future<Output = Result<T, E>>,
+    E: From<Error>,
+{
+    let coord = connect(url, member).await?;
+    scope(coord, work).await
+}

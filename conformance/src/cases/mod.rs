@@ -8,6 +8,7 @@ use std::time::Duration;
 use tooz_core::backend::Liveness;
 use tooz_core::{Claim, Coordinator, Name};
 
+use crate::catalogue::catalogue;
 use crate::suite::Case;
 use crate::suite::Need::{Fencing, Fifo, Groups, Lease, Locks, Shared};
 use crate::world::{Session, eventually, name};
@@ -100,89 +101,6 @@ async fn queued(coord: &Coordinator, name: &str, count: usize) {
         if queue.waiting.len() == count { Ok(()) } else { Err(format!("not {count} waiting: {queue:?}")) }
     })
     .await;
-}
-
-/// Declares every case once: as an entry of [`CASES`] and as a test in the macros.
-macro_rules! catalogue {
-    (($d:tt)
-        steps { $( $steps:ident $step_needs:tt { $($step:ident),* $(,)? } )* }
-        api { $( $api:ident $api_needs:tt { $($act:ident),* $(,)? } )* }
-    ) => {
-        $( mod $steps; )*
-        $( mod $api; )*
-
-        /// Every case there is.
-        pub static CASES: &[Case] = &[
-            $( $( Case {
-                name: concat!(stringify!($steps), "::", stringify!($step)),
-                needs: &$step_needs,
-                run: |world| Box::pin($steps::$step(world)),
-            }, )* )*
-            $( $( Case {
-                name: concat!(stringify!($api), "::", stringify!($act)),
-                needs: &$api_needs,
-                run: |world| Box::pin($api::$act(world)),
-            }, )* )*
-        ];
-
-        /// Makes every case a test of its own over a driver: `suite!(an_expression_that_makes_a_harness)`,
-        /// evaluated anew for each case.
-        #[macro_export]
-        macro_rules! suite {
-            ($d harness:expr) => {
-                mod suite {
-                    #[allow(unused_imports)]
-                    use super::*;
-                    #[test]
-                    fn counts_its_cases() {
-                        $crate::count($crate::Weather::Clear, &|| ::std::boxed::Box::new($d harness));
-                    }
-                }
-                $( mod $steps {
-                    #[allow(unused_imports)]
-                    use super::*;
-                    $( #[test]
-                    fn $step() {
-                        let name = concat!(stringify!($steps), "::", stringify!($step));
-                        $crate::run(name, $crate::Weather::Clear, &|| ::std::boxed::Box::new($d harness));
-                    } )*
-                } )*
-                $( mod $api {
-                    #[allow(unused_imports)]
-                    use super::*;
-                    $( #[test]
-                    fn $act() {
-                        let name = concat!(stringify!($api), "::", stringify!($act));
-                        $crate::run(name, $crate::Weather::Clear, &|| ::std::boxed::Box::new($d harness));
-                    } )*
-                } )*
-            };
-        }
-
-        /// The same for the cases of the public API, with a bad network between core and the driver.
-        #[macro_export]
-        macro_rules! suite_faulty {
-            ($d harness:expr) => {
-                mod suite {
-                    #[allow(unused_imports)]
-                    use super::*;
-                    #[test]
-                    fn counts_its_cases() {
-                        $crate::count($crate::Weather::Faulty, &|| ::std::boxed::Box::new($d harness));
-                    }
-                }
-                $( mod $api {
-                    #[allow(unused_imports)]
-                    use super::*;
-                    $( #[test]
-                    fn $act() {
-                        let name = concat!(stringify!($api), "::", stringify!($act));
-                        $crate::run(name, $crate::Weather::Faulty, &|| ::std::boxed::Box::new($d harness));
-                    } )*
-                } )*
-            };
-        }
-    };
 }
 
 catalogue! {($)
@@ -371,7 +289,7 @@ catalogue! {($)
             a_holder_that_is_cut_off_stops_claiming_first,
             a_short_cut_is_no_loss,
         }
-        api_cancel [Locks, Groups] {
+        api_cancel [Locks] {
             an_acquire_cut_anywhere_leaves_nothing,
             a_try_cut_anywhere_leaves_nothing,
             a_waiting_acquire_cut_anywhere_leaves_the_queue,
@@ -380,11 +298,13 @@ catalogue! {($)
             a_release_cut_anywhere_goes_on,
             work_cut_anywhere_gives_the_lock_back,
             a_campaign_cut_anywhere_leaves_the_seat_vacant,
+            a_connect_cut_anywhere_leaves_no_session,
+            a_close_cut_anywhere_goes_on,
+        }
+        api_cancel_groups [Locks, Groups] {
             a_join_cut_anywhere_leaves_no_member,
             a_leave_cut_anywhere_goes_on,
             looks_cut_anywhere_disturb_nothing,
-            a_connect_cut_anywhere_leaves_no_session,
-            a_close_cut_anywhere_goes_on,
         }
         api_profile [] {
             undeclared_facets_are_refused,

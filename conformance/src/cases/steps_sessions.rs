@@ -7,7 +7,7 @@ use crate::{World, eventually, within};
 
 /// Gives the session everything that a session can have: a held seat, a place in a queue, a membership.
 /// `holder` holds the seat that it queues for.
-async fn furnish(world: &World, session: &Session, holder: &Session) {
+async fn furnish(session: &Session, holder: &Session) {
     if session.backend.locks().is_some() {
         session.take(&session.claim_on(&lock("held"))).await;
         holder.take(&holder.claim_on(&lock("wanted"))).await;
@@ -17,7 +17,6 @@ async fn furnish(world: &World, session: &Session, holder: &Session) {
         groups.create(&name("blue")).await.unwrap();
         assert_eq!(join(groups, session).await, Joined::Done);
     }
-    let _ = world;
 }
 
 async fn join(groups: &dyn GroupSteps, session: &Session) -> Joined {
@@ -49,7 +48,7 @@ async fn assert_gone(observer: &Session) {
 /// Closing frees everything under the session at once.
 pub(super) async fn closing_frees_everything(world: &World) {
     let (a, b) = (world.open("a").await, world.open("b").await);
-    furnish(world, &a, &b).await;
+    furnish(&a, &b).await;
     within("close", a.backend.close()).await.unwrap();
     if b.backend.locks().is_some() {
         assert!(b.queue(&lock("held")).await.holders.is_empty());
@@ -88,7 +87,7 @@ pub(super) async fn a_closed_session_claims_nothing(world: &World) {
 /// A killed process leaves nothing once the store has noticed.
 pub(super) async fn a_crash_frees_everything(world: &World) {
     let (a, b) = (world.open("a").await, world.open("b").await);
-    furnish(world, &a, &b).await;
+    furnish(&a, &b).await;
     world.crash(a).await;
     assert_gone(&b).await;
 }
@@ -100,7 +99,7 @@ pub(super) async fn a_session_is_not_lost_while_it_lives(world: &World) {
         biased;
         cause = a.backend.lost() => panic!("lost while alive: {cause}"),
         () = async {
-            furnish(world, &a, &b).await;
+            furnish(&a, &b).await;
             world.open("c").await.closed().await;
             b.backend.close().await.unwrap();
             for _ in 0..20 {

@@ -98,8 +98,7 @@ pub(super) async fn every_change_of_a_queue_stirs(world: &World) {
     stirs(&observer, &seat, async || a.give_back(&first).await).await;
 }
 
-/// Runs the change twice over, once during the wait and once before it: only the latter is done here, since
-/// a wait that notices what came before it also notices what comes during it or it hangs in `hold`.
+/// A change that came before the wait began ends it.
 async fn stirs<T>(observer: &Session, seat: &tooz_core::Seat, change: impl AsyncFnOnce() -> T) {
     let mark = observer.queue(seat).await.mark;
     change().await;

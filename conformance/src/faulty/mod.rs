@@ -61,7 +61,8 @@ pub struct Late {
 impl Late {
     /// Carries out whatever is still under way, if the session still exists.
     pub async fn land(&self) {
-        while let Some(step) = locked(&self.steps).pop() {
+        loop {
+            let Some(step) = locked(&self.steps).pop() else { return };
             let session = locked(&self.session).as_ref().and_then(Weak::upgrade);
             if let Some(session) = session {
                 // Nobody is left to hear the answer.

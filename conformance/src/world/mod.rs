@@ -91,7 +91,7 @@ impl World {
         let gate = self.opened.gate(&member);
         let (id, backend, proof) =
             self.session(&member, predecessor).await.unwrap_or_else(fail("open a session"));
-        let backend = Wire::new(backend, Arc::clone(&self.traffic), gate);
+        let backend: Arc<dyn Backend> = Arc::new(Wire::new(backend, Arc::clone(&self.traffic), gate));
         locked(&self.sessions).push((id, Arc::clone(&backend)));
         Session { backend, id, member, proof }
     }
@@ -175,7 +175,7 @@ impl Opened {
                 Arc::new(faulty)
             }
         };
-        Wire::new(inner, Arc::clone(traffic), self.gate(member))
+        Arc::new(Wire::new(inner, Arc::clone(traffic), self.gate(member)))
     }
 }
 
@@ -186,7 +186,7 @@ pub(crate) fn name(text: &str) -> Name {
 
 /// Ends the case: something the case stands on did not work.
 pub(crate) fn fail<T, E: std::fmt::Display>(what: &'static str) -> impl FnOnce(E) -> T {
-    move |e| std::panic::panic_any(format!("{what}: {e}"))
+    move |e| crate::verdict::fail(format!("{what}: {e}"))
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -16,7 +16,7 @@ const PAUSE: Duration = Duration::from_millis(2);
 pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
     match tokio::time::timeout(LIMIT, future).await {
         Ok(output) => output,
-        Err(_) => std::panic::panic_any(format!("{what}: nothing for {LIMIT:?}")),
+        Err(_) => crate::verdict::fail(format!("{what}: nothing for {LIMIT:?}")),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Harnesses of the drivers that live in this workspace.
 
 #![allow(dead_code)] // each test binary uses its own
+#![allow(clippy::unwrap_used, clippy::panic)] // a failed assumption here is a failed test
 
 use std::fs::{File, TryLockError};
 use std::path::PathBuf;

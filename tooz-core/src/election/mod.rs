@@ -16,7 +16,7 @@ use crate::backend::{Holder, Queue};
 use crate::claim::{FencingToken, Mode, Seat};
 use crate::coordinator::Coordinator;
 use crate::error::{Error, ErrorKind, Result};
-use crate::lock::{Contest, Patience, look};
+use crate::lock::{Contest, Patience, QueueView, look};
 use crate::name::Name;
 use crate::observe;
 
@@ -126,6 +126,15 @@ impl Election {
             .instrument(observe::call("leader", &seat))
             .await
             .map_err(|e| self.failed("look at", e))
+    }
+
+    /// A live view of the leader and the candidates in order.
+    ///
+    /// # Errors
+    /// As for [`leader`](Self::leader).
+    pub async fn watch(&self) -> Result<QueueView> {
+        let seat = self.seat()?;
+        QueueView::open(&self.coord, seat).await.map_err(|e| self.failed("watch", e))
     }
 
     /// Follows the leadership: first what it is now, then every change that was seen, vacancy included.

@@ -70,14 +70,16 @@ impl Contest {
     pub(crate) async fn run(self, patience: Patience) -> Result<Option<Won>> {
         let begun = self.core.now();
         let gate = self.core.ledger().gate(&self.seat);
-        if patience == Patience::Not {
-            // What this coordinator just let go must be given back before the store can find it free. If
-            // that takes too long, the store is asked as it is.
-            tokio::select! {
-                biased;
-                () = gate.open() => {}
-                () = self.core.sleep(self.core.settings().timeout) => {}
-            }
+        // What this coordinator just let go is given back first: a try would find it held, and an acquire
+        // would queue behind its own past. If that takes too long, the store is asked as it is.
+        let settling = match patience {
+            Patience::Not => self.core.settings().timeout,
+            Patience::Until(_) | Patience::Forever => self.core.settings().attempt(),
+        };
+        tokio::select! {
+            biased;
+            () = gate.open() => {}
+            () = self.core.sleep(settling) => {}
         }
         let mut session = self.core.open_session(Some(begun + self.core.settings().timeout)).await?;
         loop {

@@ -1,5 +1,6 @@
 //! A tap on the driver interface: lets a test hold back, change or forge single answers.
 #![allow(dead_code, reason = "every test file uses its own part")]
+#![allow(clippy::unwrap_used, reason = "a failed assumption in a test is a failed test")]
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};

@@ -1,0 +1,90 @@
+//! Acquires dropped at random awaits, while others do the same.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tooz_core::{Coordinator, Guard};
+
+use crate::cancel::{Cut, after};
+use crate::faulty::Dice;
+
+/// What became of many acquires.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Dropped {
+    /// Dropped at one of their awaits.
+    pub cut: usize,
+    /// Dropped while they waited in the queue.
+    pub parked: usize,
+    /// Granted, their guards then dropped.
+    pub granted: usize,
+    /// Failed.
+    pub failed: usize,
+}
+
+/// Tasks that acquire at the same time.
+const TASKS: usize = 8;
+
+/// How long an acquire may wait in the queue before it is dropped.
+const PATIENCE: Duration = Duration::from_millis(2);
+
+/// Begins `count` acquires of one lock over the coordinators and drops each at a random await, its guard
+/// right away where it was granted. Which await is drawn from the seed.
+pub async fn drop_acquires(coords: &[Coordinator], name: &str, count: usize, seed: u64) -> Dropped {
+    let tasks = coords.iter().cycle().take(TASKS).enumerate().map(|(index, coord)| {
+        let lock = coord.lock(name);
+        let mut dice = Dice::new(seed.wrapping_add(u64::try_from(index).unwrap_or(0)));
+        let share = count / TASKS + usize::from(index < count % TASKS);
+        async move {
+            let mut dropped = Dropped::default();
+            for _ in 0..share {
+                let polls = 1 + dice.below(6);
+                match after(polls, PATIENCE, lock.acquire()).await {
+                    Cut::Dropped => dropped.cut += 1,
+                    Cut::Parked => dropped.parked += 1,
+                    Cut::Ended(Ok(guard)) => {
+                        dropped.granted += 1;
+                        linger(&guard, &mut dice).await;
+                    }
+                    Cut::Ended(Err(_)) => dropped.failed += 1,
+                }
+            }
+            dropped
+        }
+    });
+    join_all(tasks).await.into_iter().fold(Dropped::default(), |sum, one| Dropped {
+        cut: sum.cut + one.cut,
+        parked: sum.parked + one.parked,
+        granted: sum.granted + one.granted,
+        failed: sum.failed + one.failed,
+    })
+}
+
+/// Holds for a few turns of the others, so that they queue.
+async fn linger(guard: &Guard, dice: &mut Dice) {
+    for _ in 0..dice.below(4) {
+        if guard.is_held() {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// Who still holds or waits, once withdrawals had `patience` to be carried out; one line each.
+///
+/// # Errors
+/// If the store fails.
+pub async fn remains(coord: &Coordinator, name: &str, patience: Duration) -> tooz_core::Result<Vec<String>> {
+    let mut view = coord.lock(name).watch().await?;
+    let emptied = tokio::time::timeout(patience, async {
+        while !(view.borrow().holders.is_empty() && view.borrow().waiting.is_empty()) {
+            view.changed().await?;
+        }
+        Ok(())
+    });
+    if let Ok(outcome) = emptied.await {
+        outcome.map(|()| Vec::new())
+    } else {
+        let queue = coord.lock(name).queue().await?;
+        let holders = queue.holders.iter().map(|holder| format!("holds: {holder:?}"));
+        Ok(holders.chain(queue.waiting.iter().map(|waiting| format!("waits: {waiting:?}"))).collect())
+    }
+}

@@ -1,0 +1,39 @@
+//! Short runs of the tools: many processes on one lock, and acquires dropped at random awaits.
+
+use std::process::Command;
+
+#[allow(clippy::unwrap_used)] // a failed assumption here is a failed test
+fn run(tool: &str, arguments: &[&str]) -> String {
+    let output = Command::new(tool).args(arguments).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{arguments:?}: {text}{}", String::from_utf8_lossy(&output.stderr));
+    text
+}
+
+#[test]
+fn processes_that_contend_exclude_each_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("file://{}/root", folder.path().display());
+    let text = run(env!("CARGO_BIN_EXE_contend"), &["--url", &url, "--processes", "4", "--cycles", "400"]);
+    assert!(text.contains("0 violations") && text.contains("plain flock"), "{text}");
+}
+
+#[test]
+fn processes_that_are_killed_leave_the_lock_to_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("file://{}/root", folder.path().display());
+    let arguments = ["--url", &url, "--processes", "4", "--cycles", "800", "--kills", "8"];
+    let text = run(env!("CARGO_BIN_EXE_contend"), &arguments);
+    assert!(text.contains("0 violations"), "{text}");
+}
+
+#[test]
+fn dropped_acquires_leave_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = format!("file://{}/root", folder.path().display());
+    for url in [file.as_str(), "memory://drops"] {
+        let text = run(env!("CARGO_BIN_EXE_drops"), &["--url", url, "--count", "500"]);
+        assert!(text.contains("left behind: 0 claims, 0 open files"), "{text}");
+        assert!(!text.contains("granted: 0,") && !text.contains("cut: 0,"), "vacuous: {text}");
+    }
+}

@@ -1,0 +1,194 @@
+//! The command line.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use clap::{ArgAction, Args, Parser, Subcommand};
+
+use super::exit;
+use super::span;
+
+/// Distributed locks, groups and elections for shells and scripts.
+#[derive(Debug, Parser)]
+#[command(name = "tooz", version, after_help = exit::TABLE, disable_help_subcommand = true)]
+pub(crate) struct Line {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// Options that stand before or after the subcommand.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct Common {
+    /// The store, like redis://host or file:///var/lib/tooz [default: file:// in ~/.local/state/tooz]
+    #[arg(long, global = true, env = "TOOZ_BACKEND", hide_env_values = true, value_name = "URL")]
+    pub(crate) url: Option<String>,
+    /// Who we are [default: host, process and a random number]
+    #[arg(long, global = true, env = "TOOZ_MEMBER", value_name = "ID")]
+    pub(crate) member: Option<String>,
+    /// Write JSON: one document, or one object a line where news arrive one by one
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Longest wait, like 5s, 500ms or 0 (lock, elect: for the turn [default: for ever]; others: for the store)
+    #[arg(long, global = true, value_name = "TIME", value_parser = span::parse)]
+    pub(crate) timeout: Option<Duration>,
+    /// Time to live of what we hold in stores that lease, like 30s
+    #[arg(long, global = true, value_name = "TIME", value_parser = span::parse_positive)]
+    pub(crate) ttl: Option<Duration>,
+    /// Tell more on standard error (-vv, -vvv: even more)
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Run a command while holding a lock
+    ///
+    /// The child gets TOOZ_LOCK, TOOZ_FENCING_TOKEN and TOOZ_MEMBER. It runs in a process group of its own:
+    /// INT, TERM, HUP, QUIT, USR1 and USR2 are passed on to it, and the whole group gets TERM before the
+    /// lock's deadline and KILL at it (50 ms apart if the lock is lost already). What the child leaves running in its group is ended before the lock
+    /// is released. Processes that leave the group (setsid) escape all that.
+    Lock {
+        /// The lock's name
+        name: String,
+        /// Share the lock with other shared holders
+        #[arg(long)]
+        shared: bool,
+        /// The command and its arguments, after `--`; never seen by a shell
+        #[arg(last = true, value_name = "CMD")]
+        command: Vec<OsString>,
+    },
+    /// Run a command while leading a group
+    ///
+    /// As `lock`; the child gets TOOZ_GROUP, TOOZ_FENCING_TOKEN (the term) and TOOZ_MEMBER.
+    Elect {
+        /// The group's name
+        group: String,
+        /// What the leader says about itself, like an address
+        #[arg(long, default_value = "")]
+        value: String,
+        /// The command and its arguments, after `--`; never seen by a shell
+        #[arg(last = true, value_name = "CMD")]
+        command: Vec<OsString>,
+    },
+    /// Create, list, join and watch groups
+    #[command(subcommand, disable_help_subcommand = true)]
+    Group(GroupVerb),
+    /// Show who leads a group
+    Leader {
+        /// The group's name
+        group: String,
+        /// Go on: print every change until INT or TERM
+        #[arg(long)]
+        watch: bool,
+    },
+    /// Show who holds a lock and who waits for it
+    Who {
+        /// The lock's name
+        name: String,
+    },
+    /// Take a lock away from its holders
+    ///
+    /// Tells the holders to let go, waits until they have (as long as the store needs to tell them), then
+    /// removes what is left. A child of `tooz lock` is terminated. Other holders may still be at work: that
+    /// is what fencing tokens are for.
+    Break {
+        /// The lock's name
+        name: String,
+        /// Do not wait: remove the holders at once
+        #[arg(long)]
+        now: bool,
+    },
+    /// Connect and show what the store offers, how fast it answers, and what to worry about
+    Doctor,
+    /// The process between `lock` or `elect` and its child
+    #[command(hide = true)]
+    Supervise {
+        #[arg(last = true)]
+        command: Vec<OsString>,
+    },
+}
+
+/// What to do with groups.
+#[derive(Debug, Subcommand)]
+pub(crate) enum GroupVerb {
+    /// Create a group
+    Create {
+        /// The group's name
+        group: String,
+        /// Succeed if it exists already
+        #[arg(long)]
+        if_missing: bool,
+    },
+    /// List all groups
+    List,
+    /// List a group's members
+    Members {
+        /// The group's name
+        group: String,
+    },
+    /// Be a member until INT or TERM, then leave
+    Join {
+        /// The group's name
+        group: String,
+        /// What this member says about itself, as JSON, stored as msgpack
+        ///
+        /// With `-`, the first line of standard input, and every further line replaces it.
+        #[arg(long, value_name = "JSON", default_value = "null", hide_default_value = true)]
+        capabilities: String,
+        /// Create the group if it is missing
+        #[arg(long)]
+        create: bool,
+    },
+    /// Print members as they join, update and leave, until INT or TERM
+    Watch {
+        /// The group's name
+        group: String,
+    },
+    /// Delete an empty group
+    Delete {
+        /// The group's name
+        group: String,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(line: &[&str]) -> Line {
+        Line::try_parse_from(line).unwrap()
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Line::command().debug_assert();
+    }
+
+    #[test]
+    fn common_options_stand_before_or_after_the_subcommand() {
+        let five = Some(Duration::from_secs(5));
+        for line in [
+            ["tooz", "--timeout", "5s", "lock", "a", "--", "true"],
+            ["tooz", "lock", "--timeout", "5s", "a", "--", "true"],
+            ["tooz", "lock", "a", "--timeout", "5s", "--", "true"],
+        ] {
+            assert_eq!(parse(&line).common.timeout, five, "{line:?}");
+        }
+        assert!(parse(&["tooz", "group", "members", "g", "--json"]).common.json);
+        assert!(parse(&["tooz", "group", "--json", "members", "g"]).common.json);
+        assert!(parse(&["tooz", "--json", "group", "members", "g"]).common.json);
+    }
+
+    #[test]
+    fn nothing_after_the_dashes_is_interpreted() {
+        let line = parse(&["tooz", "lock", "a", "--", "prog", "--timeout", "x", "--json", "--", "-v"]);
+        assert!(!line.common.json);
+        let Verb::Lock { command, .. } = line.verb else { panic!("{:?}", line.verb) };
+        assert_eq!(command, ["prog", "--timeout", "x", "--json", "--", "-v"]);
+    }
+}

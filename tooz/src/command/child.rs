@@ -1,0 +1,95 @@
+//! Running a child while something is held.
+
+use std::ffi::OsString;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use serde_json::json;
+use tooz::backend::Liveness;
+use tooz::{Cause, Coordinator, ErrorKind, Guard, Moment, Seat};
+
+use super::context::Context;
+use super::exit::Exit;
+use super::failure::Failure;
+use super::signals::Signals;
+use super::supervisor::{Charge, Supervisor};
+
+impl Charge for Guard {
+    fn deadline(&self) -> Option<Moment> {
+        self.deadline()
+    }
+
+    async fn lost(&self) -> Cause {
+        self.lost().await
+    }
+
+    fn tether(&self) -> Option<OwnedFd> {
+        self.tether()
+    }
+}
+
+/// The command to run, or a word on how to give one.
+pub(crate) fn required<'a>(command: &'a [OsString], example: &str) -> Result<&'a [OsString], Failure> {
+    if command.is_empty() {
+        return Err(Failure::usage(format!(
+            "no command to run: write it after --, like `{example} -- make deploy`"
+        )));
+    }
+    Ok(command)
+}
+
+/// Runs the child to its end, which may be before the guard's.
+pub(crate) async fn run(
+    coord: &Coordinator,
+    seat: &Seat,
+    guard: &Guard,
+    command: &[OsString],
+    mut environment: Vec<(&'static str, String)>,
+    signals: &mut Signals,
+) -> Result<Exit, Failure> {
+    let liveness = coord.profile().liveness;
+    let deadline = guard.deadline();
+    // Without a deadline a lease is lost, which must not pass for a lock that never ends.
+    if !guard.is_held() || (deadline.is_none() && liveness != Liveness::Kernel) {
+        return Err(lost(seat, "before the child was started"));
+    }
+    environment.push(("TOOZ_FENCING_TOKEN", guard.fencing_token().to_string()));
+    environment.push(("TOOZ_MEMBER", coord.member().as_str().to_owned()));
+    let lead = lead(liveness);
+    let supervisor = Supervisor::start(command, &environment, guard, deadline, lead).await?;
+    let exit = supervisor.attend(guard, signals, deadline, lead / 4).await?;
+    if exit == Exit::Lost {
+        return Err(lost(seat, "the child was terminated"));
+    }
+    Ok(exit)
+}
+
+/// Passes on how the child ended, whatever became of giving back.
+pub(crate) fn after(
+    context: &Context,
+    ended: Result<Exit, Failure>,
+    released: tooz::Result<()>,
+) -> Result<Exit, Failure> {
+    match released {
+        Ok(()) => ended,
+        // Told by the exit code already.
+        Err(error) if error.kind() == ErrorKind::Lost && ended.is_err() => ended,
+        Err(error) => {
+            let note = json!({ "note": "not_released", "message": error.to_string() });
+            context.out.note(format_args!("the child has ended, but: {error}"), &note);
+            ended
+        }
+    }
+}
+
+fn lost(seat: &Seat, what: &str) -> Failure {
+    Failure::new(Exit::Lost, "lost", format!("{seat} was lost or about to be: {what}"))
+}
+
+/// How long before the deadline the child is told to end: after all renewals but the last attempt failed.
+fn lead(liveness: Liveness) -> Duration {
+    match liveness {
+        Liveness::Kernel => Duration::ZERO,
+        Liveness::Lease(ttl) => (ttl / 6).clamp(Duration::from_millis(100), Duration::from_secs(5)),
+    }
+}

@@ -1,0 +1,69 @@
+//! What a member says about itself: given once, or a line at a time on standard input.
+
+use std::io::BufRead;
+use std::thread;
+
+use serde_json::Value;
+use tokio::sync::mpsc::{Receiver, channel};
+
+use crate::command::failure::Failure;
+
+/// A member's words, the first and those that replace them.
+#[derive(Debug)]
+pub(super) struct Wording {
+    given: Option<Value>,
+    lines: Option<Receiver<String>>,
+}
+
+impl Wording {
+    /// JSON, or `-` for standard input with one JSON value a line.
+    pub(super) fn read(text: &str) -> Result<Self, Failure> {
+        if text == "-" {
+            return Ok(Self { given: None, lines: Some(listen()) });
+        }
+        Ok(Self { given: Some(parse(text)?), lines: None })
+    }
+
+    /// What to join with.
+    pub(super) async fn first(&mut self) -> Result<Value, Failure> {
+        match (self.given.take(), self.lines.as_mut()) {
+            (Some(given), _) => Ok(given),
+            (None, Some(lines)) => match lines.recv().await {
+                Some(line) => parse(&line),
+                None => Err(Failure::usage("--capabilities -: standard input ended before the first line")),
+            },
+            (None, None) => Ok(Value::Null),
+        }
+    }
+
+    /// What replaces it. Never ends where nothing will; may be dropped and asked again.
+    pub(super) async fn next(&mut self) -> Result<Value, Failure> {
+        if let Some(lines) = self.lines.as_mut() {
+            if let Some(line) = lines.recv().await {
+                return parse(&line);
+            }
+            self.lines = None;
+        }
+        std::future::pending().await
+    }
+}
+
+/// A thread of its own: a read that blocks must not keep the process from ending.
+fn listen() -> Receiver<String> {
+    let (lines, heard) = channel(1);
+    thread::spawn(move || {
+        for line in std::io::stdin().lock().lines() {
+            let Ok(line) = line else { return };
+            if lines.blocking_send(line).is_err() {
+                return;
+            }
+        }
+    });
+    heard
+}
+
+fn parse(text: &str) -> Result<Value, Failure> {
+    serde_json::from_str(text).map_err(|e| {
+        Failure::usage(format!("--capabilities is no JSON: {e}; write it like '{{\"weight\": 3}}'"))
+    })
+}

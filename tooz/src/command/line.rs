@@ -1,0 +1,81 @@
+//! Reading the command line, and saying in one line what is wrong with it.
+
+use std::ffi::OsString;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+
+use super::args::Line;
+use super::exit::Exit;
+use super::failure::Failure;
+use super::output::Output;
+
+/// The command line of this process. Help and version are printed here and end well.
+pub(crate) fn read() -> Result<Line, Exit> {
+    let words: Vec<OsString> = std::env::args_os().collect();
+    Line::try_parse_from(&words).map_err(|error| match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            // Whoever closed the pipe has read enough.
+            let _ = error.print();
+            Exit::Done
+        }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            let _ = error.print();
+            Exit::Usage
+        }
+        _ => {
+            Output::new(wants_json(&words)).fail(&Failure::usage(one_line(&error.to_string(), error.kind())));
+            Exit::Usage
+        }
+    })
+}
+
+/// Whether `--json` was asked for, as far as can be told of a line that cannot be read.
+fn wants_json(words: &[OsString]) -> bool {
+    words.iter().take_while(|word| *word != "--").any(|word| word == "--json")
+}
+
+/// Clap's report without its usage part, on one line.
+fn one_line(report: &str, kind: ErrorKind) -> String {
+    let report = report.strip_prefix("error: ").unwrap_or(report);
+    let (what, _) = report.split_once("\n\nUsage:").unwrap_or((report, ""));
+    let (what, _) = what.split_once("\n\nFor more information").unwrap_or((what, ""));
+    let words: Vec<&str> = what.split_whitespace().collect();
+    let what = words.join(" ").replace(", supervise]", "]");
+    let hint = if kind == ErrorKind::UnknownArgument { " (a command to run stands after --)" } else { "" };
+    format!("{what}{hint}; see tooz --help")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wrong(line: &[&str]) -> String {
+        let error = Line::try_parse_from(line).unwrap_err();
+        one_line(&error.to_string(), error.kind())
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_in_one_line() {
+        for line in [
+            ["tooz", "lock"].as_slice(),
+            &["tooz", "lokc", "a"],
+            &["tooz", "lock", "a", "--timeout", "soon", "--", "true"],
+            &["tooz", "lock", "a", "true"],
+            &["tooz", "who", "a", "--nope"],
+            &["tooz"],
+        ] {
+            let told = wrong(line);
+            assert!(!told.contains('\n') && told.contains("--help"), "{told}");
+            assert!(!told.contains("supervise"), "{told}");
+        }
+        assert!(wrong(&["tooz", "who", "a", "--timeout", "soon"]).contains("5s"));
+    }
+
+    #[test]
+    fn json_is_recognised_before_the_dashes_only() {
+        let words = |line: &[&str]| line.iter().map(OsString::from).collect::<Vec<_>>();
+        assert!(wants_json(&words(&["tooz", "--json", "lokc"])));
+        assert!(!wants_json(&words(&["tooz", "lock", "--", "x", "--json"])));
+    }
+}

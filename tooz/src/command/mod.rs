@@ -1,0 +1,79 @@
+//! The command `tooz`: one file per subcommand and per noun.
+
+mod args;
+mod child;
+mod context;
+mod doctor;
+mod elect;
+mod evict;
+mod exit;
+mod failure;
+mod group;
+mod job;
+mod leader;
+mod line;
+mod lock;
+mod member;
+mod output;
+mod root;
+mod signals;
+mod span;
+mod supervisor;
+mod value;
+mod waiting;
+mod who;
+
+use std::process::ExitCode;
+
+use args::Verb;
+use context::Context;
+use exit::Exit;
+use failure::Failure;
+use tokio::signal::unix::SignalKind;
+
+/// Runs the command line of this process.
+pub(crate) fn run() -> ExitCode {
+    let exit = match line::read() {
+        Ok(line) => obey(line),
+        Err(exit) => exit,
+    };
+    if exit == Exit::signal(SignalKind::interrupt().as_raw_value()) {
+        job::die_of_interrupt_at_terminal();
+    }
+    ExitCode::from(exit.code())
+}
+
+fn obey(line: args::Line) -> Exit {
+    // Nothing of it concerns the supervisor: its settings are the child's.
+    if let Verb::Supervise { command } = &line.verb {
+        return told(&Context::new(args::Common::default()), supervisor::supervise(command));
+    }
+    let context = Context::new(line.common);
+    context.listen();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let done = match runtime {
+        Ok(runtime) => runtime.block_on(perform(&context, &line.verb)),
+        Err(error) => Err(Failure::system("start", &error)),
+    };
+    told(&context, done)
+}
+
+fn told(context: &Context, done: Result<Exit, Failure>) -> Exit {
+    done.unwrap_or_else(|failure| {
+        context.out.fail(&failure);
+        failure.exit
+    })
+}
+
+async fn perform(context: &Context, verb: &Verb) -> Result<Exit, Failure> {
+    match verb {
+        Verb::Lock { name, shared, command } => Box::pin(lock::run(context, name, *shared, command)).await,
+        Verb::Elect { group, value, command } => Box::pin(elect::run(context, group, value, command)).await,
+        Verb::Group(verb) => Box::pin(group::run(context, verb)).await,
+        Verb::Leader { group, watch } => Box::pin(leader::run(context, group, *watch)).await,
+        Verb::Who { name } => Box::pin(who::run(context, name)).await,
+        Verb::Break { name, now } => Box::pin(evict::run(context, name, *now)).await,
+        Verb::Doctor => Box::pin(doctor::run(context)).await,
+        Verb::Supervise { command } => supervisor::supervise(command),
+    }
+}

@@ -1,0 +1,19 @@
+//! The command `tooz` as its users meet it: real processes over a real store.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a failed assumption is a failed test")]
+#![allow(clippy::indexing_slicing, reason = "JSON is looked into by key")]
+
+mod breaking;
+mod codes;
+mod groups;
+mod leading;
+mod line;
+mod lock;
+mod pty;
+mod root;
+mod run;
+mod signals;
+mod store;
+mod supervisor;
+mod terminal;
+mod waiting;

@@ -1,0 +1,59 @@
+//! Signals on their way to the child.
+
+use std::process::Command;
+
+use rustix::process::Signal;
+
+use crate::run::Run;
+use crate::store::{Store, bare};
+
+#[test]
+fn signals_are_passed_on_to_the_child() {
+    let store = Store::file();
+    let listen = "trap 'echo one' USR1; trap 'echo two' USR2; trap 'echo hup' HUP; trap 'echo int' INT; \
+                  trap 'echo quit' QUIT; trap 'echo term; exit 3' TERM; echo ready; \
+                  while :; do sleep 1000 & wait; kill $! 2>/dev/null; done";
+    let mut run = store.start(&["lock", "a", "--", "sh", "-c", listen]);
+    run.out.until("ready");
+    for (signal, heard) in [
+        (Signal::USR1, "one"),
+        (Signal::USR2, "two"),
+        (Signal::HUP, "hup"),
+        (Signal::INT, "int"),
+        (Signal::QUIT, "quit"),
+        (Signal::TERM, "term"),
+    ] {
+        run.signal(signal);
+        assert_eq!(run.out.next(), heard);
+    }
+
+    assert_eq!(run.code(), 3);
+}
+
+#[test]
+fn an_interrupted_child_ends_the_command_as_a_shell_tells_it() {
+    let store = Store::file();
+    let mut run = store.start(&["lock", "a", "--", "sh", "-c", "echo ready; exec sleep 1000"]);
+    run.out.until("ready");
+    run.signal(Signal::INT);
+    assert_eq!(run.code(), 130);
+    assert_eq!(store.who("a")["held"], false);
+}
+
+#[test]
+fn a_signal_that_was_ignored_stays_ignored() {
+    let store = Store::file();
+    let mut command = Command::new("sh");
+    let script = "trap '' HUP; exec \"$@\"";
+    command.args(["-c", script, "sh"]).arg(bare(&[]).get_program());
+    command.args(["lock", "a", "--", "sh", "-c", "echo ready; read line; echo $line"]);
+    command.env("TOOZ_BACKEND", format!("file://{}/store", store.folder().display()));
+    let mut run = Run::start(&mut command);
+    run.out.until("ready");
+
+    run.signal(Signal::HUP);
+
+    run.type_line("still here");
+    assert_eq!(run.out.next(), "still here");
+    assert_eq!(run.code(), 0);
+}
