@@ -65,7 +65,11 @@ async fn measure(folder: &std::path::Path, rounds: u32) {
     for (what, mut times) in [("acquire", acquires), ("release", releases), ("bare", bares)] {
         times.sort();
         let us = |time: Option<&Duration>| time.unwrap().as_secs_f64() * 1e6 / f64::from(CYCLES);
-        println!("{what:8} fastest {:6.1} µs  median {:6.1} µs", us(times.first()), us(times.get(times.len() / 2)));
+        println!(
+            "{what:8} fastest {:6.1} µs  median {:6.1} µs",
+            us(times.first()),
+            us(times.get(times.len() / 2))
+        );
     }
     session.close().await.unwrap();
 }

@@ -1,6 +1,5 @@
 //! Taking a seat, or a place in its queue.
 
-use std::fs::File;
 use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
@@ -13,6 +12,7 @@ use crate::keys::{Entry, Place};
 use crate::latch::Latch;
 use crate::locks::{Locks, remove_record};
 use crate::order;
+use crate::our_file::OurFile;
 use crate::record::boot_us;
 use crate::sequence::Sequence;
 use crate::session::Draft;
@@ -105,9 +105,8 @@ impl Locks {
                 }
                 return Ok(Fresh::Busy(Arc::new(lock)));
             }
-            if !contest.folder.shows(LOCK, &lock)? {
-                continue;
-            }
+            // Whether the locked file is the one that stands there is asked once, before the grant shows: where
+            // it is not, nothing that is found or done until then matters.
             let entries = contest.entries()?;
             for rival in order::before(&entries, None, claim.mode) {
                 match contest.life(&rival)? {
@@ -251,9 +250,9 @@ impl Locks {
         &self,
         contest: &Contest,
         claim: &Claim,
-        lock: &File,
+        lock: &Latch,
         paper: Paper<'_>,
-    ) -> Result<Option<(Entry, Option<File>)>> {
+    ) -> Result<Option<(Entry, Option<OurFile>)>> {
         let sequence = Sequence::enter(&self.session.patience, &contest.folder).await?;
         if !contest.folder.shows(LOCK, lock)? {
             return Ok(None);

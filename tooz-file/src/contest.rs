@@ -1,6 +1,5 @@
 //! The folder of one seat: who is in it, and who of them lives.
 
-use std::fs::File;
 use std::path::PathBuf;
 
 use tooz_core::{ErrorKind, Result, Seat};
@@ -8,6 +7,7 @@ use tooz_core::{ErrorKind, Result, Seat};
 use crate::flock;
 use crate::folder::Folder;
 use crate::keys::{Entry, Segment};
+use crate::our_file::OurFile;
 use crate::session::Session;
 
 /// The file whose kernel lock *is* the lock.
@@ -24,7 +24,7 @@ pub(crate) struct Contest {
 /// What became of an entry.
 pub(crate) enum Life {
     /// Its process has it open.
-    Alive(File),
+    Alive(OurFile),
     /// Its process is gone.
     Dead,
     /// It is no longer there, or never was ours.
@@ -58,7 +58,7 @@ impl Contest {
 
     /// All claims in it.
     pub(crate) fn entries(&self) -> Result<Vec<Entry>> {
-        Ok(self.folder.names()?.iter().filter_map(|name| Entry::read(name)).collect())
+        self.folder.list(Entry::read)
     }
 
     /// Whether the process behind an entry has it open.

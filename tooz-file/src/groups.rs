@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::DefaultHasher;
-use std::fs::File;
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -15,6 +14,7 @@ use tooz_core::{Name, Result};
 use crate::contest::{Life, NAME, life};
 use crate::folder::Folder;
 use crate::keys::{Reading, Segment, read_segment};
+use crate::our_file::OurFile;
 use crate::record::Record;
 use crate::session::Session;
 use crate::short::ShortLock;
@@ -33,7 +33,7 @@ pub(crate) struct Groups {
 
 /// A member's open file: closing it ends the membership.
 struct Membership {
-    file: File,
+    file: OurFile,
     joined_us: u64,
 }
 
@@ -173,7 +173,7 @@ impl GroupSteps for Groups {
     async fn list(&self) -> Result<Vec<Name>> {
         self.session.check()?;
         let mut groups = Vec::new();
-        for segment in self.session.root.groups.names()? {
+        for segment in self.session.root.groups.again()?.names()? {
             match read_segment(&segment) {
                 Reading::Spelled(name) => groups.extend(self.find(&name)?.map(|_| name)),
                 Reading::Hashed => groups.extend(self.written_name(&segment)),

@@ -1,6 +1,5 @@
 //! The lock file, open: whoever has locked it holds the seat.
 
-use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::{io, ops};
@@ -8,6 +7,7 @@ use std::{io, ops};
 use tooz_core::Mode;
 
 use crate::flock;
+use crate::our_file::OurFile;
 
 /// An open lock file. Dropping it lets go.
 ///
@@ -17,14 +17,14 @@ use crate::flock;
 /// announced by a change of the file, which is empty anyway.
 #[derive(Debug)]
 pub(crate) struct Latch {
-    file: File,
+    file: OurFile,
     locked: AtomicBool,
     tethered: AtomicBool,
 }
 
 impl Latch {
-    pub(crate) fn new(file: File) -> Self {
-        Self { file, locked: AtomicBool::new(false), tethered: AtomicBool::new(false) }
+    pub(crate) fn new(file: impl Into<OurFile>) -> Self {
+        Self { file: file.into(), locked: AtomicBool::new(false), tethered: AtomicBool::new(false) }
     }
 
     /// Tries to lock; never blocks. `false` if another open file has it.
@@ -43,9 +43,9 @@ impl Latch {
 }
 
 impl ops::Deref for Latch {
-    type Target = File;
+    type Target = OurFile;
 
-    fn deref(&self) -> &File {
+    fn deref(&self) -> &OurFile {
         &self.file
     }
 }

@@ -1,6 +1,5 @@
 //! One session: its folder, its life, its end.
 
-use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,6 +13,7 @@ use crate::config::Config;
 use crate::error::{deaf, failed};
 use crate::flock;
 use crate::folder::Folder;
+use crate::our_file::OurFile;
 use crate::record::{LONGEST_BODY, Record, wall_us};
 use crate::root::Root;
 use crate::short::Patience;
@@ -29,9 +29,11 @@ const SWEPT: usize = 256;
 pub(crate) struct Session {
     pub(crate) root: Root,
     pub(crate) id: SessionId,
+    /// The process that opened it.
+    process: u32,
     pub(crate) patience: Patience,
     own: Folder,
-    alive: File,
+    alive: OurFile,
     drafts: AtomicU64,
     end: watch::Sender<Option<Cause>>,
     /// Ring when the session's own file, or the whole root, is taken away.
@@ -51,6 +53,7 @@ impl Session {
             [listen(&own.path_of(ALIVE), Interest::Keep)?, listen(root.folder.path(), Interest::Stay)?];
         let session = Self {
             id: opening.session,
+            process: std::process::id(),
             patience: Patience { ear, timeout: opening.timeout },
             drafts: AtomicU64::new(0),
             end: watch::Sender::new(None),
@@ -134,7 +137,7 @@ impl Session {
         let record = Record {
             member: member.clone(),
             session: self.id,
-            process: std::process::id(),
+            process: self.process,
             written_us: written_us.unwrap_or_else(wall_us),
             body: body.clone(),
         };
@@ -200,7 +203,7 @@ fn ear_failed(root: &Root, error: std::io::Error) -> Error {
 }
 
 /// Makes the session's folder and locks its file. Somebody who sweeps may take the folder away in between.
-fn settle(root: &Root, id: SessionId) -> Result<(Folder, File)> {
+fn settle(root: &Root, id: SessionId) -> Result<(Folder, OurFile)> {
     let name = id.to_string();
     for _ in 0..16 {
         let own = root.sessions.sub_or_make(&name)?;
@@ -239,7 +242,7 @@ fn sweep_one(root: &Root, name: &str) -> Result<()> {
 pub(crate) struct Draft<'a> {
     folder: &'a Folder,
     name: String,
-    file: Option<File>,
+    file: Option<OurFile>,
     written_us: u64,
 }
 
@@ -261,7 +264,7 @@ impl Draft<'_> {
 
     /// Puts it where another of our records stands. ext4 writes a file to the disk at once that is renamed over
     /// another (2 ms); swapping the two and removing the old one spares that.
-    pub(crate) fn replace(mut self, folder: &Folder, name: &str) -> Result<File> {
+    pub(crate) fn replace(mut self, folder: &Folder, name: &str) -> Result<OurFile> {
         if self.folder.swap(&self.name, folder, name)?
             && let Some(file) = self.file.take()
         {
@@ -273,7 +276,7 @@ impl Draft<'_> {
     }
 
     /// Puts it where others look, replacing what stands there. Closing the file ends its life.
-    pub(crate) fn place(mut self, folder: &Folder, name: &str) -> Result<File> {
+    pub(crate) fn place(mut self, folder: &Folder, name: &str) -> Result<OurFile> {
         let missing = || failed("place", &folder.path_of(name), rustix::io::Errno::NOENT);
         if !self.folder.rename(&self.name, folder, name)? {
             return Err(missing());
