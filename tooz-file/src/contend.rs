@@ -7,15 +7,16 @@ use tooz_core::backend::{Grant, Position, Proof, Standing};
 use tooz_core::{Claim, Error, ErrorKind, FencingToken, Result};
 
 use crate::contest::{Contest, LOCK, Life};
+use crate::draft::Draft;
 use crate::error::{deaf, failed};
 use crate::keys::{Entry, Place};
 use crate::latch::Latch;
 use crate::locks::{Locks, remove_record};
 use crate::order;
 use crate::our_file::OurFile;
-use crate::record::boot_us;
+use crate::record::{boot_us, wall_us};
 use crate::sequence::Sequence;
-use crate::session::Draft;
+
 use crate::slots::{Held, Queued, Slot, Stand};
 use crate::watch::{Interest, Watch};
 
@@ -116,7 +117,7 @@ impl Locks {
                     Life::Gone => {}
                 }
             }
-            let draft = self.session.draft(&claim.member, &claim.value, None)?;
+            let draft = self.session.draft(&claim.member, &claim.value, wall_us())?;
             let lock = Arc::new(lock);
             if let Some((entry, record)) = self.publish(contest, claim, &lock, Paper::Draft(draft)).await? {
                 // Tidying is a favour to others; the grant stands without it.
@@ -136,7 +137,7 @@ impl Locks {
         stand: &mut Stand,
         lock: Option<Arc<Latch>>,
     ) -> Result<()> {
-        let draft = self.session.draft(&claim.member, &claim.value, None)?;
+        let draft = self.session.draft(&claim.member, &claim.value, wall_us())?;
         let sequence = Sequence::enter(&self.session.patience, &contest.folder).await?;
         let number = sequence.draw()?;
         let entry =

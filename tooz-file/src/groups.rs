@@ -15,7 +15,7 @@ use crate::contest::{Life, NAME, life};
 use crate::folder::Folder;
 use crate::keys::{Reading, Segment, read_segment};
 use crate::our_file::OurFile;
-use crate::record::Record;
+use crate::record::{Record, wall_us};
 use crate::session::Session;
 use crate::short::ShortLock;
 
@@ -196,8 +196,8 @@ impl GroupSteps for Groups {
                 return Ok(Joined::Taken);
             }
         }
-        let draft = self.session.draft(&enrolment.member, &enrolment.capabilities, None)?;
-        let joined_us = draft.written_us();
+        let joined_us = wall_us();
+        let draft = self.session.draft(&enrolment.member, &enrolment.capabilities, joined_us)?;
         let file = draft.place(&inside.folder, &name)?;
         self.memberships().insert(key(enrolment), Membership { file, joined_us });
         // Closed while this was on its way: nobody would leave for us.
@@ -224,8 +224,8 @@ impl GroupSteps for Groups {
             return Ok(Updated::Absent);
         }
         let joined_us = self.memberships().get(&key(enrolment)).map(|membership| membership.joined_us);
+        let joined_us = joined_us.unwrap_or_else(wall_us);
         let draft = self.session.draft(&enrolment.member, &enrolment.capabilities, joined_us)?;
-        let joined_us = draft.written_us();
         // The old file is closed after the new one stands, so that nobody sees the member gone.
         let file = draft.replace(&inside.folder, &member_file(&enrolment.member))?;
         self.memberships().insert(key(enrolment), Membership { file, joined_us });

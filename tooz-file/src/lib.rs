@@ -43,6 +43,7 @@
 mod config;
 mod contend;
 mod contest;
+mod draft;
 mod driver;
 mod error;
 mod evict;

@@ -12,6 +12,7 @@ use tooz_core::{Claim, ClaimId, Error, ErrorKind, Result, Seat};
 use crate::contend::still_holds;
 use crate::contest::{Contest, LOCK};
 use crate::keys::Place;
+use crate::record::wall_us;
 use crate::sequence::Sequence;
 use crate::session::Session;
 use crate::slots::{Held, Slot, Slots, Stand};
@@ -163,7 +164,7 @@ impl LockSteps for Locks {
         let mut stand = slot.stand.lock().await;
         let Stand::Held(held) = &mut *stand else { return Ok(Amended::Absent) };
         let Some(contest) = Contest::find(&self.session, &claim.seat)? else { return Ok(Amended::Absent) };
-        let draft = self.session.draft(&claim.member, &claim.value, None)?;
+        let draft = self.session.draft(&claim.member, &claim.value, wall_us())?;
         // Evictions rename records under the same short lock.
         let _sequence = Sequence::enter(&self.session.patience, &contest.folder).await?;
         if !still_holds(&contest, held)? {

@@ -10,11 +10,12 @@ use tooz_core::backend::Opening;
 use tooz_core::{Cause, Error, ErrorKind, Mode, Name, Result, SessionId};
 
 use crate::config::Config;
+use crate::draft::Draft;
 use crate::error::{deaf, failed};
 use crate::flock;
 use crate::folder::Folder;
 use crate::our_file::OurFile;
-use crate::record::{LONGEST_BODY, Record, wall_us};
+use crate::record::{LONGEST_BODY, Record};
 use crate::root::Root;
 use crate::short::Patience;
 use crate::watch::{Ear, Interest, Watch, heard};
@@ -129,7 +130,7 @@ impl Session {
     }
 
     /// Writes a record of this session's to a file that is locked, but not yet where others look.
-    pub(crate) fn draft(&self, member: &Name, body: &Bytes, written_us: Option<u64>) -> Result<Draft<'_>> {
+    pub(crate) fn draft(&self, member: &Name, body: &Bytes, written_us: u64) -> Result<Draft<'_>> {
         if body.len() > LONGEST_BODY {
             let text = format!("value has {} bytes: at most {LONGEST_BODY} are allowed", body.len());
             return Err(Error::new(ErrorKind::InvalidValue, text));
@@ -138,14 +139,12 @@ impl Session {
             member: member.clone(),
             session: self.id,
             process: self.process,
-            written_us: written_us.unwrap_or_else(wall_us),
+            written_us,
             body: body.clone(),
         };
         let name = format!("draft-{}", self.drafts.fetch_add(1, Ordering::Relaxed));
         let file = self.own.create(&name)?;
-        let draft = Draft { folder: &self.own, name, file: Some(file), written_us: record.written_us };
-        draft.fill(&record.encode())?;
-        Ok(draft)
+        Draft::write(&self.own, name, file, &record.encode())
     }
 
     /// Makes a folder with these files in it, at once or not at all; `false` if the name is taken.
@@ -236,60 +235,4 @@ fn sweep_one(root: &Root, name: &str) -> Result<()> {
         root.sessions.remove_folder(name)?;
     }
     Ok(())
-}
-
-/// A file in the making: gone when dropped, unless it was placed.
-pub(crate) struct Draft<'a> {
-    folder: &'a Folder,
-    name: String,
-    file: Option<OurFile>,
-    written_us: u64,
-}
-
-impl Draft<'_> {
-    fn fill(&self, content: &[u8]) -> Result<()> {
-        let path = self.folder.path_of(&self.name);
-        let Some(file) = &self.file else { return Ok(()) };
-        file.write_all_at(content, 0).map_err(|error| failed("write", &path, error))?;
-        match flock::try_lock(file, Mode::Exclusive).map_err(|error| failed("lock", &path, error))? {
-            true => Ok(()),
-            false => Err(Error::new(ErrorKind::Unavailable, format!("{path:?} is locked by somebody else"))),
-        }
-    }
-
-    /// When the record says it was first written.
-    pub(crate) fn written_us(&self) -> u64 {
-        self.written_us
-    }
-
-    /// Puts it where another of our records stands. ext4 writes a file to the disk at once that is renamed over
-    /// another (2 ms); swapping the two and removing the old one spares that.
-    pub(crate) fn replace(mut self, folder: &Folder, name: &str) -> Result<OurFile> {
-        if self.folder.swap(&self.name, folder, name)?
-            && let Some(file) = self.file.take()
-        {
-            // Under the draft's name stands the old one now; a later session sweeps what stays.
-            let _ = self.folder.remove(&self.name);
-            return Ok(file);
-        }
-        self.place(folder, name)
-    }
-
-    /// Puts it where others look, replacing what stands there. Closing the file ends its life.
-    pub(crate) fn place(mut self, folder: &Folder, name: &str) -> Result<OurFile> {
-        let missing = || failed("place", &folder.path_of(name), rustix::io::Errno::NOENT);
-        if !self.folder.rename(&self.name, folder, name)? {
-            return Err(missing());
-        }
-        self.file.take().ok_or_else(missing)
-    }
-}
-
-impl Drop for Draft<'_> {
-    fn drop(&mut self) {
-        if self.file.is_some() {
-            // A later session sweeps what cannot be removed now.
-            let _ = self.folder.remove(&self.name);
-        }
-    }
 }
