@@ -30,7 +30,7 @@ fn main() {
 }
 
 async fn measure(folder: &std::path::Path, rounds: u32) {
-    let endpoint = Endpoint::parse(&format!("file://{}", folder.display())).unwrap();
+    let endpoint = Endpoint::parse(&format!("file://{}/root", folder.display())).unwrap();
     let opening = Opening {
         member: Name::new("me").unwrap(),
         session: SessionId::random(),

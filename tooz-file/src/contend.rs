@@ -18,6 +18,7 @@ use crate::record::{boot_us, wall_us};
 use crate::sequence::Sequence;
 
 use crate::slots::{Held, Queued, Slot, Stand};
+use crate::spares::Slip;
 use crate::watch::{Interest, Watch};
 
 /// More often than this, nobody takes the lock file away under an honest claim.
@@ -117,12 +118,16 @@ impl Locks {
                     Life::Gone => {}
                 }
             }
-            let draft = self.session.draft(&claim.member, &claim.value, wall_us())?;
+            let draft = self.session.paper(&claim.member, &claim.value)?;
             let lock = Arc::new(lock);
             if let Some((entry, record)) = self.publish(contest, claim, &lock, Paper::Draft(draft)).await? {
                 // Tidying is a favour to others; the grant stands without it.
                 let _ = contest.bury(&order::to_tidy(&entries, claim.mode, entry.number));
                 let record = record.ok_or_else(|| internal("a placed draft has no file"))?;
+                let record = match claim.value.is_empty() {
+                    true => Slip::blank(record, claim.member.clone()),
+                    false => Slip::single(record),
+                };
                 return Ok(Fresh::Held(Held { entry, lock, record }));
             }
         }
@@ -211,7 +216,11 @@ impl Locks {
             let Stand::Queued(queued) = std::mem::take(stand) else {
                 return Err(internal("a granted claim left its queue"));
             };
-            return Ok(Standing::Held(hold(slot, stand, Held { entry, lock, record: queued.ticket })));
+            return Ok(Standing::Held(hold(
+                slot,
+                stand,
+                Held { entry, lock, record: Slip::single(queued.ticket) },
+            )));
         }
         Err(unsettled(contest))
     }
@@ -246,7 +255,7 @@ impl Locks {
     }
 
     /// Draws the token and shows the grant, both under the short lock, under which alone a lock file may be
-    /// taken away. `None` if it was, or the ticket: nothing is held then.
+    /// taken away. `None` if it was, or the paper: nothing is held then.
     async fn publish(
         &self,
         contest: &Contest,
@@ -263,7 +272,10 @@ impl Locks {
             Entry { place: Place::Holding, number, claim: claim.id, mode: claim.mode, since_us: boot_us() };
         let name = entry.file_name();
         match paper {
-            Paper::Draft(draft) => Ok(Some((entry, Some(draft.place(&contest.folder, &name)?)))),
+            Paper::Draft(draft) => {
+                let placed = draft.try_place(&contest.folder, &name)?;
+                Ok(placed.map(|record| (entry, Some(record))))
+            }
             Paper::Ticket(ticket) => {
                 let shown = contest.folder.rename(&ticket.file_name(), &contest.folder, &name)?;
                 Ok(shown.then_some((entry, None)))
@@ -314,7 +326,7 @@ fn standing_grant(contest: &Contest, stand: &mut Stand) -> Result<Option<Grant>>
         return Ok(Some(grant(&held.entry)));
     }
     // The claim contends anew: what it left when it was ousted would stay for ever.
-    remove_record(contest, held);
+    remove_record(&held.entry, |name| contest.folder.remove(name));
     *stand = Stand::Nowhere;
     Ok(None)
 }

@@ -21,6 +21,16 @@ pub(crate) struct Contest {
     pub(crate) folder: Folder,
 }
 
+/// A seat's folder, by its name.
+pub(crate) struct Inside(Segment);
+
+impl Inside {
+    /// What an entry is called outside.
+    pub(crate) fn path_of(&self, entry: &str) -> String {
+        format!("{}/{entry}", self.0.as_str())
+    }
+}
+
 /// What became of an entry.
 pub(crate) enum Life {
     /// Its process has it open.
@@ -48,6 +58,14 @@ impl Contest {
             session.build(parent, segment.as_str(), &[(NAME, seat.name().as_str().as_bytes())])?;
         }
         Ok(Self { folder: parent.sub_or_make(segment.as_str())? })
+    }
+
+    /// The folder a seat's folder is in, and how entries of the latter are called there. Enough to move and remove
+    /// what is known by its full name, at any time and without a descriptor: were a link in the way, it would lead to
+    /// no other file of that name.
+    pub(crate) fn place_of<'a>(session: &'a Session, seat: &Seat) -> (&'a Folder, Inside) {
+        let (parent, segment) = place(session, seat);
+        (parent, Inside(segment))
     }
 
     /// Where a seat's folder is or would be: its parent, and its name there.

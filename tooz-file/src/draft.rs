@@ -8,6 +8,7 @@ use crate::error::failed;
 use crate::flock;
 use crate::folder::Folder;
 use crate::our_file::OurFile;
+use crate::spares::Spare;
 
 /// A file in the making: gone when dropped, unless it was placed.
 pub(crate) struct Draft<'a> {
@@ -32,6 +33,11 @@ impl<'a> Draft<'a> {
         }
     }
 
+    /// A record that was kept.
+    pub(crate) fn spare(folder: &'a Folder, spare: Spare) -> Self {
+        Self { folder, name: spare.name, file: Some(spare.file) }
+    }
+
     /// Puts it where another of our records stands. ext4 writes a file to the disk at once that is renamed over
     /// another (2 ms); swapping the two and removing the old one spares that.
     pub(crate) fn replace(mut self, folder: &Folder, name: &str) -> Result<OurFile> {
@@ -46,12 +52,14 @@ impl<'a> Draft<'a> {
     }
 
     /// Puts it where others look, replacing what stands there. Closing the file ends its life.
-    pub(crate) fn place(mut self, folder: &Folder, name: &str) -> Result<OurFile> {
+    pub(crate) fn place(self, folder: &Folder, name: &str) -> Result<OurFile> {
         let missing = || failed("place", &folder.path_of(name), rustix::io::Errno::NOENT);
-        if !self.folder.rename(&self.name, folder, name)? {
-            return Err(missing());
-        }
-        self.file.take().ok_or_else(missing)
+        self.try_place(folder, name)?.ok_or_else(missing)
+    }
+
+    /// The same; `None` if somebody has taken it away, as may happen to a record that was kept for long.
+    pub(crate) fn try_place(mut self, folder: &Folder, name: &str) -> Result<Option<OurFile>> {
+        Ok(if self.folder.rename(&self.name, folder, name)? { self.file.take() } else { None })
     }
 }
 

@@ -17,7 +17,7 @@
 //! | under the root | what | alive while |
 //! |---|---|---|
 //! | `format` | the version of this layout | |
-//! | `sessions/<id>/alive` | a session, and files in the making | locked |
+//! | `sessions/<id>/alive` | a session, with files in the making and records to be used again | locked |
 //! | `locks/<name>/`, `leaders/<group>/` | a seat: a lock, or a group's leadership | kept for ever |
 //! | … `lock` | locked by whoever holds the seat | |
 //! | … `counter` | the last fencing token or ticket; the seat's short lock | |
@@ -63,6 +63,7 @@ mod sequence;
 mod session;
 mod short;
 mod slots;
+mod spares;
 mod vigil;
 mod watch;
 

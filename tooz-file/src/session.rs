@@ -15,9 +15,10 @@ use crate::error::{deaf, failed};
 use crate::flock;
 use crate::folder::Folder;
 use crate::our_file::OurFile;
-use crate::record::{LONGEST_BODY, Record};
+use crate::record::{LONGEST_BODY, Record, wall_us};
 use crate::root::Root;
 use crate::short::Patience;
+use crate::spares::{Slip, Spares};
 use crate::watch::{Ear, Interest, Watch, heard};
 
 /// The file that is locked as long as the session lives.
@@ -36,6 +37,7 @@ pub(crate) struct Session {
     own: Folder,
     alive: OurFile,
     drafts: AtomicU64,
+    spares: Spares,
     end: watch::Sender<Option<Cause>>,
     /// Ring when the session's own file, or the whole root, is taken away.
     signs: [Watch; 2],
@@ -57,6 +59,7 @@ impl Session {
             process: std::process::id(),
             patience: Patience { ear, timeout: opening.timeout },
             drafts: AtomicU64::new(0),
+            spares: Spares::default(),
             end: watch::Sender::new(None),
             root,
             own,
@@ -126,6 +129,7 @@ impl Session {
 
     /// Removes the session's folder.
     pub(crate) fn clear(&self) -> Result<()> {
+        self.spares.close();
         self.root.sessions.remove_folder(&self.id.to_string()).map(drop)
     }
 
@@ -145,6 +149,22 @@ impl Session {
         let name = format!("draft-{}", self.drafts.fetch_add(1, Ordering::Relaxed));
         let file = self.own.create(&name)?;
         Draft::write(&self.own, name, file, &record.encode())
+    }
+
+    /// A draft for a grant that was not waited for: one that was used before, where there is one.
+    pub(crate) fn paper(&self, member: &Name, body: &Bytes) -> Result<Draft<'_>> {
+        if body.is_empty()
+            && let Some(spare) = self.spares.take(member)
+        {
+            return Ok(Draft::spare(&self.own, spare));
+        }
+        self.draft(member, body, wall_us())
+    }
+
+    /// Takes a holder's record out of sight, to use it again; hands it back if it is to be removed instead.
+    pub(crate) fn take_back(&self, folder: &Folder, name: &str, slip: Slip) -> Option<Slip> {
+        let spare = || format!("spare-{}", self.drafts.fetch_add(1, Ordering::Relaxed));
+        self.spares.keep(slip, spare, |spare| folder.rename(name, &self.own, spare))
     }
 
     /// Makes a folder with these files in it, at once or not at all; `false` if the name is taken.

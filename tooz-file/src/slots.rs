@@ -9,6 +9,7 @@ use tooz_core::{ClaimId, Seat};
 use crate::keys::Entry;
 use crate::latch::Latch;
 use crate::our_file::OurFile;
+use crate::spares::Slip;
 use crate::watch::Watch;
 
 /// How long a withdrawn claim that may still arrive is refused, and how many such marks are kept.
@@ -43,7 +44,7 @@ pub(crate) struct Queued {
 pub(crate) struct Held {
     pub(crate) entry: Entry,
     pub(crate) lock: Arc<Latch>,
-    pub(crate) record: OurFile,
+    pub(crate) record: Slip,
 }
 
 /// One claim of this session. The lock is held for the length of a step, so that steps of one claim follow
