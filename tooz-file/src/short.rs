@@ -25,7 +25,8 @@ impl std::ops::Deref for ShortLock {
 
 impl Drop for ShortLock {
     fn drop(&mut self) {
-        // Closing announces it; a child forked in this moment must not keep it meanwhile.
+        // Closing announces it; a child forked in this moment must not keep it meanwhile. Never dropped in such a
+        // child: no await lies between taking and dropping it, so only a thread that the child does not have could.
         let _ = flock::unlock(&self.0);
     }
 }
