@@ -97,6 +97,8 @@ async fn a_waiter_behind_a_waiter_is_woken_however_many_records_are_kept() {
     let root = Root::new();
     let a = open(&root.path()).await;
     warm(&a).await;
+    // There is room for one more to be kept.
+    take(&a, &exclusive("other")).await;
     let (first, second, third) = (exclusive("x"), exclusive("x"), exclusive("x"));
     take(&a, &first).await;
     queue_up(&a, &second).await;
