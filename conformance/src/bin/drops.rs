@@ -26,11 +26,11 @@ async fn run() -> Result<bool, Box<dyn std::error::Error>> {
     let url = arguments.text("url").ok_or("which store? --url file:///tmp/drops")?.to_owned();
     let (count, seed) = (arguments.number("count", 10_000)?, arguments.number("seed", 1)?);
     let registry = Registry::embedded().with(tooz_file::FileDriver::new());
+    let files_before = open_files();
     let mut coords = Vec::new();
     for member in ["a", "b", "c"] {
         coords.push(registry.builder(&*url).member(member).connect().await?);
     }
-    let files_before = open_files();
 
     let start = Instant::now();
     let dropped = drop_acquires(&coords, "drops", usize::try_from(count)?, seed).await;
@@ -38,7 +38,10 @@ async fn run() -> Result<bool, Box<dyn std::error::Error>> {
     let observer = registry.builder(&*url).member("observer").connect().await?;
     let left = remains(&observer, "drops", Duration::from_secs(1)).await?;
     observer.close().await?;
-    // What nobody sees in the store any more may take a moment longer to be closed.
+    for coord in coords {
+        coord.close().await?;
+    }
+    // The engine's thread ends with its last coordinator, a moment after it.
     let until = Instant::now() + Duration::from_secs(1);
     while open_files() > files_before && Instant::now() < until {
         tokio::time::sleep(Duration::from_millis(1)).await;
@@ -52,9 +55,6 @@ async fn run() -> Result<bool, Box<dyn std::error::Error>> {
         files_after.saturating_sub(files_before)
     );
     left.iter().for_each(|line| println!("  {line}"));
-    for coord in coords {
-        coord.close().await?;
-    }
     Ok(left.is_empty() && files_after <= files_before && dropped.failed == 0)
 }
 
