@@ -218,8 +218,12 @@ pub(crate) async fn open(store: &Store, epoch: u64, predecessor: Option<SessionI
         Err(Error::new(ErrorKind::Unavailable, text).effect_unknown())
     })?;
     let backend = store.wrap.as_ref().map_or_else(|| Arc::clone(&backend), |wrap| wrap(Arc::clone(&backend)));
-    if let Liveness::Lease(ttl) = backend.profile().liveness {
-        check_ttl(ttl, settings.margin)?;
+    if let Liveness::Lease(ttl) = backend.profile().liveness
+        && let Err(refusal) = check_ttl(ttl, settings.margin)
+    {
+        // The refusal counts; failing to close leaves the session to its time to live.
+        let _ = timeout(settings.attempt(), backend.close()).await;
+        return Err(refusal);
     }
     let until = validity::claim_until(proof, settings.margin);
     Ok(Session::new(epoch, id, backend, proof, until))
