@@ -252,9 +252,13 @@ impl Contender<'_> {
             if failure.effect() == Effect::Unknown {
                 self.place.set_unanswered();
             }
+            self.session.heed(&failure);
             if failure.kind() == ErrorKind::SessionLost {
-                core.session_over(self.session.epoch).await;
-                return Ok(Sent::SessionOver);
+                return Ok(tokio::select! {
+                    biased;
+                    () = core.session_over(self.session.epoch) => Sent::SessionOver,
+                    () = self.out_of_time(patience) => Sent::OutOfTime,
+                });
             }
             tries += 1;
             let pause = retry::back_off(tries, retry::dice());

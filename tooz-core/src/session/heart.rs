@@ -23,11 +23,18 @@ const OUTSTANDING: usize = 3;
 /// Ends with the reason when the session is lost.
 pub(super) async fn beat_until_lost(core: &Arc<Core>, session: &Arc<Session>) -> Cause {
     match session.backend.profile().liveness {
-        Liveness::Kernel => session.backend.lost().await,
+        Liveness::Kernel => {
+            tokio::select! {
+                biased;
+                cause = session.backend.lost() => cause,
+                cause = session.tenure.lost() => cause,
+            }
+        }
         Liveness::Lease(ttl) => {
             tokio::select! {
                 biased;
                 cause = session.backend.lost() => cause,
+                cause = session.tenure.lost() => cause,
                 cause = guard_deadlines(core, session, ttl) => cause,
                 cause = beat(core, session, ttl) => cause,
             }

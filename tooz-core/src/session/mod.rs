@@ -66,6 +66,13 @@ impl Session {
         let proof = watch::Sender::new(proof);
         (Self { epoch, id, backend, tenure, proof, watch: heart::Watch::default(), held }, newly_held)
     }
+
+    /// A step may be the first to tell of the session's end: the keeper hears of it at once.
+    pub(crate) fn heed(&self, failure: &Error) {
+        if failure.kind() == ErrorKind::SessionLost {
+            self.tenure.lose(Cause::SessionEnded);
+        }
+    }
 }
 
 /// The lock steps of a store that is known to have them.

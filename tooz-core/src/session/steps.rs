@@ -75,10 +75,11 @@ impl Core {
         let mut unknown = false;
         loop {
             let session = self.open_session(Some(until)).await?;
-            let failure = match self.attempt(lane, step, make(session)).await {
+            let failure = match self.attempt(lane, step, make(Arc::clone(&session))).await {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };
+            session.heed(&failure);
             unknown |= failure.effect() == Effect::Unknown;
             tries += 1;
             let pause = retry::back_off(tries, retry::dice());
