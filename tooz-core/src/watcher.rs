@@ -56,8 +56,11 @@ impl<L: Look> Watcher<L> {
     pub(crate) async fn changed(&mut self) -> Result<()> {
         match self.latest.changed().await {
             Ok(()) => Ok(()),
-            // The task ends only with the coordinator.
-            Err(_) => Err(ended(self.core.ended().await)),
+            // The task ends with the coordinator; before, only by a defect or with its runtime.
+            Err(_) => Err(self.core.ending().map_or_else(
+                || Error::new(ErrorKind::Unavailable, "the task that watches has ended: watch again"),
+                ended,
+            )),
         }
     }
 }

@@ -47,7 +47,7 @@ enum Wish {
 
 /// Joins a group; the attending task does all the talking.
 pub(super) async fn join(core: &Arc<Core>, group: Name, capabilities: Capabilities) -> Result<Membership> {
-    if let Some(cause) = *core.ending().borrow() {
+    if let Some(cause) = core.ending() {
         return Err(ended(cause));
     }
     let enrolled = Arc::new(Enrolled::new(group));
@@ -442,8 +442,7 @@ impl Attendant {
     }
 
     fn ended(&self) -> Done {
-        let cause = *self.core.ending().borrow();
-        Self::done_after(cause.unwrap_or(Cause::Closed))
+        Self::done_after(self.core.ending().unwrap_or(Cause::Closed))
     }
 
     fn done_after(cause: Cause) -> Done {

@@ -172,7 +172,7 @@ impl Contender<'_> {
         self.place.hold(until);
         // The keeper may have lost the session, or the coordinator may have been closed, between the look
         // above and this line; then nobody else ends this claim.
-        if let Some(cause) = self.session.tenure.cause().or(*core.ending().borrow()) {
+        if let Some(cause) = self.session.tenure.cause().or(core.ending()) {
             self.place.lose(cause);
         }
         self.session.watch.rouse();
@@ -231,10 +231,15 @@ impl Contender<'_> {
         let limit = core.now() + core.settings().timeout;
         let mut tries = 0;
         loop {
-            if let Some(cause) = *core.ending().borrow() {
+            let before = self.place.stage();
+            self.place.set_stage(Stage::Asked);
+            // In this order: either the end is seen here, or whoever ends sees that the claim is asked for.
+            if let Some(cause) = core.ending() {
+                if before == Stage::Unsent {
+                    self.place.settled();
+                }
                 return Err(ended(cause));
             }
-            self.place.set_stage(Stage::Asked);
             let flight = make(Arc::clone(self.session), self.place.claim());
             // The step keeps the place: it is withdrawn after the step's end, not while it is under way.
             let keep = Arc::clone(self.place);

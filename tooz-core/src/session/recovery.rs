@@ -82,7 +82,6 @@ impl Keeper {
             }
             Some(Command::Orphan) | None => self.orphan().await,
         }
-        self.janitor.abort();
     }
 
     fn lose(&self, session: &Session, cause: Cause) {
@@ -169,6 +168,22 @@ impl Keeper {
         self.core.send_chore(Chore::Flush(done));
         // An error means that the janitor is gone: nothing is under way.
         let _ = flushed.await;
+    }
+}
+
+impl Drop for Keeper {
+    /// However it ends, also with its runtime or by a panic of the driver: nothing is relied on any more, and
+    /// nobody waits for ever.
+    fn drop(&mut self) {
+        self.janitor.abort();
+        let core = &self.core;
+        if matches!(*core.epochs().borrow(), Epoch::Ended(_)) {
+            return;
+        }
+        core.end(Cause::Orphaned);
+        core.ledger().lose_all(u64::MAX, Cause::Orphaned);
+        core.set_epoch(Epoch::Ended(Cause::Orphaned));
+        core.set_state(State::Closed);
     }
 }
 

@@ -95,7 +95,7 @@ impl Core {
     pub(crate) async fn open_session(&self, until: Option<crate::clock::Moment>) -> Result<Arc<Session>> {
         let mut epochs = self.epochs();
         loop {
-            if let Some(cause) = *self.ending().borrow() {
+            if let Some(cause) = self.ending() {
                 return Err(ended(cause));
             }
             let cause = match &*epochs.borrow_and_update() {
@@ -110,6 +110,7 @@ impl Core {
             }
             tokio::select! {
                 changed = epochs.changed() => changed.map_err(|_| ended(Cause::Closed))?,
+                cause = self.ended() => return Err(ended(cause)),
                 () = self.sleep(patience.unwrap_or(Duration::MAX)), if patience.is_some() => {}
             }
         }
