@@ -131,12 +131,13 @@ struct Contender<'a> {
 impl Contender<'_> {
     async fn contend(&self, patience: Patience) -> Result<Outcome> {
         let mut waited = false;
+        let mut stale = 0;
         loop {
             let standing = match patience {
                 Patience::Not => self.try_once().await?,
                 _ => self.ask(patience).await?,
             };
-            let mut granted = match standing {
+            let granted = match standing {
                 Asked::Standing(Standing::Held(grant)) => Some(grant),
                 Asked::Standing(Standing::Waiting(position)) => {
                     waited = true;
@@ -152,11 +153,15 @@ impl Contender<'_> {
                 Asked::OutOfTime => return self.give_up().await,
                 Asked::SessionOver => return Ok(Outcome::SessionOver),
             };
-            if let Some(grant) = granted.take() {
-                match self.take(grant, waited) {
-                    Some(token) => return Ok(Outcome::Won(token)),
-                    None => self.proof_or_end(grant, patience).await,
-                }
+            let Some(grant) = granted else { continue };
+            if let Some(token) = self.take(grant, waited) {
+                return Ok(Outcome::Won(token));
+            }
+            stale += 1;
+            match self.outwait_old_proof(stale, patience).await? {
+                Waited::Granted(_) | Waited::AskAgain => {}
+                Waited::SessionOver => return Ok(Outcome::SessionOver),
+                Waited::OutOfTime => return self.give_up().await,
             }
         }
     }
@@ -182,15 +187,19 @@ impl Contender<'_> {
         Some(grant.token)
     }
 
-    /// The store granted it, but on an old proof: waits for a newer one, or for the session's end.
-    async fn proof_or_end(&self, grant: Grant, patience: Patience) {
-        let mut proof = self.session.proof.subscribe();
+    /// The store granted it, but on a proof that is over: the next answer may come with a newer one. Asks
+    /// again after the next beat, or after a while, since a store may prove each claim by itself.
+    async fn outwait_old_proof(&self, times: u32, patience: Patience) -> Result<Waited> {
         let core = &self.contest.core;
+        let mut proof = self.session.proof.subscribe();
         tokio::select! {
+            biased;
+            cause = core.ended() => Err(ended(cause)),
+            () = core.session_over(self.session.epoch) => Ok(Waited::SessionOver),
+            () = self.out_of_time(patience) => Ok(Waited::OutOfTime),
             // An error means the session is gone, which the next step reports.
-            _ = proof.wait_for(|newest| *newest != grant.proof) => {}
-            () = core.session_over(self.session.epoch) => {}
-            () = self.out_of_time(patience) => {}
+            _ = proof.changed() => Ok(Waited::AskAgain),
+            () = core.sleep(retry::back_off(times, retry::dice())) => Ok(Waited::AskAgain),
         }
     }
 
