@@ -28,6 +28,11 @@ pub(crate) enum Patience {
 }
 
 impl Patience {
+    /// For this long; no time at all is a try.
+    pub(crate) fn within(limit: Duration, now: Moment) -> Self {
+        if limit.is_zero() { Self::Not } else { Self::Until(now + limit) }
+    }
+
     fn until(self) -> Option<Moment> {
         match self {
             Self::Until(until) => Some(until),
@@ -74,15 +79,19 @@ impl Contest {
         // would queue behind its own past. If that takes too long, the store is asked as it is.
         let settling = match patience {
             Patience::Not => self.core.settings().timeout,
-            Patience::Until(_) | Patience::Forever => self.core.settings().attempt(),
+            Patience::Until(until) => until.since(begun).min(self.core.settings().attempt()),
+            Patience::Forever => self.core.settings().attempt(),
         };
         tokio::select! {
             biased;
             () = gate.open() => {}
             () = self.core.sleep(settling) => {}
         }
-        let mut session = self.core.open_session(Some(begun + self.core.settings().timeout)).await?;
-        loop {
+        let limit = begun + self.core.settings().timeout;
+        let mut next = self.session(patience, Some(limit)).await?;
+        // An intent waits for the session after a lost one as long as its caller does.
+        let limit = (patience == Patience::Not).then_some(limit);
+        while let Some(session) = next {
             let member = self.core.settings().member.clone();
             let claim = new_claim(self.seat.clone(), self.mode, member, self.value.clone());
             let chores = self.core.chores().clone();
@@ -98,23 +107,18 @@ impl Contest {
                 Outcome::Missed => return Ok(None),
                 Outcome::SessionOver => drop(place),
             }
-            session = match self.next_session(patience, begun).await? {
-                Some(session) => session,
-                None => return Ok(None),
-            };
+            next = self.session(patience, limit).await?;
         }
+        Ok(None)
     }
 
-    /// The session after a lost one: an intent waits for it as long as its caller does.
-    async fn next_session(&self, patience: Patience, begun: Moment) -> Result<Option<Arc<Session>>> {
-        let until = match patience {
-            Patience::Not => Some(begun + self.core.settings().timeout),
-            Patience::Until(until) => Some(until),
-            Patience::Forever => None,
-        };
+    /// The session there is or the next one; `None` when the caller's time is up before, an error when only
+    /// the call's is.
+    async fn session(&self, patience: Patience, limit: Option<Moment>) -> Result<Option<Arc<Session>>> {
+        let until = [patience.until(), limit].into_iter().flatten().min();
         match self.core.open_session(until).await {
             Ok(session) => Ok(Some(session)),
-            Err(e) if e.kind() == ErrorKind::Unavailable && patience != Patience::Not => Ok(None),
+            Err(e) if e.kind() == ErrorKind::Unavailable && until == patience.until() => Ok(None),
             Err(e) => Err(e),
         }
     }
