@@ -118,7 +118,7 @@ fn credit(core: &Core, session: &Session, places: &[Weak<Place>], renewal: Renew
                 _ => place.nudge(),
             }
         } else if place.stage() == Stage::Held {
-            place.tenure().renew(now, until);
+            place.renew(now, until);
         }
     }
     for claim in renewal.stray {

@@ -155,13 +155,23 @@ impl Place {
 
     /// Ends a held claim for good. The store may still show it (a session whose answers came too late
     /// lives on), so losing it withdraws it too: a new claim would otherwise wait for the lost one. Only an
-    /// orphan's claims are left to their time to live.
+    /// orphan's claims are left to their time to live. `true` for the one call that did it.
     pub(crate) fn lose(&self, cause: Cause) -> bool {
-        let ended = self.tenure.lose(cause);
-        if ended {
-            self.after_loss(cause);
-        }
-        ended
+        self.tenure.lose(cause);
+        self.after_loss(cause)
+    }
+
+    /// Moves the deadline forward; an answer that comes after it finds the claim lost.
+    pub(crate) fn renew(&self, now: Moment, until: Deadline) {
+        self.tenure.renew(now, until);
+        self.is_held(now);
+    }
+
+    /// Ends a held claim by its holder's wish: it may be gone before the answer to the withdrawal comes.
+    pub(crate) fn let_go(&self) {
+        // The stage first: this is no loss.
+        self.set_stage(Stage::Leaving);
+        self.tenure.lose(Cause::Closed);
     }
 
     /// Whether the claim is held at `now`; seeing its deadline passed loses it.
@@ -181,15 +191,19 @@ impl Place {
         remaining
     }
 
-    fn after_loss(&self, cause: Cause) {
+    /// The stage decides who does it: the tenure may have been seen over by somebody who could not.
+    fn after_loss(&self, cause: Cause) -> bool {
+        let (held, leaving) = (Stage::Held as u8, Stage::Leaving as u8);
+        if self.stage.compare_exchange(held, leaving, Ordering::SeqCst, Ordering::SeqCst).is_err() {
+            return false;
+        }
+        let cause = self.tenure.cause().unwrap_or(cause);
         observe::lost(cause);
         match cause {
             Cause::Orphaned => self.settled(),
-            _ => {
-                self.set_stage(Stage::Leaving);
-                self.send_withdrawal();
-            }
+            _ => self.send_withdrawal(),
         }
+        true
     }
 
     /// Makes whoever waits with this claim ask the store again.
