@@ -1,8 +1,9 @@
 //! One claim's life in this process: the last one to let go of it withdraws it.
 
+use std::collections::BTreeSet;
 use std::process;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, mpsc, oneshot};
 
@@ -254,41 +255,60 @@ impl Drop for Place {
 /// so that `drop(guard); try_acquire()` succeeds.
 #[derive(Debug, Default)]
 pub(crate) struct Gate {
-    pending: AtomicUsize,
+    line: Mutex<Line>,
     settled: Notify,
 }
 
+/// Withdrawals in the order they were asked for.
+#[derive(Debug, Default)]
+struct Line {
+    next: u64,
+    pending: BTreeSet<u64>,
+}
+
 impl Gate {
-    /// Ends when no withdrawal is under way.
+    /// Ends when every withdrawal asked for before is done. Later ones are not waited for: where many come
+    /// and go, there would always be one.
     pub(crate) async fn open(&self) {
+        let before = self.line().next;
         loop {
             let settled = self.settled.notified();
             tokio::pin!(settled);
             settled.as_mut().enable();
-            if self.pending.load(Ordering::Acquire) == 0 {
+            if self.line().pending.first().is_none_or(|first| *first >= before) {
                 return;
             }
             settled.await;
         }
     }
+
+    fn line(&self) -> MutexGuard<'_, Line> {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Counts as one pending withdrawal until dropped.
 #[derive(Debug)]
-pub(crate) struct Pending(Arc<Gate>);
+pub(crate) struct Pending {
+    gate: Arc<Gate>,
+    number: u64,
+}
 
 impl Pending {
     fn new(gate: Arc<Gate>) -> Self {
-        gate.pending.fetch_add(1, Ordering::AcqRel);
-        Self(gate)
+        let mut line = gate.line();
+        let number = line.next;
+        line.next += 1;
+        line.pending.insert(number);
+        drop(line);
+        Self { gate, number }
     }
 }
 
 impl Drop for Pending {
     fn drop(&mut self) {
-        if self.0.pending.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.0.settled.notify_waiters();
-        }
+        self.gate.line().pending.remove(&self.number);
+        self.gate.settled.notify_waiters();
     }
 }
 
@@ -321,9 +341,9 @@ mod tests {
 
         let Chore::Withdraw(withdrawal) = inbox.try_recv().unwrap() else { panic!("not a withdrawal") };
         assert_eq!((withdrawal.claim.id, withdrawal.doubt), (id, Doubt::MayLand));
-        assert_eq!(gate.pending.load(Ordering::Acquire), 1);
+        assert_eq!(gate.line().pending.len(), 1);
         drop(withdrawal);
-        assert_eq!(gate.pending.load(Ordering::Acquire), 0);
+        assert_eq!(gate.line().pending.len(), 0);
         assert!(inbox.try_recv().is_err());
     }
 
@@ -350,6 +370,48 @@ mod tests {
         assert!(!place.is_held(Moment::ORIGIN));
         drop(place);
         assert!(inbox.try_recv().is_err());
+    }
+
+    /// Interleaving 4: an answer that finds the deadline passed leaves nothing to be renewed for ever.
+    #[test]
+    fn a_claim_whose_renewal_comes_too_late_is_withdrawn() {
+        let (janitor, mut inbox) = mpsc::unbounded_channel();
+        let (place, _) = place(janitor);
+        let at = |ms| Moment::ORIGIN + std::time::Duration::from_millis(ms);
+        place.hold(Deadline::at(at(100)));
+
+        place.renew(at(101), Deadline::at(at(200)));
+
+        assert_eq!((place.stage(), place.tenure().cause()), (Stage::Leaving, Some(Cause::Expired)));
+        assert!(inbox.try_recv().is_ok());
+    }
+
+    #[test]
+    fn what_its_holder_lets_go_of_is_over_but_not_lost() {
+        let (janitor, mut inbox) = mpsc::unbounded_channel();
+        let (place, _) = place(janitor);
+        place.hold(Deadline::NEVER);
+
+        place.let_go();
+
+        assert!(!place.is_held(Moment::ORIGIN) && !place.lose(Cause::Ousted));
+        assert!(inbox.try_recv().is_err(), "whoever lets go withdraws");
+    }
+
+    #[test]
+    fn a_gate_opens_when_what_came_before_is_done_whatever_comes_after() {
+        use futures_util::FutureExt;
+        let gate = Arc::new(Gate::default());
+        let (first, second) = (Pending::new(Arc::clone(&gate)), Pending::new(Arc::clone(&gate)));
+        let mut open = std::pin::pin!(gate.open());
+        assert!(open.as_mut().now_or_never().is_none());
+        let _later = Pending::new(Arc::clone(&gate));
+
+        drop(second);
+        assert!(open.as_mut().now_or_never().is_none());
+        drop(first);
+
+        assert!(open.as_mut().now_or_never().is_some());
     }
 
     /// Interleaving 4: a lost guard whose session lives on must not make its own successor wait.
