@@ -119,11 +119,13 @@ impl Core {
         }
     }
 
-    /// The session there is, also while the coordinator is closing, waiting for one until `until`.
+    /// The session there is, also while the coordinator is closing and when `until` is past; waits for one
+    /// until then.
     pub(crate) async fn any_session(&self, until: Moment) -> Option<Arc<Session>> {
         let mut epochs = self.epochs();
         let open = epochs.wait_for(|epoch| !matches!(epoch, Epoch::Between(_)));
         tokio::select! {
+            biased;
             epoch = open => match epoch.as_deref() {
                 Ok(Epoch::Open(session)) => Some(Arc::clone(session)),
                 _ => None,

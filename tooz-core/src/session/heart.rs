@@ -124,7 +124,7 @@ fn credit(core: &Core, session: &Session, places: &[Weak<Place>], renewal: Renew
     for claim in renewal.stray {
         // A grant or queue entry that nobody here knows of: a claim that landed late.
         if !core.ledger().knows(claim.id) {
-            core.withdraw_stray(claim, Doubt::None);
+            core.withdraw_stray(claim, session.epoch);
         }
     }
     for enrolled in core.ledger().enrolled() {
@@ -206,10 +206,10 @@ fn nap(now: Moment, nearest: Deadline, notice: Duration, recheck: Duration) -> D
 }
 
 impl Core {
-    fn withdraw_stray(&self, claim: crate::claim::Claim, doubt: Doubt) {
+    fn withdraw_stray(&self, claim: crate::claim::Claim, epoch: u64) {
         tracing::warn!(seat = %claim.seat, claim = %claim.id, "withdrawing a claim that nobody here made");
         let gate = self.ledger().gate(&claim.seat);
-        self.send_chore(Chore::Withdraw(Withdrawal::new(claim, doubt, gate)));
+        self.send_chore(Chore::Withdraw(Withdrawal::new(claim, Doubt::None, epoch, gate)));
     }
 
     /// A beat failed: says until when the session is still trusted.

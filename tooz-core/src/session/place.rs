@@ -49,13 +49,15 @@ pub(crate) enum Chore {
 pub(crate) struct Withdrawal {
     pub(crate) claim: Claim,
     pub(crate) doubt: Doubt,
+    /// The number of the session it was made under.
+    pub(crate) epoch: u64,
     /// Held until it is done.
     _gate: Pending,
 }
 
 impl Withdrawal {
-    pub(crate) fn new(claim: Claim, doubt: Doubt, gate: Arc<Gate>) -> Self {
-        Self { claim, doubt, _gate: Pending::new(gate) }
+    pub(crate) fn new(claim: Claim, doubt: Doubt, epoch: u64, gate: Arc<Gate>) -> Self {
+        Self { claim, doubt, epoch, _gate: Pending::new(gate) }
     }
 }
 
@@ -236,7 +238,7 @@ impl Place {
         if self.stage() == Stage::Unsent || self.withdrawal_sent.swap(true, Ordering::AcqRel) {
             return;
         }
-        let withdrawal = Withdrawal::new(self.claim(), self.doubt(), Arc::clone(&self.gate));
+        let withdrawal = Withdrawal::new(self.claim(), self.doubt(), self.epoch, Arc::clone(&self.gate));
         // Fails only when the coordinator has ended, and then the session's end frees everything.
         let _ = self.janitor.send(Chore::Withdraw(withdrawal));
     }
