@@ -185,6 +185,9 @@ impl Lock {
     ///
     /// # Errors
     /// `Unavailable` if the store stays silent.
+    ///
+    /// # Cancel safety
+    /// When the future is dropped, holders may have been told to let go without being removed if they do not.
     pub async fn evict(&self, how: Eviction) -> Result<Vec<ClaimId>> {
         let seat = self.seat()?;
         queue::evict(&self.coord, seat.clone(), how)
