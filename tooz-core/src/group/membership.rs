@@ -435,7 +435,7 @@ impl Attendant {
     /// What stands under a session that lives on has no end of its own; under a lost one, its time to live.
     async fn leave_while_its_session_lives(&self) {
         let mut tries = 0;
-        while let Some(session) = self.core.any_session(Moment::ORIGIN).await {
+        while let Some(session) = self.core.current_session() {
             if self.last != Some(session.id) || self.leave_once(&session).await.is_ok() {
                 return;
             }
