@@ -1,6 +1,5 @@
 //! Taking a seat, or a place in its queue.
 
-use std::fs::File;
 use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
@@ -8,15 +7,18 @@ use tooz_core::backend::{Grant, Position, Proof, Standing};
 use tooz_core::{Claim, Error, ErrorKind, FencingToken, Result};
 
 use crate::contest::{Contest, LOCK, Life};
+use crate::draft::Draft;
 use crate::error::{deaf, failed};
 use crate::keys::{Entry, Place};
 use crate::latch::Latch;
 use crate::locks::{Locks, remove_record};
 use crate::order;
-use crate::record::boot_us;
+use crate::our_file::OurFile;
+use crate::record::{boot_us, wall_us};
 use crate::sequence::Sequence;
-use crate::session::Draft;
+
 use crate::slots::{Held, Queued, Slot, Stand};
+use crate::spares::Slip;
 use crate::watch::{Interest, Watch};
 
 /// More often than this, nobody takes the lock file away under an honest claim.
@@ -105,9 +107,8 @@ impl Locks {
                 }
                 return Ok(Fresh::Busy(Arc::new(lock)));
             }
-            if !contest.folder.shows(LOCK, &lock)? {
-                continue;
-            }
+            // Whether the locked file is the one that stands there is asked once, before the grant shows: where
+            // it is not, nothing that is found or done until then matters.
             let entries = contest.entries()?;
             for rival in order::before(&entries, None, claim.mode) {
                 match contest.life(&rival)? {
@@ -117,12 +118,16 @@ impl Locks {
                     Life::Gone => {}
                 }
             }
-            let draft = self.session.draft(&claim.member, &claim.value, None)?;
+            let draft = self.session.paper(&claim.member, &claim.value)?;
             let lock = Arc::new(lock);
             if let Some((entry, record)) = self.publish(contest, claim, &lock, Paper::Draft(draft)).await? {
                 // Tidying is a favour to others; the grant stands without it.
                 let _ = contest.bury(&order::to_tidy(&entries, claim.mode, entry.number));
                 let record = record.ok_or_else(|| internal("a placed draft has no file"))?;
+                let record = match claim.value.is_empty() {
+                    true => Slip::blank(record, claim.member.clone()),
+                    false => Slip::single(record),
+                };
                 return Ok(Fresh::Held(Held { entry, lock, record }));
             }
         }
@@ -137,7 +142,7 @@ impl Locks {
         stand: &mut Stand,
         lock: Option<Arc<Latch>>,
     ) -> Result<()> {
-        let draft = self.session.draft(&claim.member, &claim.value, None)?;
+        let draft = self.session.draft(&claim.member, &claim.value, wall_us())?;
         let sequence = Sequence::enter(&self.session.patience, &contest.folder).await?;
         let number = sequence.draw()?;
         let entry =
@@ -211,7 +216,11 @@ impl Locks {
             let Stand::Queued(queued) = std::mem::take(stand) else {
                 return Err(internal("a granted claim left its queue"));
             };
-            return Ok(Standing::Held(hold(slot, stand, Held { entry, lock, record: queued.ticket })));
+            return Ok(Standing::Held(hold(
+                slot,
+                stand,
+                Held { entry, lock, record: Slip::single(queued.ticket) },
+            )));
         }
         Err(unsettled(contest))
     }
@@ -246,14 +255,14 @@ impl Locks {
     }
 
     /// Draws the token and shows the grant, both under the short lock, under which alone a lock file may be
-    /// taken away. `None` if it was, or the ticket: nothing is held then.
+    /// taken away. `None` if it was, or the paper: nothing is held then.
     async fn publish(
         &self,
         contest: &Contest,
         claim: &Claim,
-        lock: &File,
+        lock: &Latch,
         paper: Paper<'_>,
-    ) -> Result<Option<(Entry, Option<File>)>> {
+    ) -> Result<Option<(Entry, Option<OurFile>)>> {
         let sequence = Sequence::enter(&self.session.patience, &contest.folder).await?;
         if !contest.folder.shows(LOCK, lock)? {
             return Ok(None);
@@ -263,7 +272,10 @@ impl Locks {
             Entry { place: Place::Holding, number, claim: claim.id, mode: claim.mode, since_us: boot_us() };
         let name = entry.file_name();
         match paper {
-            Paper::Draft(draft) => Ok(Some((entry, Some(draft.place(&contest.folder, &name)?)))),
+            Paper::Draft(draft) => {
+                let placed = draft.try_place(&contest.folder, &name)?;
+                Ok(placed.map(|record| (entry, Some(record))))
+            }
             Paper::Ticket(ticket) => {
                 let shown = contest.folder.rename(&ticket.file_name(), &contest.folder, &name)?;
                 Ok(shown.then_some((entry, None)))
@@ -314,7 +326,7 @@ fn standing_grant(contest: &Contest, stand: &mut Stand) -> Result<Option<Grant>>
         return Ok(Some(grant(&held.entry)));
     }
     // The claim contends anew: what it left when it was ousted would stay for ever.
-    remove_record(contest, held);
+    remove_record(&held.entry, |name| contest.folder.remove(name));
     *stand = Stand::Nowhere;
     Ok(None)
 }

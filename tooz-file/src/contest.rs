@@ -1,6 +1,5 @@
 //! The folder of one seat: who is in it, and who of them lives.
 
-use std::fs::File;
 use std::path::PathBuf;
 
 use tooz_core::{ErrorKind, Result, Seat};
@@ -8,6 +7,7 @@ use tooz_core::{ErrorKind, Result, Seat};
 use crate::flock;
 use crate::folder::Folder;
 use crate::keys::{Entry, Segment};
+use crate::our_file::OurFile;
 use crate::session::Session;
 
 /// The file whose kernel lock *is* the lock.
@@ -21,10 +21,20 @@ pub(crate) struct Contest {
     pub(crate) folder: Folder,
 }
 
+/// A seat's folder, by its name.
+pub(crate) struct Inside(Segment);
+
+impl Inside {
+    /// What an entry is called outside.
+    pub(crate) fn path_of(&self, entry: &str) -> String {
+        format!("{}/{entry}", self.0.as_str())
+    }
+}
+
 /// What became of an entry.
 pub(crate) enum Life {
     /// Its process has it open.
-    Alive(File),
+    Alive(OurFile),
     /// Its process is gone.
     Dead,
     /// It is no longer there, or never was ours.
@@ -50,6 +60,14 @@ impl Contest {
         Ok(Self { folder: parent.sub_or_make(segment.as_str())? })
     }
 
+    /// The folder a seat's folder is in, and how entries of the latter are called there. Enough to move and remove
+    /// what is known by its full name, at any time and without a descriptor: were a link in the way, it would lead to
+    /// no other file of that name.
+    pub(crate) fn place_of<'a>(session: &'a Session, seat: &Seat) -> (&'a Folder, Inside) {
+        let (parent, segment) = place(session, seat);
+        (parent, Inside(segment))
+    }
+
     /// Where a seat's folder is or would be: its parent, and its name there.
     pub(crate) fn whereabouts(session: &Session, seat: &Seat) -> (PathBuf, String) {
         let (parent, segment) = place(session, seat);
@@ -58,7 +76,7 @@ impl Contest {
 
     /// All claims in it.
     pub(crate) fn entries(&self) -> Result<Vec<Entry>> {
-        Ok(self.folder.names()?.iter().filter_map(|name| Entry::read(name)).collect())
+        self.folder.list(Entry::read)
     }
 
     /// Whether the process behind an entry has it open.

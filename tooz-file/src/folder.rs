@@ -3,39 +3,31 @@
 //! Every open refuses symbolic links, never blocks on a FIFO, is closed on exec, and checks that what it got
 //! is of the expected kind and ours.
 
+use std::ffi::CStr;
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
+use rustix::process::Uid;
 use tooz_core::{Error, ErrorKind, Result};
 
 use crate::error::{failed, foreign};
+use crate::listing::Listing;
+use crate::our_file::{Identity, OurFile};
 
 /// More entries in one folder than this are not ours.
 const MOST_ENTRIES: usize = 100_000;
-
-/// Which file a name or a descriptor stands for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Identity {
-    device: u64,
-    inode: u64,
-}
-
-impl Identity {
-    fn of_stat(stat: &Stat) -> Self {
-        // The widths differ between systems.
-        #[allow(clippy::useless_conversion, clippy::unnecessary_cast)]
-        Self { device: stat.st_dev as u64, inode: stat.st_ino as u64 }
-    }
-}
 
 /// An open folder of ours.
 #[derive(Debug)]
 pub(crate) struct Folder {
     fd: OwnedFd,
     path: PathBuf,
+    /// Whom everything in it has to belong to.
+    owner: Uid,
+    listing: Listing,
 }
 
 const FOLDER_FLAGS: OFlags =
@@ -47,7 +39,7 @@ impl Folder {
     /// Opens a folder by its path. Says why it is refused; `None` if it is missing.
     pub(crate) fn open(path: &Path) -> Result<Option<Self>> {
         match rustix::fs::open(path, FOLDER_FLAGS, Mode::empty()) {
-            Ok(fd) => Self::checked(fd, path.to_path_buf()).map(Some),
+            Ok(fd) => Self::checked(fd, path.to_path_buf(), rustix::process::geteuid()).map(Some),
             Err(Errno::NOENT) => Ok(None),
             Err(Errno::LOOP | Errno::NOTDIR) => {
                 let text = match path.symlink_metadata() {
@@ -66,7 +58,7 @@ impl Folder {
     pub(crate) fn sub(&self, name: &str) -> Result<Option<Self>> {
         let path = self.path.join(name);
         match rustix::fs::openat(&self.fd, name, FOLDER_FLAGS, Mode::empty()) {
-            Ok(fd) => Self::checked(fd, path).map(Some),
+            Ok(fd) => Self::checked(fd, path, self.owner).map(Some),
             Err(Errno::NOENT) => Ok(None),
             Err(Errno::LOOP | Errno::NOTDIR) => Err(foreign(&path, "not a folder of ours")),
             Err(errno) => Err(failed("open", &path, errno)),
@@ -95,29 +87,29 @@ impl Folder {
     }
 
     /// Opens a file for reading and writing; `None` if it is missing.
-    pub(crate) fn file(&self, name: &str) -> Result<Option<File>> {
+    pub(crate) fn file(&self, name: &str) -> Result<Option<OurFile>> {
         self.open_file(name, OFlags::RDWR)
     }
 
     /// Opens a file for reading and writing, for us alone whatever the umask, creating it if it is missing.
-    pub(crate) fn file_or_create(&self, name: &str) -> Result<File> {
+    pub(crate) fn file_or_create(&self, name: &str) -> Result<OurFile> {
         // Never `None`: with `CREATE` only the folder itself can be missing.
         self.open_file(name, OFlags::RDWR | OFlags::CREATE)?
             .ok_or_else(|| failed("create", &self.path.join(name), Errno::NOENT))
     }
 
     /// Creates a file that did not exist.
-    pub(crate) fn create(&self, name: &str) -> Result<File> {
+    pub(crate) fn create(&self, name: &str) -> Result<OurFile> {
         self.open_file(name, OFlags::RDWR | OFlags::CREATE | OFlags::EXCL)?
             .ok_or_else(|| failed("create", &self.path.join(name), Errno::NOENT))
     }
 
     /// Opens a file for a look; `None` if it is missing.
-    pub(crate) fn look(&self, name: &str) -> Result<Option<File>> {
+    pub(crate) fn look(&self, name: &str) -> Result<Option<OurFile>> {
         self.open_file(name, OFlags::RDONLY)
     }
 
-    fn open_file(&self, name: &str, flags: OFlags) -> Result<Option<File>> {
+    fn open_file(&self, name: &str, flags: OFlags) -> Result<Option<OurFile>> {
         let private = Mode::RUSR | Mode::WUSR;
         let path = || self.path.join(name);
         let fd = match rustix::fs::openat(&self.fd, name, FILE_FLAGS | flags, private) {
@@ -132,7 +124,7 @@ impl Folder {
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             return Err(foreign(&path(), "not a regular file"));
         }
-        if stat.st_uid != rustix::process::geteuid().as_raw() {
+        if stat.st_uid != self.owner.as_raw() {
             return Err(foreign(&path(), "somebody else's file"));
         }
         if stat.st_nlink > 1 {
@@ -142,12 +134,12 @@ impl Folder {
         {
             rustix::fs::fchmod(&fd, private).map_err(|errno| failed("protect", &path(), errno))?;
         }
-        Ok(Some(File::from(fd)))
+        Ok(Some(OurFile::new(File::from(fd), Identity::of_stat(&stat))))
     }
 
-    fn checked(fd: OwnedFd, path: PathBuf) -> Result<Self> {
+    fn checked(fd: OwnedFd, path: PathBuf, owner: Uid) -> Result<Self> {
         let stat = rustix::fs::fstat(&fd).map_err(|errno| failed("look at", &path, errno))?;
-        if stat.st_uid != rustix::process::geteuid().as_raw() {
+        if stat.st_uid != owner.as_raw() {
             let text = format!("folder {path:?} belongs to somebody else: use one of your own");
             return Err(Error::new(ErrorKind::Denied, text));
         }
@@ -156,7 +148,7 @@ impl Folder {
             let text = format!("folder {path:?} can be written by others: make it private with chmod 700");
             return Err(Error::new(ErrorKind::Denied, text));
         }
-        Ok(Self { fd, path })
+        Ok(Self { fd, path, owner, listing: Listing::default() })
     }
 
     /// The folder's path, as it was opened.
@@ -179,27 +171,42 @@ impl Folder {
     }
 
     /// Whether the open file is the one that stands under the name.
-    pub(crate) fn shows(&self, name: &str, file: &File) -> Result<bool> {
-        Ok(self.identity_of(name)? == Some(identity(file, &self.path.join(name))?))
+    pub(crate) fn shows(&self, name: &str, file: &OurFile) -> Result<bool> {
+        Ok(self.identity_of(name)? == Some(file.identity()))
+    }
+
+    /// The same folder with a reading position of its own. One that is open for long is listed this way: a
+    /// forked child shares the position, too.
+    pub(crate) fn again(&self) -> Result<Self> {
+        let fault = |errno| failed("open", &self.path, errno);
+        let fd = rustix::fs::openat(&self.fd, ".", FOLDER_FLAGS, Mode::empty()).map_err(fault)?;
+        Self::checked(fd, self.path.clone(), self.owner)
     }
 
     /// The names inside, in no order. What is no UTF-8 is not ours and left out.
     pub(crate) fn names(&self) -> Result<Vec<String>> {
-        let fault = |errno| failed("list", &self.path, errno);
-        let mut names = Vec::new();
-        for entry in Dir::read_from(&self.fd).map_err(fault)? {
-            let entry = entry.map_err(fault)?;
-            let Ok(name) = entry.file_name().to_str() else { continue };
-            if name == "." || name == ".." {
-                continue;
+        self.list(|name| Some(name.to_owned()))
+    }
+
+    /// What the names inside are read as, in no order.
+    pub(crate) fn list<T>(&self, read: impl Fn(&str) -> Option<T>) -> Result<Vec<T>> {
+        let mut found = Vec::new();
+        let mut count = 0_usize;
+        let take = |name: &CStr| {
+            let name = name.to_bytes();
+            if name == b"." || name == b".." {
+                return true;
             }
-            if names.len() == MOST_ENTRIES {
-                let text = format!("folder {:?} has more than {MOST_ENTRIES} entries", self.path);
-                return Err(Error::new(ErrorKind::Exhausted, text));
-            }
-            names.push(name.to_owned());
+            found.extend(std::str::from_utf8(name).ok().and_then(&read));
+            count += 1;
+            count <= MOST_ENTRIES
+        };
+        self.listing.each(&self.fd, take).map_err(|errno| failed("list", &self.path, errno))?;
+        if count > MOST_ENTRIES {
+            let text = format!("folder {:?} has more than {MOST_ENTRIES} entries", self.path);
+            return Err(Error::new(ErrorKind::Exhausted, text));
         }
-        Ok(names)
+        Ok(found)
     }
 
     /// Renames an entry, replacing what has the new name; `false` if there is no such entry.
@@ -287,13 +294,6 @@ impl AsFd for Folder {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
-}
-
-/// Which file the descriptor stands for.
-pub(crate) fn identity(file: impl AsFd, path: &Path) -> Result<Identity> {
-    rustix::fs::fstat(file)
-        .map(|stat| Identity::of_stat(&stat))
-        .map_err(|errno| failed("look at", path, errno))
 }
 
 pub(crate) fn not_a_folder(path: &Path) -> String {

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::DefaultHasher;
-use std::fs::File;
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -15,7 +14,8 @@ use tooz_core::{Name, Result};
 use crate::contest::{Life, NAME, life};
 use crate::folder::Folder;
 use crate::keys::{Reading, Segment, read_segment};
-use crate::record::Record;
+use crate::our_file::OurFile;
+use crate::record::{Record, wall_us};
 use crate::session::Session;
 use crate::short::ShortLock;
 
@@ -33,7 +33,7 @@ pub(crate) struct Groups {
 
 /// A member's open file: closing it ends the membership.
 struct Membership {
-    file: File,
+    file: OurFile,
     joined_us: u64,
 }
 
@@ -173,7 +173,7 @@ impl GroupSteps for Groups {
     async fn list(&self) -> Result<Vec<Name>> {
         self.session.check()?;
         let mut groups = Vec::new();
-        for segment in self.session.root.groups.names()? {
+        for segment in self.session.root.groups.again()?.names()? {
             match read_segment(&segment) {
                 Reading::Spelled(name) => groups.extend(self.find(&name)?.map(|_| name)),
                 Reading::Hashed => groups.extend(self.written_name(&segment)),
@@ -196,8 +196,8 @@ impl GroupSteps for Groups {
                 return Ok(Joined::Taken);
             }
         }
-        let draft = self.session.draft(&enrolment.member, &enrolment.capabilities, None)?;
-        let joined_us = draft.written_us();
+        let joined_us = wall_us();
+        let draft = self.session.draft(&enrolment.member, &enrolment.capabilities, joined_us)?;
         let file = draft.place(&inside.folder, &name)?;
         self.memberships().insert(key(enrolment), Membership { file, joined_us });
         // Closed while this was on its way: nobody would leave for us.
@@ -224,8 +224,8 @@ impl GroupSteps for Groups {
             return Ok(Updated::Absent);
         }
         let joined_us = self.memberships().get(&key(enrolment)).map(|membership| membership.joined_us);
+        let joined_us = joined_us.unwrap_or_else(wall_us);
         let draft = self.session.draft(&enrolment.member, &enrolment.capabilities, joined_us)?;
-        let joined_us = draft.written_us();
         // The old file is closed after the new one stands, so that nobody sees the member gone.
         let file = draft.replace(&inside.folder, &member_file(&enrolment.member))?;
         self.memberships().insert(key(enrolment), Membership { file, joined_us });

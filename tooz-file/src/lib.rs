@@ -17,7 +17,7 @@
 //! | under the root | what | alive while |
 //! |---|---|---|
 //! | `format` | the version of this layout | |
-//! | `sessions/<id>/alive` | a session, and files in the making | locked |
+//! | `sessions/<id>/alive` | a session, with files in the making and records to be used again | locked |
 //! | `locks/<name>/`, `leaders/<group>/` | a seat: a lock, or a group's leadership | kept for ever |
 //! | … `lock` | locked by whoever holds the seat | |
 //! | … `counter` | the last fencing token or ticket; the seat's short lock | |
@@ -43,6 +43,7 @@
 mod config;
 mod contend;
 mod contest;
+mod draft;
 mod driver;
 mod error;
 mod evict;
@@ -51,15 +52,18 @@ mod folder;
 mod groups;
 mod keys;
 mod latch;
+mod listing;
 mod locks;
 mod look;
 mod order;
+mod our_file;
 mod record;
 mod root;
 mod sequence;
 mod session;
 mod short;
 mod slots;
+mod spares;
 mod vigil;
 mod watch;
 

@@ -11,10 +11,12 @@ use tooz_core::{Claim, ClaimId, Error, ErrorKind, Result, Seat};
 
 use crate::contend::still_holds;
 use crate::contest::{Contest, LOCK};
-use crate::keys::Place;
+use crate::keys::{Entry, Place};
+use crate::record::wall_us;
 use crate::sequence::Sequence;
 use crate::session::Session;
 use crate::slots::{Held, Slot, Slots, Stand};
+use crate::spares::Slip;
 use crate::watch::{Interest, Watch};
 
 /// The locks of one session.
@@ -46,20 +48,21 @@ impl Locks {
 
     /// Closes what a claim has open. What cannot be removed is dead from then on, and removed by others.
     fn vacate(&self, seat: &Seat, stood: Stand) -> Withdrawn {
-        // Without its folder there is nothing to remove; without permission the kernel still lets go.
-        let contest = Contest::find(&self.session, seat).ok().flatten();
+        let (folder, place) = Contest::place_of(&self.session, seat);
+        // Without permission to remove it the kernel still lets go.
+        let remove = |name: &str| folder.remove(&place.path_of(name));
         match stood {
             Stand::Nowhere => return Withdrawn::Absent,
             Stand::Queued(queued) => {
-                if let Some(contest) = contest {
-                    let _ = contest.folder.remove(&queued.entry.file_name());
-                }
+                let _ = remove(&queued.entry.file_name());
             }
-            Stand::Held(held) => {
-                let stood = contest.is_some_and(|contest| remove_record(&contest, &held));
+            Stand::Held(Held { entry, lock, record }) => {
+                let name = place.path_of(&entry.at(Place::Holding).file_name());
+                let record = self.session.take_back(folder, &name, record);
+                let stood = record.is_none() || remove_record(&entry, remove);
                 // The lock first: whoever hears the record close finds it free.
-                drop(held.lock);
-                drop(held.record);
+                drop(lock);
+                drop(record);
                 if !stood {
                     return Withdrawn::Absent;
                 }
@@ -114,10 +117,10 @@ impl Locks {
 
 /// Removes a holder's record and says whether it still held, not being removed by force before. The
 /// record's name changes only forwards, so that this order cannot miss it.
-pub(crate) fn remove_record(contest: &Contest, held: &Held) -> bool {
+pub(crate) fn remove_record(entry: &Entry, remove: impl Fn(&str) -> Result<bool>) -> bool {
     let mut unsure = false;
     for place in [Place::Holding, Place::Told, Place::Evicted] {
-        match contest.folder.remove(&held.entry.at(place).file_name()) {
+        match remove(&entry.at(place).file_name()) {
             Ok(true) => return place != Place::Evicted,
             Ok(false) => {}
             // What cannot be removed is dead once it is closed.
@@ -163,7 +166,7 @@ impl LockSteps for Locks {
         let mut stand = slot.stand.lock().await;
         let Stand::Held(held) = &mut *stand else { return Ok(Amended::Absent) };
         let Some(contest) = Contest::find(&self.session, &claim.seat)? else { return Ok(Amended::Absent) };
-        let draft = self.session.draft(&claim.member, &claim.value, None)?;
+        let draft = self.session.draft(&claim.member, &claim.value, wall_us())?;
         // Evictions rename records under the same short lock.
         let _sequence = Sequence::enter(&self.session.patience, &contest.folder).await?;
         if !still_holds(&contest, held)? {
@@ -171,7 +174,7 @@ impl LockSteps for Locks {
         }
         let told = held.entry.at(Place::Told).file_name();
         let place = if contest.folder.shows(&told, &held.record)? { Place::Told } else { Place::Holding };
-        held.record = draft.replace(&contest.folder, &held.entry.at(place).file_name())?;
+        held.record = Slip::single(draft.replace(&contest.folder, &held.entry.at(place).file_name())?);
         Ok(Amended::Done)
     }
 

@@ -1,6 +1,5 @@
 //! One session: its folder, its life, its end.
 
-use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,12 +10,15 @@ use tooz_core::backend::Opening;
 use tooz_core::{Cause, Error, ErrorKind, Mode, Name, Result, SessionId};
 
 use crate::config::Config;
+use crate::draft::Draft;
 use crate::error::{deaf, failed};
 use crate::flock;
 use crate::folder::Folder;
+use crate::our_file::OurFile;
 use crate::record::{LONGEST_BODY, Record, wall_us};
 use crate::root::Root;
 use crate::short::Patience;
+use crate::spares::{Slip, Spares};
 use crate::watch::{Ear, Interest, Watch, heard};
 
 /// The file that is locked as long as the session lives.
@@ -29,10 +31,13 @@ const SWEPT: usize = 256;
 pub(crate) struct Session {
     pub(crate) root: Root,
     pub(crate) id: SessionId,
+    /// The process that opened it.
+    process: u32,
     pub(crate) patience: Patience,
     own: Folder,
-    alive: File,
+    alive: OurFile,
     drafts: AtomicU64,
+    spares: Spares,
     end: watch::Sender<Option<Cause>>,
     /// Ring when the session's own file, or the whole root, is taken away.
     signs: [Watch; 2],
@@ -51,8 +56,10 @@ impl Session {
             [listen(&own.path_of(ALIVE), Interest::Keep)?, listen(root.folder.path(), Interest::Stay)?];
         let session = Self {
             id: opening.session,
+            process: std::process::id(),
             patience: Patience { ear, timeout: opening.timeout },
             drafts: AtomicU64::new(0),
+            spares: Spares::default(),
             end: watch::Sender::new(None),
             root,
             own,
@@ -122,11 +129,12 @@ impl Session {
 
     /// Removes the session's folder.
     pub(crate) fn clear(&self) -> Result<()> {
+        self.spares.close();
         self.root.sessions.remove_folder(&self.id.to_string()).map(drop)
     }
 
     /// Writes a record of this session's to a file that is locked, but not yet where others look.
-    pub(crate) fn draft(&self, member: &Name, body: &Bytes, written_us: Option<u64>) -> Result<Draft<'_>> {
+    pub(crate) fn draft(&self, member: &Name, body: &Bytes, written_us: u64) -> Result<Draft<'_>> {
         if body.len() > LONGEST_BODY {
             let text = format!("value has {} bytes: at most {LONGEST_BODY} are allowed", body.len());
             return Err(Error::new(ErrorKind::InvalidValue, text));
@@ -134,15 +142,29 @@ impl Session {
         let record = Record {
             member: member.clone(),
             session: self.id,
-            process: std::process::id(),
-            written_us: written_us.unwrap_or_else(wall_us),
+            process: self.process,
+            written_us,
             body: body.clone(),
         };
         let name = format!("draft-{}", self.drafts.fetch_add(1, Ordering::Relaxed));
         let file = self.own.create(&name)?;
-        let draft = Draft { folder: &self.own, name, file: Some(file), written_us: record.written_us };
-        draft.fill(&record.encode())?;
-        Ok(draft)
+        Draft::write(&self.own, name, file, &record.encode())
+    }
+
+    /// A draft for a grant that was not waited for: one that was used before, where there is one.
+    pub(crate) fn paper(&self, member: &Name, body: &Bytes) -> Result<Draft<'_>> {
+        if body.is_empty()
+            && let Some(spare) = self.spares.take(member)
+        {
+            return Ok(Draft::spare(&self.own, spare));
+        }
+        self.draft(member, body, wall_us())
+    }
+
+    /// Takes a holder's record out of sight, to use it again; hands it back if it is to be removed instead.
+    pub(crate) fn take_back(&self, folder: &Folder, name: &str, slip: Slip) -> Option<Slip> {
+        let spare = || format!("spare-{}", self.drafts.fetch_add(1, Ordering::Relaxed));
+        self.spares.keep(slip, spare, |spare| folder.rename(name, &self.own, spare))
     }
 
     /// Makes a folder with these files in it, at once or not at all; `false` if the name is taken.
@@ -200,7 +222,7 @@ fn ear_failed(root: &Root, error: std::io::Error) -> Error {
 }
 
 /// Makes the session's folder and locks its file. Somebody who sweeps may take the folder away in between.
-fn settle(root: &Root, id: SessionId) -> Result<(Folder, File)> {
+fn settle(root: &Root, id: SessionId) -> Result<(Folder, OurFile)> {
     let name = id.to_string();
     for _ in 0..16 {
         let own = root.sessions.sub_or_make(&name)?;
@@ -233,60 +255,4 @@ fn sweep_one(root: &Root, name: &str) -> Result<()> {
         root.sessions.remove_folder(name)?;
     }
     Ok(())
-}
-
-/// A file in the making: gone when dropped, unless it was placed.
-pub(crate) struct Draft<'a> {
-    folder: &'a Folder,
-    name: String,
-    file: Option<File>,
-    written_us: u64,
-}
-
-impl Draft<'_> {
-    fn fill(&self, content: &[u8]) -> Result<()> {
-        let path = self.folder.path_of(&self.name);
-        let Some(file) = &self.file else { return Ok(()) };
-        file.write_all_at(content, 0).map_err(|error| failed("write", &path, error))?;
-        match flock::try_lock(file, Mode::Exclusive).map_err(|error| failed("lock", &path, error))? {
-            true => Ok(()),
-            false => Err(Error::new(ErrorKind::Unavailable, format!("{path:?} is locked by somebody else"))),
-        }
-    }
-
-    /// When the record says it was first written.
-    pub(crate) fn written_us(&self) -> u64 {
-        self.written_us
-    }
-
-    /// Puts it where another of our records stands. ext4 writes a file to the disk at once that is renamed over
-    /// another (2 ms); swapping the two and removing the old one spares that.
-    pub(crate) fn replace(mut self, folder: &Folder, name: &str) -> Result<File> {
-        if self.folder.swap(&self.name, folder, name)?
-            && let Some(file) = self.file.take()
-        {
-            // Under the draft's name stands the old one now; a later session sweeps what stays.
-            let _ = self.folder.remove(&self.name);
-            return Ok(file);
-        }
-        self.place(folder, name)
-    }
-
-    /// Puts it where others look, replacing what stands there. Closing the file ends its life.
-    pub(crate) fn place(mut self, folder: &Folder, name: &str) -> Result<File> {
-        let missing = || failed("place", &folder.path_of(name), rustix::io::Errno::NOENT);
-        if !self.folder.rename(&self.name, folder, name)? {
-            return Err(missing());
-        }
-        self.file.take().ok_or_else(missing)
-    }
-}
-
-impl Drop for Draft<'_> {
-    fn drop(&mut self) {
-        if self.file.is_some() {
-            // A later session sweeps what cannot be removed now.
-            let _ = self.folder.remove(&self.name);
-        }
-    }
 }

@@ -1,6 +1,5 @@
 //! Short locks: held for a few system calls, awaited without blocking a thread.
 
-use std::fs::File;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,23 +8,25 @@ use tooz_core::{Error, ErrorKind, Mode, Result};
 use crate::error::{deaf, failed};
 use crate::flock;
 use crate::folder::Folder;
+use crate::our_file::OurFile;
 use crate::watch::{Ear, Interest};
 
 /// A short lock, held while this lives.
 #[derive(Debug)]
-pub(crate) struct ShortLock(File);
+pub(crate) struct ShortLock(OurFile);
 
 impl std::ops::Deref for ShortLock {
-    type Target = File;
+    type Target = OurFile;
 
-    fn deref(&self) -> &File {
+    fn deref(&self) -> &OurFile {
         &self.0
     }
 }
 
 impl Drop for ShortLock {
     fn drop(&mut self) {
-        // Closing announces it; a child forked in this moment must not keep it meanwhile.
+        // Closing announces it; a child forked in this moment must not keep it meanwhile. Never dropped in such a
+        // child: no await lies between taking and dropping it, so only a thread that the child does not have could.
         let _ = flock::unlock(&self.0);
     }
 }

@@ -1,7 +1,6 @@
 //! What this session has open: the one memory of claims a driver over the kernel's locks may have.
 
 use std::collections::{HashMap, VecDeque};
-use std::fs::File;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -9,6 +8,8 @@ use tooz_core::{ClaimId, Seat};
 
 use crate::keys::Entry;
 use crate::latch::Latch;
+use crate::our_file::OurFile;
+use crate::spares::Slip;
 use crate::watch::Watch;
 
 /// How long a withdrawn claim that may still arrive is refused, and how many such marks are kept.
@@ -30,7 +31,7 @@ pub(crate) enum Stand {
 /// A place in a queue. Dropping it closes everything.
 pub(crate) struct Queued {
     pub(crate) entry: Entry,
-    pub(crate) ticket: File,
+    pub(crate) ticket: OurFile,
     /// The lock, open but held by others. Opened early and kept: closing it would wake the head for nothing.
     pub(crate) lock: Option<Arc<Latch>>,
     /// Listens to the own ticket.
@@ -43,7 +44,7 @@ pub(crate) struct Queued {
 pub(crate) struct Held {
     pub(crate) entry: Entry,
     pub(crate) lock: Arc<Latch>,
-    pub(crate) record: File,
+    pub(crate) record: Slip,
 }
 
 /// One claim of this session. The lock is held for the length of a step, so that steps of one claim follow
