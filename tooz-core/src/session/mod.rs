@@ -3,6 +3,7 @@
 //! One task, the [`keeper`](recovery), owns a coordinator's sessions. Everyone else reads what it
 //! publishes: the current [`Epoch`] and the public [`State`](crate::State).
 
+mod gate;
 mod heart;
 mod janitor;
 mod ledger;

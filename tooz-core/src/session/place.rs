@@ -1,12 +1,12 @@
 //! One claim's life in this process: the last one to let go of it withdraws it.
 
-use std::collections::BTreeSet;
 use std::process;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{Notify, mpsc, oneshot};
 
+use super::gate::{Gate, Pending};
 use super::tenure::Tenure;
 use super::validity::Deadline;
 use crate::backend::Doubt;
@@ -253,67 +253,6 @@ impl Drop for Place {
     }
 }
 
-/// Withdrawals of one seat that are still under way: a new claim of the same coordinator waits for them,
-/// so that `drop(guard); try_acquire()` succeeds.
-#[derive(Debug, Default)]
-pub(crate) struct Gate {
-    line: Mutex<Line>,
-    settled: Notify,
-}
-
-/// Withdrawals in the order they were asked for.
-#[derive(Debug, Default)]
-struct Line {
-    next: u64,
-    pending: BTreeSet<u64>,
-}
-
-impl Gate {
-    /// Ends when every withdrawal asked for before is done. Later ones are not waited for: where many come
-    /// and go, there would always be one.
-    pub(crate) async fn open(&self) {
-        let before = self.line().next;
-        loop {
-            let settled = self.settled.notified();
-            tokio::pin!(settled);
-            settled.as_mut().enable();
-            if self.line().pending.first().is_none_or(|first| *first >= before) {
-                return;
-            }
-            settled.await;
-        }
-    }
-
-    fn line(&self) -> MutexGuard<'_, Line> {
-        self.line.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Counts as one pending withdrawal until dropped.
-#[derive(Debug)]
-pub(crate) struct Pending {
-    gate: Arc<Gate>,
-    number: u64,
-}
-
-impl Pending {
-    fn new(gate: Arc<Gate>) -> Self {
-        let mut line = gate.line();
-        let number = line.next;
-        line.next += 1;
-        line.pending.insert(number);
-        drop(line);
-        Self { gate, number }
-    }
-}
-
-impl Drop for Pending {
-    fn drop(&mut self) {
-        self.gate.line().pending.remove(&self.number);
-        self.gate.settled.notify_waiters();
-    }
-}
-
 /// A new claim of a seat.
 pub(crate) fn new_claim(seat: Seat, mode: Mode, member: crate::name::Name, value: bytes::Bytes) -> Claim {
     Claim { id: ClaimId::random(), seat, mode, member, value }
@@ -343,9 +282,9 @@ mod tests {
 
         let Chore::Withdraw(withdrawal) = inbox.try_recv().unwrap() else { panic!("not a withdrawal") };
         assert_eq!((withdrawal.claim.id, withdrawal.doubt), (id, Doubt::MayLand));
-        assert_eq!(gate.line().pending.len(), 1);
+        assert_eq!(gate.pending(), 1);
         drop(withdrawal);
-        assert_eq!(gate.line().pending.len(), 0);
+        assert_eq!(gate.pending(), 0);
         assert!(inbox.try_recv().is_err());
     }
 
@@ -398,22 +337,6 @@ mod tests {
 
         assert!(!place.is_held(Moment::ORIGIN) && !place.lose(Cause::Ousted));
         assert!(inbox.try_recv().is_err(), "whoever lets go withdraws");
-    }
-
-    #[test]
-    fn a_gate_opens_when_what_came_before_is_done_whatever_comes_after() {
-        use futures_util::FutureExt;
-        let gate = Arc::new(Gate::default());
-        let (first, second) = (Pending::new(Arc::clone(&gate)), Pending::new(Arc::clone(&gate)));
-        let mut open = std::pin::pin!(gate.open());
-        assert!(open.as_mut().now_or_never().is_none());
-        let _later = Pending::new(Arc::clone(&gate));
-
-        drop(second);
-        assert!(open.as_mut().now_or_never().is_none());
-        drop(first);
-
-        assert!(open.as_mut().now_or_never().is_some());
     }
 
     /// Interleaving 4: a lost guard whose session lives on must not make its own successor wait.
