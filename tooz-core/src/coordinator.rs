@@ -12,7 +12,7 @@ use crate::claim::SessionId;
 use crate::clock::Moment;
 use crate::endpoint::Endpoint;
 use crate::engine::Lane;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::group::Group;
 use crate::lock::Lock;
 use crate::lost::Cause;
@@ -172,18 +172,28 @@ impl Coordinator {
     /// ([`Cause::Closed`]); calls under way and later ones fail with `Closed`. Closing twice is fine.
     ///
     /// # Errors
-    /// `Unavailable` if the store could not be told in time, or there is no session to give back through:
-    /// what is left in the store ends with its time to live. The coordinator is closed all the same.
+    /// `Unavailable` if the store could not be told in time, or there is no session to give back through
+    /// (also when the runtime of [`Engine::Current`](crate::Engine::Current) has ended): what is left in the
+    /// store ends with its time to live. The coordinator is closed all the same.
     ///
     /// # Cancel safety
     /// Closing goes on when the future is dropped.
     pub async fn close(&self) -> Result<()> {
         let (reply, closed) = oneshot::channel();
-        if self.handle.commands.send(Command::Close(reply)).is_err() {
-            return Ok(());
+        // An error means that another call closed it first, or that it had ended by itself.
+        if self.handle.commands.send(Command::Close(reply)).is_ok()
+            && let Ok(closed) = closed.await
+        {
+            return closed;
         }
-        // An error means that another call closed it first.
-        closed.await.unwrap_or(Ok(()))
+        match self.core().ending() {
+            Some(Cause::Orphaned) => {
+                let text =
+                    "close: the engine's runtime ended before; what is left ends with its time to live";
+                Err(Error::new(ErrorKind::Unavailable, text))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Closes in the background: what a drop can do.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 
 use crate::backend::{Backend, Driver, Requirement};
 use crate::clock::{BootClock, Clock};
@@ -173,26 +174,28 @@ impl Builder {
     pub async fn connect(self) -> Result<Coordinator> {
         let store = self.store()?;
         let running = Running::start(self.engine)?;
+        let endpoint = store.endpoint.clone();
         let (answer, opened) = oneshot::channel();
-        let opening = store.clone();
-        running.handle().spawn(async move {
-            let fresh = session::open(&opening, 1, None).await;
-            if let Err(Ok((unwanted, _))) = answer.send(fresh) {
-                // Nobody waits any more. Failing to close leaves it to its time to live.
-                let _ = unwanted.backend.close().await;
-            }
+        let engine = running.handle().clone();
+        // A task of its own, which keeps the engine running: it ends well without anybody waiting for it.
+        engine.spawn(async move {
+            let opened = self.open(store, running).await;
+            let _ = answer.send(opened.map(|coord| Unclaimed(Some(coord))));
         });
-        let connecting = |e: Error| e.while_doing(format_args!("connect to {}", store.endpoint));
-        let (first, held) = opened
+        let opened = opened
             .await
-            .unwrap_or_else(|_| Err(Error::new(ErrorKind::Unavailable, "the engine's runtime ended")))
-            .map_err(connecting)?;
+            .unwrap_or_else(|_| Err(Error::new(ErrorKind::Unavailable, "the engine's runtime ended")));
+        opened.and_then(Unclaimed::claim).map_err(|e| e.while_doing(format_args!("connect to {endpoint}")))
+    }
+
+    /// Opens the first session, checks it, and starts its tasks. Runs inside the engine's runtime.
+    async fn open(&self, store: Store, running: Running) -> Result<Coordinator> {
+        let (first, held) = session::open(&store, 1, None).await?;
         if let Some(unmet) = self.requirements.iter().find(|r| !r.is_met_by(first.backend.profile())) {
             // The refusal counts; failing to close leaves the session to its time to live.
-            let _ = first.backend.close().await;
-            return Err(self.unmet(unmet, &store));
+            let _ = timeout(store.settings.attempt(), first.backend.close()).await;
+            return Err(self.unmet(unmet));
         }
-
         let first = Arc::new(first);
         let (chores, inbox) = mpsc::unbounded_channel();
         let (commands, orders) = mpsc::unbounded_channel();
@@ -224,7 +227,7 @@ impl Builder {
         Ok(Store { endpoint, driver, settings, clock: Arc::clone(&self.clock), wrap: self.wrap.clone() })
     }
 
-    fn unmet(&self, requirement: &Requirement, store: &Store) -> Error {
+    fn unmet(&self, requirement: &Requirement) -> Error {
         let have: Vec<_> = self
             .registry
             .drivers()
@@ -234,10 +237,7 @@ impl Builder {
         let have = if have.is_empty() { "none".to_owned() } else { have.join(", ") };
         Error::new(
             ErrorKind::Unsupported,
-            format!(
-                "{} does not have the required {requirement}; drivers that have it: {have}",
-                store.endpoint
-            ),
+            format!("the store does not have the required {requirement}; drivers that have it: {have}"),
         )
     }
 }
@@ -248,6 +248,23 @@ impl fmt::Debug for Builder {
             .field("member", &self.member)
             .field("ttl", &self.ttl)
             .finish_non_exhaustive()
+    }
+}
+
+/// A coordinator on its way to whoever connects: closed if it does not arrive.
+struct Unclaimed(Option<Coordinator>);
+
+impl Unclaimed {
+    fn claim(mut self) -> Result<Coordinator> {
+        self.0.take().ok_or_else(|| Error::new(ErrorKind::Internal, "a coordinator was claimed twice"))
+    }
+}
+
+impl Drop for Unclaimed {
+    fn drop(&mut self) {
+        if let Some(coord) = self.0.take() {
+            coord.begin_close();
+        }
     }
 }
 

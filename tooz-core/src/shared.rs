@@ -119,11 +119,13 @@ impl Core {
         }
     }
 
-    /// The session there is, also while the coordinator is closing, waiting for one until `until`.
+    /// The session there is, also while the coordinator is closing and when `until` is past; waits for one
+    /// until then.
     pub(crate) async fn any_session(&self, until: Moment) -> Option<Arc<Session>> {
         let mut epochs = self.epochs();
         let open = epochs.wait_for(|epoch| !matches!(epoch, Epoch::Between(_)));
         tokio::select! {
+            biased;
             epoch = open => match epoch.as_deref() {
                 Ok(Epoch::Open(session)) => Some(Arc::clone(session)),
                 _ => None,
@@ -132,18 +134,23 @@ impl Core {
         }
     }
 
-    /// From now on nothing new is begun.
+    /// From now on nothing new is begun. The first cause stays.
     pub(crate) fn end(&self, cause: Cause) {
-        self.ending.send_replace(Some(cause));
+        self.ending.send_if_modified(|ending| {
+            let first = ending.is_none();
+            ending.get_or_insert(cause);
+            first
+        });
     }
 
-    pub(crate) fn ending(&self) -> watch::Receiver<Option<Cause>> {
-        self.ending.subscribe()
+    /// Why nothing new may be begun any more, if so.
+    pub(crate) fn ending(&self) -> Option<Cause> {
+        *self.ending.borrow()
     }
 
     /// Ends when nothing new may be begun any more.
     pub(crate) async fn ended(&self) -> Cause {
-        let mut ending = self.ending();
+        let mut ending = self.ending.subscribe();
         match ending.wait_for(Option::is_some).await.map(|cause| *cause) {
             Ok(Some(cause)) => cause,
             // The sender is `self`, which outlives this call.

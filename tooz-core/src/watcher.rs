@@ -56,8 +56,11 @@ impl<L: Look> Watcher<L> {
     pub(crate) async fn changed(&mut self) -> Result<()> {
         match self.latest.changed().await {
             Ok(()) => Ok(()),
-            // The task ends only with the coordinator.
-            Err(_) => Err(ended(self.core.ended().await)),
+            // The task ends with the coordinator; before, only by a defect or with its runtime.
+            Err(_) => Err(self.core.ending().map_or_else(
+                || Error::new(ErrorKind::Unavailable, "the task that watches has ended: watch again"),
+                ended,
+            )),
         }
     }
 }
@@ -136,7 +139,7 @@ impl<S: Subject> Follower<S> {
 
     async fn look_once(&mut self, until: Option<crate::clock::Moment>) -> Result<(Arc<Session>, S::Look)> {
         let session = self.core.open_session(until).await?;
-        let look = self.subject.look(&self.core, &session).await?;
+        let look = self.subject.look(&self.core, &session).await.inspect_err(|e| session.heed(e))?;
         self.failures = 0;
         Ok((session, look))
     }

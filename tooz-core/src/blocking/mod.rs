@@ -2,7 +2,8 @@
 //!
 //! Every call blocks its thread until it is done; everything else, heartbeats above all, goes on on the
 //! engine's thread. Calling it inside an async runtime blocks that runtime's thread, as any blocking call
-//! does, but never deadlocks with it: nothing here runs on the caller's runtime.
+//! does, but never deadlocks with it: nothing here runs on the caller's runtime, unless that is what
+//! [`Engine::Current`](crate::Engine::Current) asks for.
 //!
 //! ```
 //! # fn main() -> tooz_core::Result<()> {

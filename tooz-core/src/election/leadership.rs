@@ -103,6 +103,12 @@ impl Leadership {
     ///
     /// # Errors
     /// `Lost` if the leadership had been lost before, `Unavailable` if the store stays silent.
+    ///
+    /// # Cancel safety
+    /// Resigning goes on when the future is dropped.
+    ///
+    /// # Round trips
+    /// One.
     pub async fn resign(self) -> Result<()> {
         self.guard.release().await
     }

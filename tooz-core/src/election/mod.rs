@@ -87,21 +87,32 @@ impl Election {
     ///
     /// # Errors
     /// As for [`campaign`](Self::campaign).
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves nothing behind.
+    ///
+    /// # Round trips
+    /// One.
     pub async fn try_campaign(&self, value: impl Into<Bytes>) -> Result<Option<Leadership>> {
         self.contend("try to campaign for", value.into(), Patience::Not).await
     }
 
-    /// Campaigns for at most `limit`; `None` if the leadership was not to be had in that time.
+    /// Campaigns for at most `limit`; `None` if the leadership was not to be had in that time. With no time
+    /// at all it is a [`try_campaign`](Self::try_campaign). See also
+    /// [`Lock::acquire_timeout`](crate::Lock::acquire_timeout).
     ///
     /// # Errors
+    /// As for [`campaign`](Self::campaign).
+    ///
+    /// # Cancel safety
     /// As for [`campaign`](Self::campaign).
     pub async fn campaign_timeout(
         &self,
         value: impl Into<Bytes>,
         limit: Duration,
     ) -> Result<Option<Leadership>> {
-        let until = self.coord.core().now() + limit;
-        self.contend("campaign for", value.into(), Patience::Until(until)).await
+        let patience = Patience::within(limit, self.coord.core().now());
+        self.contend("campaign for", value.into(), patience).await
     }
 
     /// The present leader; `None` if the leadership is vacant.

@@ -10,6 +10,7 @@ use super::{Enrolled, MembershipState, no_such_group};
 use crate::backend::{Enrolment, Joined, Left, Updated};
 use crate::capability::Capabilities;
 use crate::claim::SessionId;
+use crate::clock::Moment;
 use crate::engine::Lane;
 use crate::error::{Effect, Error, ErrorKind, Result};
 use crate::lost::Cause;
@@ -47,7 +48,7 @@ enum Wish {
 
 /// Joins a group; the attending task does all the talking.
 pub(super) async fn join(core: &Arc<Core>, group: Name, capabilities: Capabilities) -> Result<Membership> {
-    if let Some(cause) = *core.ending().borrow() {
+    if let Some(cause) = core.ending() {
         return Err(ended(cause));
     }
     let enrolled = Arc::new(Enrolled::new(group));
@@ -71,7 +72,7 @@ pub(super) async fn join(core: &Arc<Core>, group: Name, capabilities: Capabiliti
         inbox,
         last: None,
         own_line: None,
-        in_doubt: false,
+        in_doubt: None,
     };
     core.engine().handle().spawn(attendant.run(answer));
     let membership = Membership { enrolled, core: Arc::clone(core), wishes, stays: false };
@@ -122,8 +123,8 @@ impl Membership {
     /// Leaves the group and waits until the store has confirmed it.
     ///
     /// # Errors
-    /// `NotMember` if the membership was over before; `Unavailable` if the store stays silent, which then
-    /// ends it with its time to live.
+    /// `NotMember` if the membership was over before; `Unavailable` if the store stays silent; leaving then
+    /// goes on in the background.
     ///
     /// # Cancel safety
     /// Leaving goes on when the future is dropped.
@@ -171,8 +172,8 @@ struct Attendant {
     last: Option<SessionId>,
     /// Held once the user has let go without leaving: a line that never closes.
     own_line: Option<mpsc::UnboundedSender<Wish>>,
-    /// A join went unanswered and may land after a leave.
-    in_doubt: bool,
+    /// When a join last went unanswered: it may land after a leave, for as long as an attempt takes.
+    in_doubt: Option<Moment>,
 }
 
 /// Why attending ends.
@@ -187,8 +188,7 @@ enum Done {
 
 impl Attendant {
     async fn run(mut self, answer: oneshot::Sender<Result<()>>) {
-        let _attending = self.core.attending();
-        let enrolled = Arc::clone(&self.enrolled);
+        let attending = self.core.attending();
         let done = match self.first_join().await {
             // A dropped caller has closed the line of wishes too, so the next look at it leaves.
             Ok(()) => {
@@ -196,21 +196,24 @@ impl Attendant {
                 self.attend().await
             }
             Err(failure) => {
-                let landed = failure.effect() == Effect::Unknown;
                 let _ = answer.send(Err(failure));
-                if landed { Done::Leave(None) } else { Done::Gone }
+                if self.in_doubt.is_some() { Done::Leave(None) } else { Done::Gone }
             }
         };
         if let Done::Leave(answer) = done {
-            let left = self.leave().await;
+            let left = self.leave(self.core.now() + self.core.settings().timeout).await;
+            let goes_on = left.is_err();
             if let Some(answer) = answer {
                 // Whoever asked may have given up waiting.
                 let _ = answer.send(left);
             }
+            if goes_on {
+                self.leave_while_its_session_lives().await;
+            }
         }
-        enrolled.set_standing(None);
-        self.core.ledger().resign(&enrolled);
-        enrolled.set_state(MembershipState::Left);
+        // Off the books first: then nobody who waits for everyone to leave finds it there.
+        drop(self);
+        drop(attending);
     }
 
     async fn first_join(&mut self) -> Result<()> {
@@ -231,7 +234,7 @@ impl Attendant {
             tries += 1;
             let pause = retry::back_off(tries, retry::dice());
             if !failure.is_transient() || self.core.now() + pause >= until {
-                return Err(if self.in_doubt { failure.effect_unknown() } else { failure });
+                return Err(if self.in_doubt.is_some() { failure.effect_unknown() } else { failure });
             }
             self.core.sleep(pause).await;
         }
@@ -370,8 +373,9 @@ impl Attendant {
             }
             Ok(_) => {}
             Err(failure) => {
+                session.heed(failure);
                 if failure.effect() == Effect::Unknown {
-                    self.in_doubt = true;
+                    self.in_doubt = Some(self.core.now());
                     self.last = Some(session.id);
                 }
             }
@@ -399,9 +403,8 @@ impl Attendant {
         }
     }
 
-    /// Leaves, within the call's time; what is left after that ends with its time to live.
-    async fn leave(&mut self) -> Result<()> {
-        let until = self.core.now() + self.core.settings().timeout;
+    /// Leaves, trying until it succeeds or the time is up.
+    async fn leave(&mut self, until: Moment) -> Result<()> {
         self.enrolled.set_standing(None);
         let mut tries = 0;
         loop {
@@ -410,13 +413,14 @@ impl Attendant {
                 return Err(Error::new(ErrorKind::Unavailable, text));
             };
             let failure = match self.leave_once(&session).await {
-                // A join in doubt may land after this leave: once more, when its time is up.
-                Ok(_) if self.in_doubt => {
-                    self.in_doubt = false;
-                    self.core.sleep(self.core.settings().attempt()).await;
-                    continue;
-                }
-                Ok(_) => return Ok(()),
+                Ok(_) => match self.in_doubt.take().map(|since| since + self.core.settings().attempt()) {
+                    // The join in doubt may land after this leave: once more, when its time is up.
+                    Some(lands) if lands > self.core.now() => {
+                        self.core.sleep(lands.since(self.core.now())).await;
+                        continue;
+                    }
+                    _ => return Ok(()),
+                },
                 Err(failure) => failure,
             };
             tries += 1;
@@ -428,6 +432,18 @@ impl Attendant {
         }
     }
 
+    /// What stands under a session that lives on has no end of its own; under a lost one, its time to live.
+    async fn leave_while_its_session_lives(&self) {
+        let mut tries = 0;
+        while let Some(session) = self.core.current_session() {
+            if self.last != Some(session.id) || self.leave_once(&session).await.is_ok() {
+                return;
+            }
+            tries += 1;
+            self.core.sleep(retry::back_off(tries, retry::dice())).await;
+        }
+    }
+
     async fn leave_once(&self, session: &Arc<Session>) -> Result<Left> {
         let enrolment = Enrolment {
             group: self.enrolled.group().clone(),
@@ -436,14 +452,14 @@ impl Attendant {
             replaces: self.last.filter(|last| *last != session.id),
             capabilities: self.capabilities.as_bytes().clone(),
         };
-        let session = Arc::clone(session);
+        let (session, told) = (Arc::clone(session), session);
         let step = Box::pin(async move { groups(&*session.backend)?.leave(&enrolment).await });
-        self.core.attempt(Lane::Engine, "leave", step).await
+        let left = self.core.attempt(Lane::Engine, "leave", step).await;
+        left.inspect_err(|failure| told.heed(failure))
     }
 
     fn ended(&self) -> Done {
-        let cause = *self.core.ending().borrow();
-        Self::done_after(cause.unwrap_or(Cause::Closed))
+        Self::done_after(self.core.ending().unwrap_or(Cause::Closed))
     }
 
     fn done_after(cause: Cause) -> Done {
@@ -451,6 +467,15 @@ impl Attendant {
             Cause::Orphaned => Done::Orphaned,
             _ => Done::Leave(None),
         }
+    }
+}
+
+impl Drop for Attendant {
+    /// Off the books, however it ends.
+    fn drop(&mut self) {
+        self.enrolled.set_standing(None);
+        self.core.ledger().resign(&self.enrolled);
+        self.enrolled.set_state(MembershipState::Left);
     }
 }
 

@@ -43,7 +43,11 @@ impl Group {
     /// Creates the group.
     ///
     /// # Errors
-    /// `GroupExists` if it is there already; `Unavailable` if the store stays silent.
+    /// `GroupExists` if it is there already; `Unavailable` if the store stays silent. A creation whose answer
+    /// was lost is sent again and may then find the group it made itself.
+    ///
+    /// # Cancel safety
+    /// The group may or may not be created when the future is dropped.
     ///
     /// # Round trips
     /// One.
@@ -71,7 +75,11 @@ impl Group {
     /// Deletes the group if nobody is in it.
     ///
     /// # Errors
-    /// `NoSuchGroup`, `GroupNotEmpty`; `Unavailable` if the store stays silent.
+    /// `NoSuchGroup`, `GroupNotEmpty`; `Unavailable` if the store stays silent. A deletion whose answer was
+    /// lost is sent again and may then find the group gone.
+    ///
+    /// # Cancel safety
+    /// The group may or may not be deleted when the future is dropped.
     ///
     /// # Round trips
     /// One.

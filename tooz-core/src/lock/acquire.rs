@@ -28,6 +28,11 @@ pub(crate) enum Patience {
 }
 
 impl Patience {
+    /// For this long; no time at all is a try.
+    pub(crate) fn within(limit: Duration, now: Moment) -> Self {
+        if limit.is_zero() { Self::Not } else { Self::Until(now + limit) }
+    }
+
     fn until(self) -> Option<Moment> {
         match self {
             Self::Until(until) => Some(until),
@@ -74,15 +79,19 @@ impl Contest {
         // would queue behind its own past. If that takes too long, the store is asked as it is.
         let settling = match patience {
             Patience::Not => self.core.settings().timeout,
-            Patience::Until(_) | Patience::Forever => self.core.settings().attempt(),
+            Patience::Until(until) => until.since(begun).min(self.core.settings().attempt()),
+            Patience::Forever => self.core.settings().attempt(),
         };
         tokio::select! {
             biased;
             () = gate.open() => {}
             () = self.core.sleep(settling) => {}
         }
-        let mut session = self.core.open_session(Some(begun + self.core.settings().timeout)).await?;
-        loop {
+        let limit = begun + self.core.settings().timeout;
+        let mut next = self.session(patience, Some(limit)).await?;
+        // An intent waits for the session after a lost one as long as its caller does.
+        let limit = (patience == Patience::Not).then_some(limit);
+        while let Some(session) = next {
             let member = self.core.settings().member.clone();
             let claim = new_claim(self.seat.clone(), self.mode, member, self.value.clone());
             let chores = self.core.chores().clone();
@@ -98,23 +107,18 @@ impl Contest {
                 Outcome::Missed => return Ok(None),
                 Outcome::SessionOver => drop(place),
             }
-            session = match self.next_session(patience, begun).await? {
-                Some(session) => session,
-                None => return Ok(None),
-            };
+            next = self.session(patience, limit).await?;
         }
+        Ok(None)
     }
 
-    /// The session after a lost one: an intent waits for it as long as its caller does.
-    async fn next_session(&self, patience: Patience, begun: Moment) -> Result<Option<Arc<Session>>> {
-        let until = match patience {
-            Patience::Not => Some(begun + self.core.settings().timeout),
-            Patience::Until(until) => Some(until),
-            Patience::Forever => None,
-        };
+    /// The session there is or the next one; `None` when the caller's time is up before, an error when only
+    /// the call's is.
+    async fn session(&self, patience: Patience, limit: Option<Moment>) -> Result<Option<Arc<Session>>> {
+        let until = [patience.until(), limit].into_iter().flatten().min();
         match self.core.open_session(until).await {
             Ok(session) => Ok(Some(session)),
-            Err(e) if e.kind() == ErrorKind::Unavailable && patience != Patience::Not => Ok(None),
+            Err(e) if e.kind() == ErrorKind::Unavailable && until == patience.until() => Ok(None),
             Err(e) => Err(e),
         }
     }
@@ -131,12 +135,13 @@ struct Contender<'a> {
 impl Contender<'_> {
     async fn contend(&self, patience: Patience) -> Result<Outcome> {
         let mut waited = false;
+        let mut stale = 0;
         loop {
             let standing = match patience {
                 Patience::Not => self.try_once().await?,
                 _ => self.ask(patience).await?,
             };
-            let mut granted = match standing {
+            let granted = match standing {
                 Asked::Standing(Standing::Held(grant)) => Some(grant),
                 Asked::Standing(Standing::Waiting(position)) => {
                     waited = true;
@@ -152,11 +157,15 @@ impl Contender<'_> {
                 Asked::OutOfTime => return self.give_up().await,
                 Asked::SessionOver => return Ok(Outcome::SessionOver),
             };
-            if let Some(grant) = granted.take() {
-                match self.take(grant, waited) {
-                    Some(token) => return Ok(Outcome::Won(token)),
-                    None => self.proof_or_end(grant, patience).await,
-                }
+            let Some(grant) = granted else { continue };
+            if let Some(token) = self.take(grant, waited) {
+                return Ok(Outcome::Won(token));
+            }
+            stale += 1;
+            match self.outwait_old_proof(stale, patience).await? {
+                Waited::Granted(_) | Waited::AskAgain => {}
+                Waited::SessionOver => return Ok(Outcome::SessionOver),
+                Waited::OutOfTime => return self.give_up().await,
             }
         }
     }
@@ -172,7 +181,7 @@ impl Contender<'_> {
         self.place.hold(until);
         // The keeper may have lost the session, or the coordinator may have been closed, between the look
         // above and this line; then nobody else ends this claim.
-        if let Some(cause) = self.session.tenure.cause().or(*core.ending().borrow()) {
+        if let Some(cause) = self.session.tenure.cause().or(core.ending()) {
             self.place.lose(cause);
         }
         self.session.watch.rouse();
@@ -182,15 +191,19 @@ impl Contender<'_> {
         Some(grant.token)
     }
 
-    /// The store granted it, but on an old proof: waits for a newer one, or for the session's end.
-    async fn proof_or_end(&self, grant: Grant, patience: Patience) {
-        let mut proof = self.session.proof.subscribe();
+    /// The store granted it, but on a proof that is over: the next answer may come with a newer one. Asks
+    /// again after the next beat, or after a while, since a store may prove each claim by itself.
+    async fn outwait_old_proof(&self, times: u32, patience: Patience) -> Result<Waited> {
         let core = &self.contest.core;
+        let mut proof = self.session.proof.subscribe();
         tokio::select! {
+            biased;
+            cause = core.ended() => Err(ended(cause)),
+            () = core.session_over(self.session.epoch) => Ok(Waited::SessionOver),
+            () = self.out_of_time(patience) => Ok(Waited::OutOfTime),
             // An error means the session is gone, which the next step reports.
-            _ = proof.wait_for(|newest| *newest != grant.proof) => {}
-            () = core.session_over(self.session.epoch) => {}
-            () = self.out_of_time(patience) => {}
+            _ = proof.changed() => Ok(Waited::AskAgain),
+            () = core.sleep(retry::back_off(times, retry::dice())) => Ok(Waited::AskAgain),
         }
     }
 
@@ -231,10 +244,15 @@ impl Contender<'_> {
         let limit = core.now() + core.settings().timeout;
         let mut tries = 0;
         loop {
-            if let Some(cause) = *core.ending().borrow() {
+            let before = self.place.stage();
+            self.place.set_stage(Stage::Asked);
+            // In this order: either the end is seen here, or whoever ends sees that the claim is asked for.
+            if let Some(cause) = core.ending() {
+                if before == Stage::Unsent {
+                    self.place.settled();
+                }
                 return Err(ended(cause));
             }
-            self.place.set_stage(Stage::Asked);
             let flight = make(Arc::clone(self.session), self.place.claim());
             // The step keeps the place: it is withdrawn after the step's end, not while it is under way.
             let keep = Arc::clone(self.place);
@@ -252,9 +270,13 @@ impl Contender<'_> {
             if failure.effect() == Effect::Unknown {
                 self.place.set_unanswered();
             }
+            self.session.heed(&failure);
             if failure.kind() == ErrorKind::SessionLost {
-                core.session_over(self.session.epoch).await;
-                return Ok(Sent::SessionOver);
+                return Ok(tokio::select! {
+                    biased;
+                    () = core.session_over(self.session.epoch) => Sent::SessionOver,
+                    () = self.out_of_time(patience) => Sent::OutOfTime,
+                });
             }
             tries += 1;
             let pause = retry::back_off(tries, retry::dice());

@@ -138,6 +138,7 @@ impl Won {
         let held = self.place.is_held(self.core.now());
         let cause = self.place.tenure().cause();
         observe::released(self.core.now().since(self.since));
+        self.place.let_go();
         let withdrawn = withdraw(&self.core, self.lane, &self.place).await;
         match (held, cause, withdrawn) {
             (false, cause, _) => Err(lost_error(cause.unwrap_or(Cause::Expired))),

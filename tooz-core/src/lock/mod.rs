@@ -97,16 +97,24 @@ impl Lock {
         self.contend("try to acquire", Patience::Not).await
     }
 
-    /// Waits for at most `limit`; `None` if the lock was not to be had in that time.
+    /// Waits for at most `limit`; `None` if the lock was not to be had in that time. With no time at all it
+    /// is a [`try_acquire`](Self::try_acquire).
+    ///
+    /// # Behavior
+    /// The limit is for the waiting. A request that is under way when it ends is waited for, and giving up
+    /// the place in the queue is one more: a store that is slow to answer adds that time.
     ///
     /// # Errors
     /// As for [`acquire`](Self::acquire).
     ///
     /// # Cancel safety
     /// As for [`acquire`](Self::acquire).
+    ///
+    /// # Round trips
+    /// One when free, at least two when out of time.
     pub async fn acquire_timeout(&self, limit: Duration) -> Result<Option<Guard>> {
-        let until = self.coord.core().now() + limit;
-        self.contend("acquire", Patience::Until(until)).await
+        let patience = Patience::within(limit, self.coord.core().now());
+        self.contend("acquire", patience).await
     }
 
     /// Acquires, runs the work, releases. The work is cancelled when the lock is lost.
@@ -177,6 +185,9 @@ impl Lock {
     ///
     /// # Errors
     /// `Unavailable` if the store stays silent.
+    ///
+    /// # Cancel safety
+    /// When the future is dropped, holders may have been told to let go without being removed if they do not.
     pub async fn evict(&self, how: Eviction) -> Result<Vec<ClaimId>> {
         let seat = self.seat()?;
         queue::evict(&self.coord, seat.clone(), how)

@@ -20,14 +20,21 @@ use crate::{observe, retry};
 /// Attempts of a beat that may be unanswered at the same time.
 const OUTSTANDING: usize = 3;
 
-/// Ends with the reason when the session is lost.
+/// Ends with the reason when the session is lost, whoever saw it first.
 pub(super) async fn beat_until_lost(core: &Arc<Core>, session: &Arc<Session>) -> Cause {
     match session.backend.profile().liveness {
-        Liveness::Kernel => session.backend.lost().await,
+        Liveness::Kernel => {
+            tokio::select! {
+                biased;
+                cause = session.backend.lost() => cause,
+                cause = session.tenure.lost() => cause,
+            }
+        }
         Liveness::Lease(ttl) => {
             tokio::select! {
                 biased;
                 cause = session.backend.lost() => cause,
+                cause = session.tenure.lost() => cause,
                 cause = guard_deadlines(core, session, ttl) => cause,
                 cause = beat(core, session, ttl) => cause,
             }
@@ -37,8 +44,8 @@ pub(super) async fn beat_until_lost(core: &Arc<Core>, session: &Arc<Session>) ->
 
 /// What one beat renewed and what became of it.
 struct Beat {
-    /// Weakly, so that a beat under way is never what keeps an abandoned claim.
-    places: Vec<Weak<Place>>,
+    /// Weakly, so that a beat under way is never what keeps an abandoned claim; and whether it was held.
+    places: Vec<(Weak<Place>, Stage)>,
     sent: Moment,
     answer: Result<Renewal>,
 }
@@ -84,7 +91,7 @@ async fn beat(core: &Arc<Core>, session: &Arc<Session>, ttl: Duration) -> Cause 
 fn send(core: &Arc<Core>, session: &Arc<Session>, beats: &mut JoinSet<Beat>) {
     let places = core.ledger().renewable(session.epoch);
     let claims: Vec<_> = places.iter().map(|place| place.claim()).collect();
-    let places: Vec<_> = places.iter().map(Arc::downgrade).collect();
+    let places: Vec<_> = places.iter().map(|place| (Arc::downgrade(place), place.stage())).collect();
     let memberships: Vec<Enrolment> = core.ledger().enrolments(session.epoch);
     let backend = Arc::clone(&session.backend);
     let step = Box::pin(async move { backend.renew(&claims, &memberships).await });
@@ -97,27 +104,30 @@ fn send(core: &Arc<Core>, session: &Arc<Session>, beats: &mut JoinSet<Beat>) {
 }
 
 /// Applies an answer to the session and to exactly the claims its beat named.
-fn credit(core: &Core, session: &Session, places: &[Weak<Place>], renewal: Renewal) {
+fn credit(core: &Core, session: &Session, places: &[(Weak<Place>, Stage)], renewal: Renewal) {
     let now = core.now();
     let until = validity::claim_until(renewal.proof, core.settings().margin);
     session.tenure.renew(now, until);
     session.proof.send_replace(renewal.proof);
-    for place in places.iter().filter_map(Weak::upgrade) {
+    for (place, stage_when_sent) in places {
+        let Some(place) = place.upgrade() else { continue };
         if renewal.ousted.contains(&place.id()) {
-            match place.stage() {
-                Stage::Held => {
+            match (stage_when_sent, place.stage()) {
+                (Stage::Held, Stage::Held) => {
                     place.lose(Cause::Ousted);
                 }
+                // Ousted from the queue, and granted since: the next beat tells what became of the grant.
+                (_, Stage::Held) => {}
                 _ => place.nudge(),
             }
         } else if place.stage() == Stage::Held {
-            place.tenure().renew(now, until);
+            place.renew(now, until);
         }
     }
     for claim in renewal.stray {
         // A grant or queue entry that nobody here knows of: a claim that landed late.
         if !core.ledger().knows(claim.id) {
-            core.withdraw_stray(claim, Doubt::None);
+            core.withdraw_stray(claim, session.epoch);
         }
     }
     for enrolled in core.ledger().enrolled() {
@@ -199,10 +209,10 @@ fn nap(now: Moment, nearest: Deadline, notice: Duration, recheck: Duration) -> D
 }
 
 impl Core {
-    fn withdraw_stray(&self, claim: crate::claim::Claim, doubt: Doubt) {
+    fn withdraw_stray(&self, claim: crate::claim::Claim, epoch: u64) {
         tracing::warn!(seat = %claim.seat, claim = %claim.id, "withdrawing a claim that nobody here made");
         let gate = self.ledger().gate(&claim.seat);
-        self.send_chore(Chore::Withdraw(Withdrawal::new(claim, doubt, gate)));
+        self.send_chore(Chore::Withdraw(Withdrawal::new(claim, Doubt::None, epoch, gate)));
     }
 
     /// A beat failed: says until when the session is still trusted.

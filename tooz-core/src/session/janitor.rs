@@ -50,23 +50,30 @@ async fn finish(under_way: &mut JoinSet<()>, done: oneshot::Sender<()>) {
     let _ = done.send(());
 }
 
-/// Tries until the store answers, or until the store must have freed the claim by itself.
+/// Failures in a row after which an operator should hear of it.
+const WORTH_A_WARNING: u32 = 8;
+
+/// Tries until the store answers, or until the store must have freed the claim by itself: under a session
+/// that lives on, it never does.
 async fn withdraw(core: Arc<Core>, withdrawal: Withdrawal) {
     let until = core.now() + lifetime(&core);
     let mut tries = 0;
     while let Some(session) = core.any_session(until).await {
+        let lives_on = session.epoch == withdrawal.epoch;
         let claim = withdrawal.claim.clone();
-        let doubt = withdrawal.doubt;
-        let step = Box::pin(async move { locks(&*session.backend)?.withdraw(&claim, doubt).await });
-        match core.attempt(Lane::Engine, "withdraw", step).await {
-            Ok(_) => break,
-            Err(failure) => {
-                tries += 1;
-                tracing::debug!(seat = %withdrawal.claim.seat, tries, %failure, "withdrawal failed");
+        let (through, doubt) = (Arc::clone(&session), withdrawal.doubt);
+        let step = Box::pin(async move { locks(&*through.backend)?.withdraw(&claim, doubt).await });
+        let Err(failure) = core.attempt(Lane::Engine, "withdraw", step).await else { break };
+        session.heed(&failure);
+        tries += 1;
+        match tries {
+            WORTH_A_WARNING => {
+                tracing::warn!(seat = %withdrawal.claim.seat, %failure, "cannot withdraw a claim yet");
             }
+            _ => tracing::debug!(seat = %withdrawal.claim.seat, tries, %failure, "withdrawal failed"),
         }
         let pause = retry::back_off(tries, retry::dice());
-        if core.now() + pause >= until {
+        if !lives_on && core.now() + pause >= until {
             tracing::warn!(seat = %withdrawal.claim.seat, "gave up withdrawing; the store frees it by its time to live");
             break;
         }
@@ -77,7 +84,7 @@ async fn withdraw(core: Arc<Core>, withdrawal: Withdrawal) {
 
 fn lifetime(core: &Core) -> Duration {
     match core.profile().liveness {
-        Liveness::Lease(ttl) => ttl * 2,
-        Liveness::Kernel => core.settings().timeout * 2,
+        Liveness::Lease(ttl) => ttl.saturating_mul(2),
+        Liveness::Kernel => core.settings().timeout.saturating_mul(2),
     }
 }

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use super::place::{Gate, Place, Stage};
+use super::gate::Gate;
+use super::place::{Place, Stage};
 use crate::backend::Enrolment;
 use crate::claim::{ClaimId, Seat};
 use crate::group::Enrolled;

@@ -3,6 +3,7 @@
 //! One task, the [`keeper`](recovery), owns a coordinator's sessions. Everyone else reads what it
 //! publishes: the current [`Epoch`] and the public [`State`](crate::State).
 
+mod gate;
 mod heart;
 mod janitor;
 mod ledger;
@@ -65,6 +66,13 @@ impl Session {
         let (held, newly_held) = mpsc::unbounded_channel();
         let proof = watch::Sender::new(proof);
         (Self { epoch, id, backend, tenure, proof, watch: heart::Watch::default(), held }, newly_held)
+    }
+
+    /// A step may be the first to tell of the session's end: the keeper hears of it at once.
+    pub(crate) fn heed(&self, failure: &Error) {
+        if failure.kind() == ErrorKind::SessionLost {
+            self.tenure.lose(Cause::SessionEnded);
+        }
     }
 }
 

@@ -1,11 +1,12 @@
 //! One claim's life in this process: the last one to let go of it withdraws it.
 
 use std::process;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{Notify, mpsc, oneshot};
 
+use super::gate::{Gate, Pending};
 use super::tenure::Tenure;
 use super::validity::Deadline;
 use crate::backend::Doubt;
@@ -48,13 +49,15 @@ pub(crate) enum Chore {
 pub(crate) struct Withdrawal {
     pub(crate) claim: Claim,
     pub(crate) doubt: Doubt,
+    /// The number of the session it was made under.
+    pub(crate) epoch: u64,
     /// Held until it is done.
     _gate: Pending,
 }
 
 impl Withdrawal {
-    pub(crate) fn new(claim: Claim, doubt: Doubt, gate: Arc<Gate>) -> Self {
-        Self { claim, doubt, _gate: Pending::new(gate) }
+    pub(crate) fn new(claim: Claim, doubt: Doubt, epoch: u64, gate: Arc<Gate>) -> Self {
+        Self { claim, doubt, epoch, _gate: Pending::new(gate) }
     }
 }
 
@@ -155,13 +158,23 @@ impl Place {
 
     /// Ends a held claim for good. The store may still show it (a session whose answers came too late
     /// lives on), so losing it withdraws it too: a new claim would otherwise wait for the lost one. Only an
-    /// orphan's claims are left to their time to live.
+    /// orphan's claims are left to their time to live. `true` for the one call that did it.
     pub(crate) fn lose(&self, cause: Cause) -> bool {
-        let ended = self.tenure.lose(cause);
-        if ended {
-            self.after_loss(cause);
-        }
-        ended
+        self.tenure.lose(cause);
+        self.after_loss(cause)
+    }
+
+    /// Moves the deadline forward; an answer that comes after it finds the claim lost.
+    pub(crate) fn renew(&self, now: Moment, until: Deadline) {
+        self.tenure.renew(now, until);
+        self.is_held(now);
+    }
+
+    /// Ends a held claim by its holder's wish: it may be gone before the answer to the withdrawal comes.
+    pub(crate) fn let_go(&self) {
+        // The stage first: this is no loss.
+        self.set_stage(Stage::Leaving);
+        self.tenure.lose(Cause::Closed);
     }
 
     /// Whether the claim is held at `now`; seeing its deadline passed loses it.
@@ -181,15 +194,19 @@ impl Place {
         remaining
     }
 
-    fn after_loss(&self, cause: Cause) {
+    /// The stage decides who does it: the tenure may have been seen over by somebody who could not.
+    fn after_loss(&self, cause: Cause) -> bool {
+        let (held, leaving) = (Stage::Held as u8, Stage::Leaving as u8);
+        if self.stage.compare_exchange(held, leaving, Ordering::SeqCst, Ordering::SeqCst).is_err() {
+            return false;
+        }
+        let cause = self.tenure.cause().unwrap_or(cause);
         observe::lost(cause);
         match cause {
             Cause::Orphaned => self.settled(),
-            _ => {
-                self.set_stage(Stage::Leaving);
-                self.send_withdrawal();
-            }
+            _ => self.send_withdrawal(),
         }
+        true
     }
 
     /// Makes whoever waits with this claim ask the store again.
@@ -221,7 +238,7 @@ impl Place {
         if self.stage() == Stage::Unsent || self.withdrawal_sent.swap(true, Ordering::AcqRel) {
             return;
         }
-        let withdrawal = Withdrawal::new(self.claim(), self.doubt(), Arc::clone(&self.gate));
+        let withdrawal = Withdrawal::new(self.claim(), self.doubt(), self.epoch, Arc::clone(&self.gate));
         // Fails only when the coordinator has ended, and then the session's end frees everything.
         let _ = self.janitor.send(Chore::Withdraw(withdrawal));
     }
@@ -232,48 +249,6 @@ impl Drop for Place {
         // A fork has copies of its parent's places, but not the right to withdraw them.
         if !self.is_foreign_process() {
             self.send_withdrawal();
-        }
-    }
-}
-
-/// Withdrawals of one seat that are still under way: a new claim of the same coordinator waits for them,
-/// so that `drop(guard); try_acquire()` succeeds.
-#[derive(Debug, Default)]
-pub(crate) struct Gate {
-    pending: AtomicUsize,
-    settled: Notify,
-}
-
-impl Gate {
-    /// Ends when no withdrawal is under way.
-    pub(crate) async fn open(&self) {
-        loop {
-            let settled = self.settled.notified();
-            tokio::pin!(settled);
-            settled.as_mut().enable();
-            if self.pending.load(Ordering::Acquire) == 0 {
-                return;
-            }
-            settled.await;
-        }
-    }
-}
-
-/// Counts as one pending withdrawal until dropped.
-#[derive(Debug)]
-pub(crate) struct Pending(Arc<Gate>);
-
-impl Pending {
-    fn new(gate: Arc<Gate>) -> Self {
-        gate.pending.fetch_add(1, Ordering::AcqRel);
-        Self(gate)
-    }
-}
-
-impl Drop for Pending {
-    fn drop(&mut self) {
-        if self.0.pending.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.0.settled.notify_waiters();
         }
     }
 }
@@ -307,9 +282,9 @@ mod tests {
 
         let Chore::Withdraw(withdrawal) = inbox.try_recv().unwrap() else { panic!("not a withdrawal") };
         assert_eq!((withdrawal.claim.id, withdrawal.doubt), (id, Doubt::MayLand));
-        assert_eq!(gate.pending.load(Ordering::Acquire), 1);
+        assert_eq!(gate.pending(), 1);
         drop(withdrawal);
-        assert_eq!(gate.pending.load(Ordering::Acquire), 0);
+        assert_eq!(gate.pending(), 0);
         assert!(inbox.try_recv().is_err());
     }
 
@@ -336,6 +311,32 @@ mod tests {
         assert!(!place.is_held(Moment::ORIGIN));
         drop(place);
         assert!(inbox.try_recv().is_err());
+    }
+
+    /// Interleaving 4: an answer that finds the deadline passed leaves nothing to be renewed for ever.
+    #[test]
+    fn a_claim_whose_renewal_comes_too_late_is_withdrawn() {
+        let (janitor, mut inbox) = mpsc::unbounded_channel();
+        let (place, _) = place(janitor);
+        let at = |ms| Moment::ORIGIN + std::time::Duration::from_millis(ms);
+        place.hold(Deadline::at(at(100)));
+
+        place.renew(at(101), Deadline::at(at(200)));
+
+        assert_eq!((place.stage(), place.tenure().cause()), (Stage::Leaving, Some(Cause::Expired)));
+        assert!(inbox.try_recv().is_ok());
+    }
+
+    #[test]
+    fn what_its_holder_lets_go_of_is_over_but_not_lost() {
+        let (janitor, mut inbox) = mpsc::unbounded_channel();
+        let (place, _) = place(janitor);
+        place.hold(Deadline::NEVER);
+
+        place.let_go();
+
+        assert!(!place.is_held(Moment::ORIGIN) && !place.lose(Cause::Ousted));
+        assert!(inbox.try_recv().is_err(), "whoever lets go withdraws");
     }
 
     /// Interleaving 4: a lost guard whose session lives on must not make its own successor wait.

@@ -82,7 +82,6 @@ impl Keeper {
             }
             Some(Command::Orphan) | None => self.orphan().await,
         }
-        self.janitor.abort();
     }
 
     fn lose(&self, session: &Session, cause: Cause) {
@@ -172,6 +171,22 @@ impl Keeper {
     }
 }
 
+impl Drop for Keeper {
+    /// However it ends, also with its runtime or by a panic of the driver: nothing is relied on any more, and
+    /// nobody waits for ever.
+    fn drop(&mut self) {
+        self.janitor.abort();
+        let core = &self.core;
+        if matches!(*core.epochs().borrow(), Epoch::Ended(_)) {
+            return;
+        }
+        core.end(Cause::Orphaned);
+        core.ledger().lose_all(u64::MAX, Cause::Orphaned);
+        core.set_epoch(Epoch::Ended(Cause::Orphaned));
+        core.set_state(State::Closed);
+    }
+}
+
 /// Lets go of a lost session in the background: a polite close frees what the store may still show.
 fn retire(core: &Arc<Core>, session: Arc<Session>) {
     let patience = core.settings().attempt();
@@ -218,8 +233,12 @@ pub(crate) async fn open(store: &Store, epoch: u64, predecessor: Option<SessionI
         Err(Error::new(ErrorKind::Unavailable, text).effect_unknown())
     })?;
     let backend = store.wrap.as_ref().map_or_else(|| Arc::clone(&backend), |wrap| wrap(Arc::clone(&backend)));
-    if let Liveness::Lease(ttl) = backend.profile().liveness {
-        check_ttl(ttl, settings.margin)?;
+    if let Liveness::Lease(ttl) = backend.profile().liveness
+        && let Err(refusal) = check_ttl(ttl, settings.margin)
+    {
+        // The refusal counts; failing to close leaves the session to its time to live.
+        let _ = timeout(settings.attempt(), backend.close()).await;
+        return Err(refusal);
     }
     let until = validity::claim_until(proof, settings.margin);
     Ok(Session::new(epoch, id, backend, proof, until))

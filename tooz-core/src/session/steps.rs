@@ -1,10 +1,13 @@
 //! Running steps: to their end, whatever becomes of the caller.
 
 use std::future::{Future, poll_fn};
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
+
+use futures_util::FutureExt;
 
 use super::{Epoch, Session};
 use crate::engine::Lane;
@@ -20,20 +23,21 @@ impl Core {
     /// Runs one attempt of a step to its end, and waits for its answer for at most the step's time.
     ///
     /// The step is first polled in place, since an embedded store answers at once; what is left of it runs
-    /// on a task that nobody can cancel by dropping the caller.
+    /// on a task that nobody can cancel by dropping the caller. A driver that panics has failed, no more.
     pub(crate) async fn attempt<T: Send + 'static>(
         &self,
         lane: Lane,
         step: &'static str,
-        mut flight: Flight<T>,
+        flight: Flight<T>,
     ) -> Result<T> {
         let timing = observe::Timing::of(step);
         let runtime = self.engine().lane(lane);
+        let mut flight = AssertUnwindSafe(flight).catch_unwind();
         let at_once = poll_fn(|cx| {
             // Under a plain executor there is no runtime around; a driver's sockets need one.
             let _inside = runtime.enter();
-            match flight.as_mut().poll(cx) {
-                Poll::Ready(answer) => Poll::Ready(Some(answer)),
+            match flight.poll_unpin(cx) {
+                Poll::Ready(answer) => Poll::Ready(Some(answer.unwrap_or_else(|_| Err(panicked(step))))),
                 Poll::Pending => Poll::Ready(None),
             }
         });
@@ -45,10 +49,13 @@ impl Core {
                 let patience = self.settings().attempt() + Duration::from_millis(500);
                 tokio::select! {
                     biased;
-                    ended = task => ended.unwrap_or_else(|e| {
-                        let text = format!("{step}: the runtime that ran the step ended before the answer came");
-                        Err(Error::new(ErrorKind::Unavailable, text).effect_unknown().with_source(e))
-                    }),
+                    ended = task => match ended {
+                        Ok(answer) => answer.unwrap_or_else(|_| Err(panicked(step))),
+                        Err(e) => {
+                            let text = format!("{step}: the runtime that ran the step ended before the answer came");
+                            Err(Error::new(ErrorKind::Unavailable, text).effect_unknown().with_source(e))
+                        }
+                    },
                     () = self.sleep(patience) => Err(self.no_answer(step, patience)),
                 }
             }
@@ -75,10 +82,11 @@ impl Core {
         let mut unknown = false;
         loop {
             let session = self.open_session(Some(until)).await?;
-            let failure = match self.attempt(lane, step, make(session)).await {
+            let failure = match self.attempt(lane, step, make(Arc::clone(&session))).await {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };
+            session.heed(&failure);
             unknown |= failure.effect() == Effect::Unknown;
             tries += 1;
             let pause = retry::back_off(tries, retry::dice());
@@ -94,7 +102,7 @@ impl Core {
     pub(crate) async fn open_session(&self, until: Option<crate::clock::Moment>) -> Result<Arc<Session>> {
         let mut epochs = self.epochs();
         loop {
-            if let Some(cause) = *self.ending().borrow() {
+            if let Some(cause) = self.ending() {
                 return Err(ended(cause));
             }
             let cause = match &*epochs.borrow_and_update() {
@@ -109,6 +117,7 @@ impl Core {
             }
             tokio::select! {
                 changed = epochs.changed() => changed.map_err(|_| ended(Cause::Closed))?,
+                cause = self.ended() => return Err(ended(cause)),
                 () = self.sleep(patience.unwrap_or(Duration::MAX)), if patience.is_some() => {}
             }
         }
@@ -120,6 +129,11 @@ impl Core {
         // An error means that the keeper is gone, and the session with it.
         let _ = epochs.wait_for(|now| !matches!(now, Epoch::Open(session) if session.epoch == epoch)).await;
     }
+}
+
+/// What is left of a step that panicked.
+fn panicked(step: &str) -> Error {
+    Error::new(ErrorKind::Internal, format!("{step}: the driver panicked")).effect_unknown()
 }
 
 /// What a call on a coordinator that has ended gets.

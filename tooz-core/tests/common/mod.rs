@@ -1,6 +1,6 @@
 //! A tap on the driver interface: lets a test hold back, change or forge single answers.
 #![allow(dead_code, reason = "every test file uses its own part")]
-#![allow(clippy::unwrap_used, reason = "a failed assumption in a test is a failed test")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a failed assumption in a test is a failed test")]
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -38,6 +38,23 @@ pub(crate) struct Script {
     pub(crate) fail_renewals: AtomicBool,
     /// Withdrawals seen, with their doubt.
     pub(crate) withdrawals: Mutex<Vec<(ClaimId, Doubt)>>,
+    /// Withdrawals fail, without effect, while set.
+    pub(crate) fail_withdrawals: AtomicBool,
+    /// The store cannot tell strays while set.
+    pub(crate) hide_strays: AtomicBool,
+    /// Claims beyond this number (if any) are never answered: ends what would otherwise be a storm.
+    pub(crate) most_claims: AtomicUsize,
+    /// Claims to answer with "the session is lost".
+    pub(crate) session_lost_claims: AtomicUsize,
+    /// Claims to panic over.
+    pub(crate) panicking_claims: AtomicUsize,
+    /// Leaves fail, without effect, while set.
+    pub(crate) fail_leaves: AtomicBool,
+    /// Changes the profile of sessions opened from now on.
+    pub(crate) profile: Mutex<Option<fn(&mut Profile)>>,
+    /// Sessions closed, and how many of them outside of a runtime.
+    pub(crate) closed: watch::Sender<usize>,
+    pub(crate) closed_outside: AtomicUsize,
 }
 
 pub(crate) struct Switch(watch::Sender<bool>);
@@ -61,12 +78,27 @@ impl Switch {
 impl Script {
     pub(crate) fn wrap(self: &Arc<Self>) -> Wrap {
         let script = Arc::clone(self);
-        Arc::new(move |inner| Arc::new(Tap { inner, script: Arc::clone(&script) }))
+        Arc::new(move |inner| {
+            let mut profile = inner.profile().clone();
+            if let Some(change) = *script.profile.lock().unwrap() {
+                change(&mut profile);
+            }
+            Arc::new(Tap { inner, profile, script: Arc::clone(&script) })
+        })
     }
+}
+
+fn take_one(left: &AtomicUsize) -> bool {
+    left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
+}
+
+fn scripted() -> Error {
+    Error::new(ErrorKind::Unavailable, "scripted")
 }
 
 struct Tap {
     inner: Arc<dyn Backend>,
+    profile: Profile,
     script: Arc<Script>,
 }
 
@@ -79,17 +111,20 @@ impl Tap {
 #[async_trait]
 impl Backend for Tap {
     fn profile(&self) -> &Profile {
-        self.inner.profile()
+        &self.profile
     }
 
     async fn renew(&self, claims: &[Claim], memberships: &[Enrolment]) -> Result<Renewal> {
         *self.script.renewed.lock().unwrap() = claims.iter().map(|claim| claim.id).collect();
         let mut renewal = self.inner.renew(claims, memberships).await?;
+        if self.script.hide_strays.load(Ordering::SeqCst) {
+            renewal.stray.clear();
+        }
         renewal.stray.append(&mut self.script.strays.lock().unwrap());
         renewal.ousted.append(&mut self.script.ousted.lock().unwrap());
         self.script.hold_renewals.off().await;
         if self.script.fail_renewals.load(Ordering::SeqCst) {
-            return Err(Error::new(ErrorKind::Unavailable, "scripted").effect_unknown());
+            return Err(scripted().effect_unknown());
         }
         Ok(renewal)
     }
@@ -99,7 +134,12 @@ impl Backend for Tap {
     }
 
     async fn close(&self) -> Result<()> {
-        self.inner.close().await
+        if tokio::runtime::Handle::try_current().is_err() {
+            self.script.closed_outside.fetch_add(1, Ordering::SeqCst);
+        }
+        let closed = self.inner.close().await;
+        self.script.closed.send_modify(|closed| *closed += 1);
+        closed
     }
 
     fn locks(&self) -> Option<&dyn LockSteps> {
@@ -107,14 +147,25 @@ impl Backend for Tap {
     }
 
     fn groups(&self) -> Option<&dyn GroupSteps> {
-        self.inner.groups()
+        Some(self)
     }
 }
 
 #[async_trait]
 impl LockSteps for Tap {
     async fn claim(&self, claim: &Claim) -> Result<Standing> {
-        self.script.claims.fetch_add(1, Ordering::SeqCst);
+        let claims = 1 + self.script.claims.fetch_add(1, Ordering::SeqCst);
+        let most = self.script.most_claims.load(Ordering::SeqCst);
+        if most > 0 && claims > most {
+            std::future::pending::<()>().await;
+        }
+        if take_one(&self.script.session_lost_claims) {
+            return Err(Error::new(ErrorKind::SessionLost, "scripted: the session is lost"));
+        }
+        if take_one(&self.script.panicking_claims) {
+            self.inner().claim(claim).await?;
+            panic!("scripted: a defect of the driver");
+        }
         let mut standing = self.inner().claim(claim).await?;
         match &mut standing {
             Standing::Held(grant) => {
@@ -125,8 +176,7 @@ impl LockSteps for Tap {
             Standing::Waiting(position) => position.revisit = *self.script.mute_turns.lock().unwrap(),
         }
         self.script.hold_claims.off().await;
-        let lose = &self.script.lose_claim_replies;
-        if lose.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok() {
+        if take_one(&self.script.lose_claim_replies) {
             return Err(Error::new(ErrorKind::Unavailable, "scripted: the reply is lost").effect_unknown());
         }
         Ok(standing)
@@ -150,6 +200,9 @@ impl LockSteps for Tap {
     async fn withdraw(&self, claim: &Claim, doubt: Doubt) -> Result<Withdrawn> {
         self.script.withdrawals.lock().unwrap().push((claim.id, doubt));
         self.script.hold_withdrawals.off().await;
+        if self.script.fail_withdrawals.load(Ordering::SeqCst) {
+            return Err(scripted());
+        }
         self.inner().withdraw(claim, doubt).await
     }
 
@@ -171,6 +224,54 @@ impl LockSteps for Tap {
 
     fn tether(&self, claim: &Claim) -> Option<std::os::fd::OwnedFd> {
         self.inner().tether(claim)
+    }
+}
+
+impl Tap {
+    fn rooms(&self) -> &dyn GroupSteps {
+        self.inner.groups().unwrap()
+    }
+}
+
+#[async_trait]
+impl GroupSteps for Tap {
+    async fn create(&self, group: &Name) -> Result<Created> {
+        self.rooms().create(group).await
+    }
+
+    async fn delete(&self, group: &Name) -> Result<Deleted> {
+        self.rooms().delete(group).await
+    }
+
+    async fn list(&self) -> Result<Vec<Name>> {
+        self.rooms().list().await
+    }
+
+    async fn join(&self, enrolment: &Enrolment) -> Result<Joined> {
+        self.rooms().join(enrolment).await
+    }
+
+    async fn leave(&self, enrolment: &Enrolment) -> Result<Left> {
+        if self.script.fail_leaves.load(Ordering::SeqCst) {
+            return Err(scripted());
+        }
+        self.rooms().leave(enrolment).await
+    }
+
+    async fn update(&self, enrolment: &Enrolment) -> Result<Updated> {
+        self.rooms().update(enrolment).await
+    }
+
+    async fn members(&self, group: &Name) -> Result<Option<RosterFact>> {
+        self.rooms().members(group).await
+    }
+
+    async fn stirred(&self, group: &Name, mark: Option<Mark>) {
+        self.rooms().stirred(group, mark).await;
+    }
+
+    async fn expelled(&self, enrolment: &Enrolment) {
+        self.rooms().expelled(enrolment).await;
     }
 }
 

@@ -1,0 +1,226 @@
+//! Faults of stores, drivers and runtimes: nobody is misled, nothing stays behind, nothing goes on for ever.
+
+mod common;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use common::{Script, builder, connect, settle};
+use tokio::time::timeout;
+use tooz_core::backend::Proof;
+use tooz_core::memory::Store;
+use tooz_core::{Cause, Clock, ErrorKind, State, TokioClock};
+
+const TTL: Duration = Duration::from_secs(10);
+
+/// Interleaving 1: while every grant comes on a proof that is over, the store is asked at a bearable pace,
+/// and the caller's time still counts.
+#[tokio::test(start_paused = true)]
+async fn grants_on_old_proofs_are_no_storm_and_outlast_no_patience() {
+    let script = Arc::new(Script::default());
+    let coord = connect("fault-stale", "a", &script).await;
+    let clock = TokioClock::new();
+    *script.claim_proof.lock().unwrap() =
+        Some(Proof::Lease { sent: clock.now() - Duration::from_secs(60), ttl: TTL });
+    script.most_claims.store(100, Ordering::SeqCst);
+    let begun = clock.now();
+
+    let won = coord.lock("x").acquire_timeout(Duration::from_secs(3)).await.unwrap();
+
+    assert!(won.is_none());
+    assert!(clock.now().since(begun) < Duration::from_secs(4), "{:?}", clock.now().since(begun));
+    assert!(script.claims.load(Ordering::SeqCst) < 20, "{:?}", script.claims);
+    assert!(coord.lock("x").queue().await.unwrap().holders.is_empty());
+    coord.close().await.unwrap();
+}
+
+/// A lost session grants nothing, whatever its driver still answers.
+#[tokio::test(start_paused = true)]
+async fn a_step_that_tells_of_the_end_of_the_session_ends_it_at_once() {
+    let script = Arc::new(Script::default());
+    let coord = connect("fault-told", "a", &script).await;
+    let held = coord.lock("y").acquire().await.unwrap();
+    let first = coord.session();
+    script.session_lost_claims.store(1, Ordering::SeqCst);
+
+    let guard = timeout(Duration::from_secs(1), coord.lock("x").acquire()).await;
+
+    let guard = guard.expect("no beat had to tell it again").unwrap();
+    assert_ne!(coord.session(), first);
+    assert_eq!(held.lost().await, Cause::SessionEnded);
+    assert!(guard.is_held());
+    coord.close().await.unwrap();
+}
+
+/// The withdrawal may have been carried out long before its answer comes.
+#[tokio::test(start_paused = true)]
+async fn a_lock_being_released_is_not_held() {
+    let script = Arc::new(Script::default());
+    let coord = connect("fault-release", "a", &script).await;
+    let guard = coord.lock("x").acquire().await.unwrap();
+    let hold = guard.hold();
+    script.hold_withdrawals.set(true);
+
+    let release = tokio::spawn(guard.release());
+    settle().await;
+
+    assert!(!hold.is_held());
+    assert_eq!(hold.lost().await, Cause::Closed);
+    script.hold_withdrawals.set(false);
+    release.await.unwrap().unwrap();
+    coord.close().await.unwrap();
+}
+
+/// A claim under a session that lives on has no end of its own.
+#[tokio::test(start_paused = true)]
+async fn a_withdrawal_is_tried_for_as_long_as_its_session_lives() {
+    let script = Arc::new(Script::default());
+    let coord = connect("fault-withdraw", "a", &script).await;
+    let guard = coord.lock("x").acquire().await.unwrap();
+    script.hide_strays.store(true, Ordering::SeqCst);
+    script.fail_withdrawals.store(true, Ordering::SeqCst);
+
+    drop(guard);
+    tokio::time::sleep(TTL * 10).await;
+    script.fail_withdrawals.store(false, Ordering::SeqCst);
+    tokio::time::sleep(TTL).await;
+
+    assert!(coord.lock("x").queue().await.unwrap().holders.is_empty());
+    coord.close().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn leaving_goes_on_for_as_long_as_the_session_lives() {
+    let script = Arc::new(Script::default());
+    let coord = connect("fault-leave", "a", &script).await;
+    let group = coord.group("g");
+    group.create().await.unwrap();
+    let me = group.join(&()).await.unwrap();
+    script.fail_leaves.store(true, Ordering::SeqCst);
+
+    assert_eq!(me.leave().await.unwrap_err().kind(), ErrorKind::Unavailable);
+    tokio::time::sleep(TTL * 10).await;
+    assert!(group.members().await.unwrap().contains("a"));
+    script.fail_leaves.store(false, Ordering::SeqCst);
+    tokio::time::sleep(TTL).await;
+
+    assert!(group.members().await.unwrap().is_empty());
+    group.join(&1).await.unwrap().leave().await.unwrap();
+    coord.close().await.unwrap();
+}
+
+/// Interleaving 2: an ousting from the queue that is told after the claim was granted ousts nobody.
+#[tokio::test(start_paused = true)]
+async fn an_ousting_of_a_waiter_does_not_hit_the_holder_it_became() {
+    let script = Arc::new(Script::default());
+    let holder = builder("fault-ousted", "holder").connect().await.unwrap();
+    let coord = connect("fault-ousted", "a", &script).await;
+    let held = holder.lock("x").acquire().await.unwrap();
+    let lock = coord.lock("x");
+    let acquire = tokio::spawn(async move { lock.acquire().await });
+    settle().await;
+    let waiting = holder.lock("x").queue().await.unwrap().waiting[0].claim.unwrap();
+    script.ousted.lock().unwrap().push(waiting);
+    script.hold_renewals.set(true);
+    tokio::time::sleep(TTL / 2).await;
+    assert_eq!(*script.renewed.lock().unwrap(), [waiting]);
+
+    held.release().await.unwrap();
+    let guard = acquire.await.unwrap().unwrap();
+    script.hold_renewals.set(false);
+    settle().await;
+
+    assert!(guard.is_held());
+    coord.close().await.unwrap();
+    holder.close().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panicking_driver_is_an_error_and_leaves_nothing() {
+    let script = Arc::new(Script::default());
+    let coord = connect("fault-panic", "a", &script).await;
+    script.panicking_claims.store(1, Ordering::SeqCst);
+
+    let error = coord.lock("x").acquire().await.unwrap_err();
+
+    assert_eq!(error.kind(), ErrorKind::Internal);
+    settle().await;
+    assert!(coord.lock("x").queue().await.unwrap().holders.is_empty());
+    coord.close().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_longest_times_to_live_and_patience_are_no_trap() {
+    let coord = builder("fault-max", "a").ttl(Duration::MAX).timeout(Duration::MAX).connect().await.unwrap();
+    let lock = coord.lock("x");
+    let guard = lock.acquire_timeout(Duration::MAX).await.unwrap().unwrap();
+    assert!(guard.valid_for(Duration::from_secs(1)));
+
+    drop(guard);
+
+    let again = timeout(Duration::from_secs(60), lock.acquire_timeout(Duration::ZERO)).await;
+    assert!(again.expect("the janitor lives").unwrap().is_some());
+    coord.close().await.unwrap();
+}
+
+/// What was let go before is waited for, but not beyond the caller's patience.
+#[tokio::test(start_paused = true)]
+async fn short_patience_is_not_spent_on_the_past() {
+    let script = Arc::new(Script::default());
+    let coord = connect("fault-patience", "a", &script).await;
+    let lock = coord.lock("x");
+    drop(lock.acquire().await.unwrap());
+    script.hold_withdrawals.set(true);
+    let begun = script.claims.load(Ordering::SeqCst);
+
+    let short = tokio::spawn({
+        let lock = lock.clone();
+        async move { lock.acquire_timeout(Duration::from_millis(50)).await }
+    });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+
+    assert_eq!(script.claims.load(Ordering::SeqCst), begun + 1);
+    script.hold_withdrawals.set(false);
+    assert!(short.await.unwrap().is_ok());
+    coord.close().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn patience_also_counts_while_there_is_no_session() {
+    let store = Store::named("fault-between");
+    let coord = builder("fault-between", "a").connect().await.unwrap();
+    store.cut_off("a");
+    store.expire("a");
+    coord.state().wait_for(|state| matches!(state, State::Lost(_))).await.unwrap();
+    let clock = TokioClock::new();
+    let begun = clock.now();
+
+    let won = coord.lock("x").acquire_timeout(Duration::from_secs(1)).await.unwrap();
+
+    assert!(won.is_none());
+    assert!(clock.now().since(begun) < Duration::from_secs(2));
+    store.reconnect("a");
+    coord.state().wait_for(|state| *state == State::Connected).await.unwrap();
+    coord.close().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn closing_ends_calls_that_wait_for_a_session_at_once() {
+    let store = Store::named("fault-close");
+    let coord = builder("fault-close", "a").connect().await.unwrap();
+    store.cut_off("a");
+    store.expire("a");
+    coord.state().wait_for(|state| matches!(state, State::Lost(_))).await.unwrap();
+    let waiting = tokio::spawn({
+        let lock = coord.lock("x");
+        async move { lock.acquire().await }
+    });
+    settle().await;
+
+    let _ = coord.close().await;
+    settle().await;
+
+    assert!(waiting.is_finished());
+    assert_eq!(waiting.await.unwrap().unwrap_err().kind(), ErrorKind::Closed);
+}
