@@ -13,7 +13,8 @@
 //!    [`SessionId`](crate::SessionId) are chosen before sending, so a repeated request is recognised.
 //! 3. **Steps return facts, core gives verdicts.** A group that does not exist is a fact, not an error.
 //! 4. **`Err` means infrastructure** and says by [`Effect`](crate::Effect) whether the store may have
-//!    changed. A step answers or fails within about [`Opening::timeout`].
+//!    changed. A step answers or fails within about [`Opening::timeout`]. `SessionLost` ends the session at
+//!    once: it is never the word for a lost connection.
 //! 5. **Steps are never dropped half-way** (core runs them on a tracked task); **waits may be, always.**
 //! 6. **A wait may end early and must end** when its subject changes, when the caller's own entry is gone
 //!    and when the session ends. What was true before the wait began counts: no wake-up is lost between a

@@ -1,5 +1,6 @@
 //! Groups: who is alive, and what they say about themselves.
 
+mod attendant;
 mod diff;
 mod enrolled;
 mod membership;

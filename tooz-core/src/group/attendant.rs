@@ -1,0 +1,362 @@
+//! The task behind a membership: joins, brings it back when it is lost, leaves.
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Enrolled, MembershipState, no_such_group};
+use crate::backend::{Enrolment, Joined, Left, Updated};
+use crate::capability::Capabilities;
+use crate::claim::SessionId;
+use crate::clock::Moment;
+use crate::engine::Lane;
+use crate::error::{Effect, Error, ErrorKind, Result};
+use crate::lost::Cause;
+use crate::retry;
+use crate::session::{Session, groups};
+use crate::shared::Core;
+
+/// What the user wants of the task that attends the membership. Its end of the line closing means: leave.
+pub(super) enum Wish {
+    Update(Capabilities, oneshot::Sender<Result<()>>),
+    Leave(oneshot::Sender<Result<()>>),
+    Detach,
+}
+
+/// The one task that owns a membership's state.
+pub(super) struct Attendant {
+    core: Arc<Core>,
+    enrolled: Arc<Enrolled>,
+    capabilities: Capabilities,
+    inbox: mpsc::UnboundedReceiver<Wish>,
+    /// Under which session it stood last: what a new session may replace.
+    last: Option<SessionId>,
+    /// Held once the user has let go without leaving: a line that never closes.
+    own_line: Option<mpsc::UnboundedSender<Wish>>,
+    /// When a join last went unanswered: it may land after a leave, for as long as an attempt takes.
+    in_doubt: Option<Moment>,
+}
+
+/// Why attending ends.
+enum Done {
+    /// The store has nothing of it any more.
+    Gone,
+    /// It is to be given up; tell whoever asked.
+    Leave(Option<oneshot::Sender<Result<()>>>),
+    /// The coordinator was dropped: left to its time to live.
+    Orphaned,
+}
+
+impl Attendant {
+    pub(super) fn new(
+        core: &Arc<Core>,
+        enrolled: &Arc<Enrolled>,
+        capabilities: Capabilities,
+        inbox: mpsc::UnboundedReceiver<Wish>,
+    ) -> Self {
+        Self {
+            core: Arc::clone(core),
+            enrolled: Arc::clone(enrolled),
+            capabilities,
+            inbox,
+            last: None,
+            own_line: None,
+            in_doubt: None,
+        }
+    }
+
+    pub(super) async fn run(mut self, answer: oneshot::Sender<Result<()>>) {
+        let attending = self.core.attending();
+        let done = match self.first_join().await {
+            // A dropped caller has closed the line of wishes too, so the next look at it leaves.
+            Ok(()) => {
+                let _ = answer.send(Ok(()));
+                self.attend().await
+            }
+            Err(failure) => {
+                let _ = answer.send(Err(failure));
+                if self.in_doubt.is_some() { Done::Leave(None) } else { Done::Gone }
+            }
+        };
+        if let Done::Leave(answer) = done {
+            let left = self.leave(self.core.now() + self.core.settings().timeout).await;
+            let goes_on = left.is_err();
+            if let Some(answer) = answer {
+                // Whoever asked may have given up waiting.
+                let _ = answer.send(left);
+            }
+            if goes_on {
+                self.leave_while_its_session_lives().await;
+            }
+        }
+        // Off the books first: then nobody who waits for everyone to leave finds it there.
+        drop(self);
+        drop(attending);
+    }
+
+    async fn first_join(&mut self) -> Result<()> {
+        let until = self.core.now() + self.core.settings().timeout;
+        let mut tries = 0;
+        loop {
+            let session = self.core.open_session(Some(until)).await?;
+            let failure = match self.join_under(&session).await {
+                Ok(Joined::Done) => return Ok(()),
+                Ok(Joined::NoGroup) => return Err(no_such_group()),
+                Ok(Joined::Taken) => {
+                    let member = &self.core.settings().member;
+                    let text = format!("member \"{member}\" is in it already, from another live session");
+                    return Err(already_member(&text));
+                }
+                Err(failure) => failure,
+            };
+            tries += 1;
+            let pause = retry::back_off(tries, retry::dice());
+            if !failure.is_transient() || self.core.now() + pause >= until {
+                return Err(if self.in_doubt.is_some() { failure.effect_unknown() } else { failure });
+            }
+            self.core.sleep(pause).await;
+        }
+    }
+
+    /// Stays with the membership until it is over, bringing it back whenever it is lost.
+    async fn attend(&mut self) -> Done {
+        loop {
+            let Ok(session) = self.core.open_session(None).await else { return self.ended() };
+            if let Some(standing) = self.enrolled.standing_under(session.epoch) {
+                self.enrolled.set_state(MembershipState::Joined);
+                if let Some(done) = self.stand(&session, &standing).await {
+                    return done;
+                }
+            }
+            self.enrolled.set_standing(None);
+            self.enrolled.set_state(MembershipState::Rejoining);
+            if let Some(done) = self.rejoin().await {
+                return done;
+            }
+        }
+    }
+
+    /// Waits while it stands; `None` when it stands no more.
+    async fn stand(&mut self, session: &Arc<Session>, standing: &Enrolment) -> Option<Done> {
+        loop {
+            let standing = self.enrolled.standing_under(session.epoch).unwrap_or_else(|| standing.clone());
+            let expelled = async {
+                match groups(&*session.backend) {
+                    Ok(groups) => groups.expelled(&standing).await,
+                    Err(_) => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                cause = self.core.ended() => return Some(Self::done_after(cause)),
+                wish = self.inbox.recv() => match wish {
+                    None => return Some(Done::Leave(None)),
+                    Some(Wish::Leave(answer)) => return Some(Done::Leave(Some(answer))),
+                    Some(Wish::Detach) => self.keep_for_good(),
+                    Some(Wish::Update(capabilities, answer)) => {
+                        let updated = self.update(session, capabilities).await;
+                        let gone = updated.as_ref().is_err_and(|e| e.kind() == ErrorKind::NotMember);
+                        // Whoever asked may have given up waiting.
+                        let _ = answer.send(updated);
+                        if gone {
+                            return None;
+                        }
+                    }
+                },
+                () = self.core.session_over(session.epoch) => return None,
+                () = self.enrolled.nudged() => return None,
+                () = expelled => return None,
+            }
+        }
+    }
+
+    /// Joins again, trying until it succeeds or is refused for good.
+    async fn rejoin(&mut self) -> Option<Done> {
+        let mut tries = 0;
+        loop {
+            let core = Arc::clone(&self.core);
+            let session = tokio::select! {
+                session = core.open_session(None) => session,
+                wish = self.inbox.recv() => match self.wish_while_away(wish) {
+                    Some(done) => return Some(done),
+                    None => continue,
+                },
+            };
+            let Ok(session) = session else { return Some(self.ended()) };
+            match self.join_under(&session).await {
+                Ok(Joined::Done) => {
+                    tracing::info!(group = %self.enrolled.group(), session = %session.id, "joined again");
+                    return None;
+                }
+                Ok(refusal @ (Joined::NoGroup | Joined::Taken)) => {
+                    tracing::warn!(group = %self.enrolled.group(), ?refusal, "cannot join again");
+                    return Some(Done::Gone);
+                }
+                Err(failure) => {
+                    tries += 1;
+                    tracing::debug!(tries, %failure, "cannot join again yet");
+                }
+            }
+            let pause = self.core.sleep(retry::back_off(tries, retry::dice()));
+            tokio::select! {
+                () = pause => {}
+                cause = core.ended() => return Some(Self::done_after(cause)),
+                wish = self.inbox.recv() => if let Some(done) = self.wish_while_away(wish) {
+                    return Some(done);
+                },
+            }
+        }
+    }
+
+    fn wish_while_away(&mut self, wish: Option<Wish>) -> Option<Done> {
+        match wish {
+            None => Some(Done::Leave(None)),
+            Some(Wish::Leave(answer)) => Some(Done::Leave(Some(answer))),
+            Some(Wish::Detach) => {
+                self.keep_for_good();
+                None
+            }
+            Some(Wish::Update(capabilities, answer)) => {
+                // It takes force with the next join.
+                self.capabilities = capabilities;
+                let _ = answer.send(Ok(()));
+                None
+            }
+        }
+    }
+
+    /// From now on only the coordinator's end ends it.
+    fn keep_for_good(&mut self) {
+        let (line, inbox) = mpsc::unbounded_channel();
+        self.inbox = inbox;
+        self.own_line = Some(line);
+    }
+
+    async fn join_under(&mut self, session: &Arc<Session>) -> Result<Joined> {
+        let enrolment = Enrolment {
+            group: self.enrolled.group().clone(),
+            member: self.core.settings().member.clone(),
+            session: session.id,
+            replaces: self.last.filter(|last| *last != session.id),
+            capabilities: self.capabilities.as_bytes().clone(),
+        };
+        let (sent, backend) = (enrolment.clone(), Arc::clone(session));
+        let step = Box::pin(async move { groups(&*backend.backend)?.join(&sent).await });
+        let joined = self.core.attempt(Lane::Engine, "join", step).await;
+        match &joined {
+            Ok(Joined::Done) => {
+                self.last = Some(session.id);
+                self.enrolled.set_standing(Some((session.epoch, enrolment)));
+                self.enrolled.set_state(MembershipState::Joined);
+            }
+            Ok(_) => {}
+            Err(failure) => {
+                session.heed(failure);
+                if failure.effect() == Effect::Unknown {
+                    self.in_doubt = Some(self.core.now());
+                    self.last = Some(session.id);
+                }
+            }
+        }
+        joined
+    }
+
+    async fn update(&mut self, session: &Arc<Session>, capabilities: Capabilities) -> Result<()> {
+        let Some(mut enrolment) = self.enrolled.standing_under(session.epoch) else {
+            return Err(Error::new(ErrorKind::NotMember, "the membership was lost; it is coming back"));
+        };
+        self.capabilities = capabilities;
+        enrolment.capabilities = self.capabilities.as_bytes().clone();
+        self.enrolled.set_standing(Some((session.epoch, enrolment.clone())));
+        let updated = self.core.step(Lane::Engine, "update", |session| {
+            let enrolment = enrolment.clone();
+            Box::pin(async move { groups(&*session.backend)?.update(&enrolment).await })
+        });
+        match updated.await? {
+            Updated::Done => Ok(()),
+            Updated::Absent => {
+                let text = "the membership was lost; it is coming back with the new capabilities";
+                Err(Error::new(ErrorKind::NotMember, text))
+            }
+        }
+    }
+
+    /// Leaves, trying until it succeeds or the time is up.
+    async fn leave(&mut self, until: Moment) -> Result<()> {
+        self.enrolled.set_standing(None);
+        let mut tries = 0;
+        loop {
+            let Some(session) = self.core.any_session(until).await else {
+                let text = "the store is out of reach; the membership ends with its time to live";
+                return Err(Error::new(ErrorKind::Unavailable, text));
+            };
+            let failure = match self.leave_once(&session).await {
+                Ok(_) => match self.in_doubt.take().map(|since| since + self.core.settings().attempt()) {
+                    // The join in doubt may land after this leave: once more, when its time is up.
+                    Some(lands) if lands > self.core.now() => {
+                        self.core.sleep(lands.since(self.core.now())).await;
+                        continue;
+                    }
+                    _ => return Ok(()),
+                },
+                Err(failure) => failure,
+            };
+            tries += 1;
+            let pause = retry::back_off(tries, retry::dice());
+            if self.core.now() + pause >= until {
+                return Err(failure);
+            }
+            self.core.sleep(pause).await;
+        }
+    }
+
+    /// What stands under a session that lives on has no end of its own; under a lost one, its time to live.
+    async fn leave_while_its_session_lives(&self) {
+        let mut tries = 0;
+        while let Some(session) = self.core.current_session() {
+            if self.last != Some(session.id) || self.leave_once(&session).await.is_ok() {
+                return;
+            }
+            tries += 1;
+            self.core.sleep(retry::back_off(tries, retry::dice())).await;
+        }
+    }
+
+    async fn leave_once(&self, session: &Arc<Session>) -> Result<Left> {
+        let enrolment = Enrolment {
+            group: self.enrolled.group().clone(),
+            member: self.core.settings().member.clone(),
+            session: session.id,
+            replaces: self.last.filter(|last| *last != session.id),
+            capabilities: self.capabilities.as_bytes().clone(),
+        };
+        let (session, told) = (Arc::clone(session), session);
+        let step = Box::pin(async move { groups(&*session.backend)?.leave(&enrolment).await });
+        let left = self.core.attempt(Lane::Engine, "leave", step).await;
+        left.inspect_err(|failure| told.heed(failure))
+    }
+
+    fn ended(&self) -> Done {
+        Self::done_after(self.core.ending().unwrap_or(Cause::Closed))
+    }
+
+    fn done_after(cause: Cause) -> Done {
+        match cause {
+            Cause::Orphaned => Done::Orphaned,
+            _ => Done::Leave(None),
+        }
+    }
+}
+
+impl Drop for Attendant {
+    /// Off the books, however it ends.
+    fn drop(&mut self) {
+        self.enrolled.set_standing(None);
+        self.core.ledger().resign(&self.enrolled);
+        self.enrolled.set_state(MembershipState::Left);
+    }
+}
+
+pub(super) fn already_member(text: &str) -> Error {
+    Error::new(ErrorKind::AlreadyMember, text)
+}
