@@ -13,6 +13,7 @@ use crate::claim::{ClaimId, FencingToken};
 use crate::clock::Moment;
 use crate::error::{Error, Result};
 use crate::lost::Cause;
+use crate::name::Name;
 use crate::observe;
 
 /// Proof that this member holds a lock, until it is dropped, released or lost.
@@ -104,6 +105,11 @@ impl Guard {
     /// ends.
     pub fn detach(self) {
         self.won.detach();
+    }
+
+    /// The lock's name.
+    pub fn name(&self) -> Name {
+        self.won.place.claim().seat.name().clone()
     }
 
     /// The claim's id, as shown by [`Lock::queue`](super::Lock::queue).
