@@ -22,8 +22,9 @@ pub(crate) struct Signals {
 impl Signals {
     /// INT, TERM, HUP and QUIT.
     ///
-    /// One that was ignored when the command started (`nohup`, a script's background job) stays ignored,
-    /// here and in the child. Needs a tokio runtime around it.
+    /// HUP and QUIT stay ignored where they were when the command started (`nohup`), here and in the child.
+    /// INT and TERM are always heard: shells start the background jobs of a script with INT ignored, and a
+    /// script that sends INT by hand means it. Needs a tokio runtime around it.
     pub(crate) fn ending() -> io::Result<Self> {
         Self::of(ENDING)
     }
@@ -36,7 +37,8 @@ impl Signals {
     }
 
     fn of(kinds: &[SignalKind]) -> io::Result<Self> {
-        let ignored = ignored();
+        let ignored =
+            ignored() & (bit(SignalKind::hangup().as_raw_value()) | bit(SignalKind::quit().as_raw_value()));
         let heard = kinds.iter().filter(|kind| ignored & bit(kind.as_raw_value()) == 0);
         let streams =
             heard.map(|kind| Ok((kind.as_raw_value(), signal(*kind)?))).collect::<io::Result<_>>()?;

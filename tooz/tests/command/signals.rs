@@ -40,15 +40,31 @@ fn an_interrupted_child_ends_the_command_as_a_shell_tells_it() {
     assert_eq!(store.who("a")["held"], false);
 }
 
-#[test]
-fn a_signal_that_was_ignored_stays_ignored() {
-    let store = Store::file();
+/// Starts the command with a signal ignored, as `nohup` or a script's background job is.
+fn start_ignoring(store: &Store, signal: &str, arguments: &[&str]) -> Run {
     let mut command = Command::new("sh");
-    let script = "trap '' HUP; exec \"$@\"";
-    command.args(["-c", script, "sh"]).arg(bare(&[]).get_program());
-    command.args(["lock", "a", "--", "sh", "-c", "echo ready; read line; echo $line"]);
+    let script = format!("trap '' {signal}; exec \"$@\"");
+    command.args(["-c", &script, "sh"]).arg(bare(&[]).get_program()).args(arguments);
     command.env("TOOZ_BACKEND", format!("file://{}/store", store.folder().display()));
-    let mut run = Run::start(&mut command);
+    Run::start(&mut command)
+}
+
+#[test]
+fn a_member_in_a_scripts_background_leaves_when_told_by_int() {
+    let store = Store::file();
+    let mut member = start_ignoring(&store, "INT", &["group", "join", "g", "--create"]);
+    member.out.until("joined");
+
+    member.signal(Signal::INT);
+
+    assert_eq!(member.code(), 0);
+}
+
+#[test]
+fn a_hangup_that_was_ignored_stays_ignored() {
+    let store = Store::file();
+    let script = "echo ready; read line; echo $line";
+    let mut run = start_ignoring(&store, "HUP", &["lock", "a", "--", "sh", "-c", script]);
     run.out.until("ready");
 
     run.signal(Signal::HUP);
