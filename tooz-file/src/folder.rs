@@ -7,6 +7,7 @@ use std::ffi::CStr;
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
@@ -68,7 +69,11 @@ impl Folder {
     /// Makes a folder inside this one, for us alone whatever the umask; nothing if it exists.
     pub(crate) fn make(&self, name: &str) -> Result<()> {
         match rustix::fs::mkdirat(&self.fd, name, Mode::RWXU) {
-            Ok(()) => rustix::fs::chmodat(&self.fd, name, Mode::RWXU, AtFlags::empty()),
+            // Somebody who sweeps may have taken it away again: whoever opens it next finds that out.
+            Ok(()) => match rustix::fs::chmodat(&self.fd, name, Mode::RWXU, AtFlags::empty()) {
+                Err(Errno::NOENT) => Ok(()),
+                done => done,
+            },
             Err(Errno::EXIST) => Ok(()),
             Err(errno) => Err(errno),
         }
@@ -165,6 +170,19 @@ impl Folder {
     pub(crate) fn identity_of(&self, name: &str) -> Result<Option<Identity>> {
         match rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => Ok(Some(Identity::of_stat(&stat))),
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(failed("look at", &self.path.join(name), errno)),
+        }
+    }
+
+    /// How long ago the entry was changed last, by the wall clock; `None` if it is missing.
+    pub(crate) fn age_of(&self, name: &str) -> Result<Option<Duration>> {
+        match rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => {
+                let changed = Duration::from_secs(u64::try_from(stat.st_mtime).unwrap_or(0));
+                let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+                Ok(Some(now.saturating_sub(changed)))
+            }
             Err(Errno::NOENT) => Ok(None),
             Err(errno) => Err(failed("look at", &self.path.join(name), errno)),
         }

@@ -3,6 +3,7 @@
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::watch;
@@ -202,10 +203,12 @@ impl Session {
         let skipped = usize::from(self.id.to_string().as_bytes().first().copied().unwrap_or_default());
         let start = if names.len() > SWEPT { skipped * names.len() / 256 } else { 0 };
         for name in names.iter().cycle().skip(start).take(names.len().min(SWEPT)) {
-            if SessionId::parse(name).is_some() && *name != self.id.to_string() {
-                // What cannot be swept now is left to a later session.
-                let _ = sweep_one(&self.root, name);
-            }
+            // What cannot be swept now is left to a later session.
+            let _ = match SessionId::parse(name) {
+                Some(id) if id == self.id => Ok(()),
+                Some(_) => sweep_one(&self.root, name),
+                None => sweep_unborn(&self.root, name),
+            };
         }
         Ok(())
     }
@@ -221,21 +224,25 @@ fn ear_failed(root: &Root, error: std::io::Error) -> Error {
     Error::new(ErrorKind::Exhausted, text).while_doing(failed)
 }
 
-/// Makes the session's folder and locks its file. Somebody who sweeps may take the folder away in between.
+/// Makes the session's folder, out of the sweepers' sight until its file is there and locked.
 fn settle(root: &Root, id: SessionId) -> Result<(Folder, OurFile)> {
     let name = id.to_string();
+    let unborn = format!("{UNBORN}{name}");
     for _ in 0..16 {
-        let own = root.sessions.sub_or_make(&name)?;
-        let path = own.path_of(ALIVE);
-        let alive = match own.file_or_create(ALIVE) {
+        let alive = match root.sessions.sub_or_make(&unborn)?.file_or_create(ALIVE) {
             Ok(alive) => alive,
-            // With the folder swept away, there is nowhere to create it: make the folder again.
+            // Taken for one that was never finished, and swept away.
             Err(error) if error.kind() == ErrorKind::Unavailable => continue,
             Err(error) => return Err(error),
         };
-        let locked =
-            flock::try_lock(&alive, Mode::Exclusive).map_err(|error| failed("lock", &path, error))?;
-        if locked && root.sessions.sub(&name)?.is_some_and(|now| now.shows(ALIVE, &alive).unwrap_or(false)) {
+        let locked = flock::try_lock(&alive, Mode::Exclusive)
+            .map_err(|error| failed("lock", &root.sessions.path_of(&unborn), error))?;
+        if !locked || !root.sessions.rename(&unborn, &root.sessions, &name)? {
+            continue;
+        }
+        if let Some(own) = root.sessions.sub(&name)?
+            && own.shows(ALIVE, &alive)?
+        {
             return Ok((own, alive));
         }
     }
@@ -244,14 +251,29 @@ fn settle(root: &Root, id: SessionId) -> Result<(Folder, OurFile)> {
     Err(Error::new(ErrorKind::Unavailable, text))
 }
 
+/// What the name of a folder begins with while its session is being made.
+const UNBORN: char = '.';
+
+/// How old a folder must be to be taken for one whose maker was killed half-way: making one takes moments.
+const ABANDONED: Duration = Duration::from_secs(60);
+
 /// Removes a dead session's folder, holding its lock so that it cannot come to life meanwhile.
 fn sweep_one(root: &Root, name: &str) -> Result<()> {
     let Some(folder) = root.sessions.sub(name)? else { return Ok(()) };
     let Some(alive) = folder.look(ALIVE)? else {
-        // Just being made, or just being removed; an empty one goes.
+        // Just being removed.
         return root.sessions.remove_empty(name);
     };
     if flock::try_lock(&alive, Mode::Exclusive).map_err(|error| failed("lock", folder.path(), error))? {
+        root.sessions.remove_folder(name)?;
+    }
+    Ok(())
+}
+
+/// Removes what a maker left that was killed half-way.
+fn sweep_unborn(root: &Root, name: &str) -> Result<()> {
+    let ours = name.strip_prefix(UNBORN).and_then(SessionId::parse).is_some();
+    if ours && root.sessions.age_of(name)?.is_some_and(|age| age > ABANDONED) {
         root.sessions.remove_folder(name)?;
     }
     Ok(())

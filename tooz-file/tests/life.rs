@@ -179,3 +179,38 @@ async fn a_value_too_large_is_refused_before_anything_happens() {
     assert_eq!(locks(&a).queue(&lock("x")).await.unwrap().holders, []);
     take(&a, &exclusive("x")).await;
 }
+
+/// Whoever opens a session sweeps up what dead ones left, and must not sweep one that is just being made.
+#[test]
+fn sessions_opened_and_ended_by_many_at_once_do_not_sweep_each_other_away() {
+    let root = Root::new();
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                runtime.block_on(async {
+                    for _ in 0..60 {
+                        let session = open(&root.path()).await;
+                        session.close().await.unwrap();
+                    }
+                });
+            });
+        }
+    });
+}
+
+#[tokio::test]
+async fn what_a_maker_left_that_was_killed_half_way_is_swept_after_a_minute() {
+    let root = Root::new();
+    open(&root.path()).await.close().await.unwrap();
+    let unborn = |id: char| root.path().join("sessions").join(format!(".{}", id.to_string().repeat(32)));
+    for id in ['a', 'b'] {
+        std::fs::create_dir(unborn(id)).unwrap();
+    }
+    let old = std::time::SystemTime::now() - std::time::Duration::from_secs(120);
+    std::fs::File::open(unborn('a')).unwrap().set_modified(old).unwrap();
+
+    open(&root.path()).await.close().await.unwrap();
+
+    assert!(!unborn('a').exists() && unborn('b').exists());
+}

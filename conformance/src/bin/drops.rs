@@ -42,7 +42,7 @@ async fn run() -> Result<bool, Box<dyn std::error::Error>> {
         coord.close().await?;
     }
     // The engine's thread ends with its last coordinator, a moment after it.
-    let until = Instant::now() + Duration::from_secs(1);
+    let until = Instant::now() + Duration::from_secs(10);
     while open_files() > files_before && Instant::now() < until {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
@@ -55,6 +55,10 @@ async fn run() -> Result<bool, Box<dyn std::error::Error>> {
         files_after.saturating_sub(files_before)
     );
     left.iter().for_each(|line| println!("  {line}"));
+    if files_after > files_before {
+        let open = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+        open.for_each(|entry| println!("  open: {:?}", std::fs::read_link(entry.path())));
+    }
     Ok(left.is_empty() && files_after <= files_before && dropped.failed == 0)
 }
 
