@@ -37,7 +37,7 @@ async fn run() -> Result<bool, Box<dyn std::error::Error>> {
     let spent = start.elapsed();
     let observer = registry.builder(&*url).member("observer").connect().await?;
     let left = remains(&observer, "drops", Duration::from_secs(1)).await?;
-    observer.close().await?;
+    coords.push(observer);
     for coord in coords {
         coord.close().await?;
     }
