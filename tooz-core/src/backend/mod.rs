@@ -20,7 +20,8 @@
 //!    and when the session ends. What was true before the wait began counts: no wake-up is lost between a
 //!    step and the wait that follows it.
 //! 7. **Names are any UTF-8 of 1 to 255 bytes, carried exactly**, and encoded injectively.
-//! 8. **Drivers keep no memory of claims.** An open file under a kernel lock is the one exception.
+//! 8. **Drivers keep no memory of claims to decide by.** An open file under a kernel lock is the one
+//!    exception; a list of what a session asked for, so that `close` can free it, decides nothing.
 //! 9. **Drivers never sleep, retry or log above debug.** The one task a session may own is its ear (a
 //!    watch stream, a push inbox, inotify): it turns events into wake-ups and a read-only view, decides
 //!    nothing, and ends with the session. [`Driver::open`] runs inside the engine's runtime, so an ear is
@@ -30,6 +31,7 @@
 
 mod driver;
 mod facts;
+mod per_runtime;
 mod profile;
 mod proof;
 mod steps;
@@ -39,6 +41,7 @@ pub use facts::{
     Amended, Contender, Created, Deleted, Doubt, Enrolment, Eviction, Grant, Holder, Joined, Left, Mark,
     Position, Queue, Renewal, RosterEntry, RosterFact, Standing, Turn, Updated, Withdrawn,
 };
+pub use per_runtime::PerRuntime;
 pub use profile::{Fairness, Fencing, GroupProfile, Liveness, LockProfile, Profile, Requirement, WakeUp};
 pub use proof::Proof;
 pub use steps::{Backend, GroupSteps, LockSteps};
