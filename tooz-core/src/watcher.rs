@@ -1,6 +1,7 @@
 //! Following a subject of the store: look, wait until it stirs, look again.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
@@ -25,6 +26,9 @@ pub(crate) trait Subject: Send + Sync + 'static {
 pub(crate) trait Look: Send + Sync + 'static {
     /// Whether somebody who saw `earlier` would see a difference.
     fn is_news_after(&self, earlier: &Self) -> bool;
+
+    /// After which time to look again although nothing stirred, if the store asks for it.
+    fn revisit(&self) -> Option<Duration>;
 }
 
 /// The latest look at a subject, kept fresh by one task on the engine until the last clone is dropped.
@@ -113,8 +117,10 @@ impl<S: Subject> Follower<S> {
         let mut session = session;
         loop {
             let core = &self.core;
+            let revisit = last.revisit();
             tokio::select! {
                 () = self.subject.stirred(&session, &last) => {}
+                () = core.sleep(revisit.unwrap_or(Duration::MAX)), if revisit.is_some() => {}
                 () = core.session_over(session.epoch) => {}
                 _ = core.ended() => return,
             }

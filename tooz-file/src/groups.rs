@@ -126,7 +126,7 @@ impl Groups {
         for member in &members {
             (&member.member, member.session, &member.capabilities, member.joined_at).hash(&mut digest);
         }
-        Ok(Some(RosterFact { mark: Mark(digest.finish()), members }))
+        Ok(Some(RosterFact { mark: Mark(digest.finish()), members, revisit: None }))
     }
 
     fn memberships(&self) -> MutexGuard<'_, HashMap<(Name, Name), Membership>> {

@@ -251,7 +251,7 @@ impl LockSteps for DeskBackend {
             member: Some(claim.member.clone()),
             mode: claim.mode,
         });
-        Ok(Queue { mark, holders: holders.collect(), waiting: waiting.collect() })
+        Ok(Queue { mark, holders: holders.collect(), waiting: waiting.collect(), revisit: None })
     }
 
     async fn stirred(&self, seat: &Seat, mark: Mark) {

@@ -43,7 +43,7 @@ pub(super) async fn a_change_wakes_the_watcher(world: &World) {
                 }
                 _ => {}
             }
-            watcher.groups().stirred(&blue, Some(roster.mark)).await;
+            watcher.group_stirred(&blue, Some(&roster)).await;
         }
     });
     tokio::join!(watching, async {
@@ -60,7 +60,7 @@ pub(super) async fn a_group_that_appears_stirs(world: &World) {
     let blue = name("blue");
     let watching = within("see the group appear", async {
         while watcher.members(&blue).await.is_none() {
-            watcher.groups().stirred(&blue, None).await;
+            watcher.group_stirred(&blue, None).await;
         }
     });
     tokio::join!(watching, async {
@@ -80,7 +80,7 @@ pub(super) async fn a_deleted_group_stirs(world: &World) {
     a.groups().create(&blue).await.unwrap();
     let watching = within("see the group go", async {
         while let Some(roster) = watcher.members(&blue).await {
-            watcher.groups().stirred(&blue, Some(roster.mark)).await;
+            watcher.group_stirred(&blue, Some(&roster)).await;
         }
     });
     tokio::join!(watching, async {
@@ -101,7 +101,7 @@ pub(super) async fn a_dead_member_stirs(world: &World) {
             if roster.members.is_empty() {
                 return;
             }
-            watcher.groups().stirred(&blue, Some(roster.mark)).await;
+            watcher.group_stirred(&blue, Some(&roster)).await;
         }
     });
     tokio::join!(watching, world.crash(a));

@@ -123,7 +123,7 @@ pub(super) async fn a_change_wakes_the_observer_of_a_queue(world: &World) {
                 [.., true] => a.give_back(&claim).await,
                 _ => {}
             }
-            observer.locks().stirred(&seat, queue.mark).await;
+            observer.seat_stirred(&seat, &queue).await;
         }
     });
     tokio::join!(watching, async {

@@ -1,6 +1,7 @@
 //! One session with the store, spoken to without core.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tooz_core::backend::{
@@ -77,7 +78,8 @@ impl Session {
                 match self.send(claim).await {
                     Standing::Held(grant) => return grant,
                     Standing::Waiting(position) => {
-                        if let Turn::Granted(grant) = self.locks().turn(claim, &position).await {
+                        let turn = self.locks().turn(claim, &position);
+                        if let Some(Turn::Granted(grant)) = until(turn, position.revisit).await {
                             return grant;
                         }
                     }
@@ -121,9 +123,28 @@ impl Session {
         within("members", self.groups().members(group)).await.unwrap_or_else(fail("members"))
     }
 
+    /// Waits until the group may have changed since it was seen so.
+    pub async fn group_stirred(&self, group: &Name, seen: Option<&RosterFact>) {
+        let wait = self.groups().stirred(group, seen.map(|roster| roster.mark));
+        until(wait, seen.and_then(|roster| roster.revisit)).await;
+    }
+
+    /// Waits until the seat may have changed since it was seen so.
+    pub async fn seat_stirred(&self, seat: &Seat, seen: &Queue) {
+        until(self.locks().stirred(seat, seen.mark), seen.revisit).await;
+    }
+
     /// Closes the session.
     pub async fn closed(self) {
         within("close", self.backend.close()).await.unwrap_or_else(fail("close"));
+    }
+}
+
+/// The wait, for as long as its step said that it may be relied on.
+async fn until<T>(wait: impl Future<Output = T>, revisit: Option<Duration>) -> Option<T> {
+    match revisit {
+        Some(revisit) => tokio::time::timeout(revisit, wait).await.ok(),
+        None => Some(wait.await),
     }
 }
 

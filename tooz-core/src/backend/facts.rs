@@ -97,6 +97,9 @@ pub struct Queue {
     pub holders: Vec<Holder>,
     /// Those who wait, in order.
     pub waiting: Vec<Contender>,
+    /// Look again after this time at the latest, where a holder's lease runs out or another kind of client
+    /// comes silently; `None` where `stirred` is sure to end.
+    pub revisit: Option<Duration>,
 }
 
 /// One holder of a seat.
@@ -211,6 +214,9 @@ pub struct RosterFact {
     pub mark: Mark,
     /// The live members, in any order.
     pub members: Vec<RosterEntry>,
+    /// Look again after this time at the latest, where a member's lease runs out or another kind of client
+    /// comes and goes silently; `None` where `stirred` is sure to end.
+    pub revisit: Option<Duration>,
 }
 
 /// One live member as the store shows it.

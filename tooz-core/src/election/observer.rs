@@ -4,6 +4,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures_core::Stream;
 
@@ -43,6 +44,10 @@ impl Observation {
 impl Look for Sighting {
     fn is_news_after(&self, earlier: &Self) -> bool {
         self.seen.differs_from(&earlier.seen)
+    }
+
+    fn revisit(&self) -> Option<Duration> {
+        self.queue.revisit
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::diff::diff;
 use super::{Event, Roster, members_step, no_such_group};
@@ -86,11 +87,16 @@ struct Attendance {
     /// `None` if there was no such group.
     mark: Option<Mark>,
     roster: Arc<Roster>,
+    revisit: Option<Duration>,
 }
 
 impl Look for Attendance {
     fn is_news_after(&self, earlier: &Self) -> bool {
         self.roster != earlier.roster
+    }
+
+    fn revisit(&self) -> Option<Duration> {
+        self.revisit
     }
 }
 
@@ -104,7 +110,8 @@ impl Subject for Followed {
         let step = members_step(Arc::clone(session), self.0.clone());
         let fact: Option<RosterFact> = core.attempt(Lane::Engine, "members", step).await?;
         let mark = fact.as_ref().map(|fact| fact.mark);
-        Ok(Attendance { mark, roster: Arc::new(Roster::from_fact(fact)) })
+        let revisit = fact.as_ref().and_then(|fact| fact.revisit);
+        Ok(Attendance { mark, roster: Arc::new(Roster::from_fact(fact)), revisit })
     }
 
     async fn stirred(&self, session: &Session, look: &Attendance) {

@@ -174,7 +174,7 @@ impl Contender<'_> {
     fn take(&self, grant: Grant, waited: bool) -> Option<FencingToken> {
         let core = &self.contest.core;
         let now = core.now();
-        let until = claim_until(grant.proof, core.settings().margin);
+        let until = claim_until(grant.proof, core.settings().margin).max(self.place.proved());
         if until.is_over(now) || !self.session.tenure.is_valid(now) {
             return None;
         }

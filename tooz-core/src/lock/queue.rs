@@ -1,6 +1,7 @@
 //! Looking at a seat's holders and waiters, and breaking it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::backend::{Eviction, Queue};
 use crate::claim::{ClaimId, Seat};
@@ -112,5 +113,9 @@ pub(crate) async fn stirred(session: &Session, seat: &Seat, look: &Queue) {
 impl Look for Queue {
     fn is_news_after(&self, earlier: &Self) -> bool {
         (&self.holders, &self.waiting) != (&earlier.holders, &earlier.waiting)
+    }
+
+    fn revisit(&self) -> Option<Duration> {
+        self.revisit
     }
 }

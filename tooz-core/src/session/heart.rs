@@ -120,8 +120,11 @@ fn credit(core: &Core, session: &Session, places: &[(Weak<Place>, Stage)], renew
                 (_, Stage::Held) => {}
                 _ => place.nudge(),
             }
-        } else if place.stage() == Stage::Held {
-            place.renew(now, until);
+        } else {
+            place.prove(until);
+            if place.stage() == Stage::Held {
+                place.renew(now, until);
+            }
         }
     }
     for claim in renewal.stray {

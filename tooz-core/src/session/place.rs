@@ -1,7 +1,7 @@
 //! One claim's life in this process: the last one to let go of it withdraws it.
 
 use std::process;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -29,6 +29,8 @@ pub(crate) struct Place {
     unanswered: AtomicBool,
     withdrawal_sent: AtomicBool,
     tenure: Tenure,
+    /// The newest deadline that a beat proved for this claim while it waited.
+    proved: AtomicU64,
     nudge: Notify,
     gate: Arc<Gate>,
     janitor: mpsc::UnboundedSender<Chore>,
@@ -91,6 +93,7 @@ impl Place {
             unanswered: AtomicBool::new(false),
             withdrawal_sent: AtomicBool::new(false),
             tenure: Tenure::new(),
+            proved: AtomicU64::new(Deadline::OVER.bits()),
             nudge: Notify::new(),
             gate,
             janitor,
@@ -140,6 +143,17 @@ impl Place {
             true => Doubt::MayLand,
             false => Doubt::None,
         }
+    }
+
+    /// A beat that named this claim proved it, still in the queue, to live until then.
+    pub(crate) fn prove(&self, until: Deadline) {
+        self.proved.fetch_max(until.bits(), Ordering::AcqRel);
+    }
+
+    /// Until when beats proved the claim to live while it waited. A grant that came without a request of
+    /// ours, by hand-over, lives as long as the place in the queue was proved to.
+    pub(crate) fn proved(&self) -> Deadline {
+        Deadline::from_bits(self.proved.load(Ordering::Acquire))
     }
 
     /// It is granted: valid until `until`.

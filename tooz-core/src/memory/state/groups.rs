@@ -140,7 +140,7 @@ impl State {
             capabilities: membership.capabilities.clone(),
             joined_at: self.epoch.checked_add(Duration::from_nanos(membership.joined.as_nanos())),
         });
-        Some(RosterFact { mark: Mark(record.mark), members: members.collect() })
+        Some(RosterFact { mark: Mark(record.mark), members: members.collect(), revisit: None })
     }
 
     /// The mark of the group's last change; `None` if there is no such group.

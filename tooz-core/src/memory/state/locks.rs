@@ -154,7 +154,7 @@ impl State {
             member: Some(entry.claim.member.clone()),
             mode: entry.claim.mode,
         });
-        Queue { mark, holders: holders.collect(), waiting: waiting.collect() }
+        Queue { mark, holders: holders.collect(), waiting: waiting.collect(), revisit: None }
     }
 
     /// The mark of the seat's last change.
