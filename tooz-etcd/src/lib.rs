@@ -1,0 +1,1 @@
+//! tooz over etcd: locks, groups and elections shared with Python clients.

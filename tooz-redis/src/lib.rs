@@ -1,0 +1,1 @@
+//! tooz over Redis: locks, groups and elections shared with Python clients.

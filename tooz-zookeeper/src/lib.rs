@@ -1,0 +1,1 @@
+//! tooz over ZooKeeper: locks, groups and elections shared with kazoo and Python tooz.
