@@ -1,1 +1,6 @@
 //! tooz over Redis: locks, groups and elections shared with Python clients.
+
+mod config;
+mod error;
+mod line;
+mod server;
