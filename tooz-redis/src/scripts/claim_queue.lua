@@ -60,9 +60,11 @@ if kind == 'free' or kind == 'shared' then
     return token
   end
   if not head() then
+    if kind == 'free' then
+      redis.call('HSET', seat, 'a', now)
+    end
     if kind == 'free' and ARGV[2] == 'x' then
       token = tonumber(seat_one(claim, ARGV[4], ttl))
-      redis.call('HSET', seat, 'a', now)
     elseif ARGV[2] == 's' and kind ~= 'one' then
       token = tonumber(seat_reader(claim, ARGV[4], ttl))
     end

@@ -173,6 +173,10 @@ local function make_room()
   if not foreign or kind ~= 'free' then
     return
   end
+  if absent == 0 and gap == 0 then
+    redis.call('HSET', seat, 'a', now)
+    return
+  end
   local every = 10000
   if seen > now then
     every = 1000
