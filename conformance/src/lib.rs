@@ -75,6 +75,8 @@ pub mod figures;
 mod harness;
 pub mod history;
 pub mod model;
+#[cfg(all(unix, feature = "servers"))]
+pub mod servers;
 mod suite;
 mod verdict;
 pub mod wire;

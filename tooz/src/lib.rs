@@ -72,6 +72,8 @@ pub fn registry() -> Registry {
     let registry = Registry::embedded();
     #[cfg(feature = "file")]
     let registry = registry.with(tooz_file::FileDriver::new());
+    #[cfg(feature = "redis")]
+    let registry = registry.with(tooz_redis::RedisDriver::new());
     registry
 }
 
