@@ -24,7 +24,7 @@ pub(crate) struct Common {
     /// The store, like redis://host or file:///var/lib/tooz [default: file:// in ~/.local/state/tooz]
     #[arg(long, global = true, env = "TOOZ_BACKEND", hide_env_values = true, value_name = "URL")]
     pub(crate) url: Option<String>,
-    /// Who we are [env: TOOZ_MEMBER] [default: host, process and a random number]
+    /// Who we are; for ring: NAME[=WEIGHT] of who shares the keys [env: TOOZ_MEMBER] [default: host, process and a random number]
     #[arg(long = "member", global = true, value_name = "ID")]
     pub(crate) members: Vec<String>,
     /// Write JSON: one document, or one object a line where news arrive one by one
@@ -111,7 +111,7 @@ pub(crate) enum Verb {
         override_usage = "tooz ring [OPTIONS] GROUP KEY...\n       tooz ring [OPTIONS] --member NAME[=WEIGHT]... KEY..."
     )]
     Ring {
-        /// The group's name, unless members are given, and keys
+        /// The group's name, unless members are given, then keys
         #[arg(required = true, value_name = "GROUP KEY")]
         words: Vec<String>,
         /// Points on the ring for each weight of 1; the same for all who share a ring
