@@ -97,6 +97,25 @@ fn asking_for_the_owner_takes_no_memory() {
     assert!(allocation_counter::measure(|| drop(ring.owners("key", 2))).count_total > 0, "counts nothing");
 }
 
+#[test]
+fn asking_whether_a_key_is_mine_takes_no_memory() {
+    let store = tooz_core::memory::Store::named("ring-memory");
+    let builder = tooz_core::Registry::embedded().builder(store.url()).member("worker-1");
+    let coord = tooz_core::blocking::connect(builder).unwrap();
+    let part = coord.group("workers").join_partitioned(1).unwrap();
+    assert!(part.is_mine("job"));
+
+    let used = allocation_counter::measure(|| {
+        for key in 0_u32..1_000 {
+            assert!(part.is_mine(key.to_be_bytes()));
+        }
+    });
+    assert_eq!(used.count_total, 0, "{used:?}");
+
+    part.leave().unwrap();
+    coord.close().unwrap();
+}
+
 fn members() -> impl Strategy<Value = BTreeMap<String, u32>> {
     let member = prop_oneof!["[a-c]{1,3}", "worker-[0-9]{1,4}", "\\PC{1,20}"];
     prop::collection::btree_map(member, 0_u32..4, 0..12)
