@@ -1,4 +1,4 @@
-//! Core of tooz: distributed locks, group membership and leader election behind one API over any store.
+//! Core of tooz: distributed locks, group membership, leader election and partitioning behind one API over any store.
 //!
 //! Most programs use the facade crate `tooz`, which re-exports this one together with the compiled-in
 //! drivers. Authors of drivers start at [`backend`].
@@ -27,6 +27,7 @@ pub mod memory;
 mod name;
 mod observe;
 mod options;
+mod partition;
 mod registry;
 mod retry;
 mod scope;
@@ -48,5 +49,9 @@ pub use lock::{Guard, Hold, Lock, QueueView};
 pub use lost::Cause;
 pub use name::{MAX_NAME_BYTES, Name};
 pub use options::{Builder, Wrap};
+pub use partition::{
+    Changes, DEFAULT_PARTITIONS, HashRing, MAX_POINTS, MAX_WEIGHT, Move, Moved, Moves, Partitioned,
+    Partitioner, Share,
+};
 pub use registry::Registry;
 pub use scope::scope;

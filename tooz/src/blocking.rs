@@ -14,7 +14,8 @@
 
 #[doc(inline)]
 pub use tooz_core::blocking::{
-    Coordinator, Election, Group, Guard, Leadership, Lock, Membership, Observer, View, scope,
+    Changes, Coordinator, Election, Group, Guard, Leadership, Lock, Membership, Observer, Partitioned, View,
+    scope,
 };
 
 use crate::{Error, Result};

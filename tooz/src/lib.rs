@@ -39,6 +39,8 @@
 //! * [`with`] connects, runs your work and gives everything back on every way out: what a `main` wants.
 //! * [`connect`] is the same without the end; [`builder`] has times to live, timeouts and requirements.
 //! * [`Coordinator`] is the door to [`Lock`], [`Group`] and, through a group, [`Election`].
+//! * [`Group::join_partitioned`] shares keys out between the members: a [`Partitioner`] says whose is which,
+//!   and [`Changes`] what moves; a [`HashRing`] does so without a store.
 //! * [`blocking`] is all of it without async. Any executor works: sessions live on a thread of their own.
 //! * [`memory::Store`] is the double for your tests: time can be advanced, sessions ended.
 //! * The command `tooz` (feature `cli`) does the same for shells and scripts.
@@ -60,11 +62,12 @@
 pub mod blocking;
 
 pub use tooz_core::{
-    BootClock, Builder, Capabilities, Cause, Claim, ClaimId, Clock, Coordinator, Effect, Election, Endpoint,
-    Engine, Error, ErrorKind, Event, FencingToken, Group, Guard, Hold, Leader, Leadership, Lock,
-    MAX_CAPABILITIES_BYTES, MAX_CAPABILITIES_DEPTH, MAX_NAME_BYTES, Member, Membership, MembershipState,
-    Mode, Moment, Name, Observation, Observer, QueueView, Registry, Requirement, Result, Roster, Seat,
-    SessionId, State, TokioClock, View, Wrap, backend, endpoint, memory, scope,
+    BootClock, Builder, Capabilities, Cause, Changes, Claim, ClaimId, Clock, Coordinator, DEFAULT_PARTITIONS,
+    Effect, Election, Endpoint, Engine, Error, ErrorKind, Event, FencingToken, Group, Guard, HashRing, Hold,
+    Leader, Leadership, Lock, MAX_CAPABILITIES_BYTES, MAX_CAPABILITIES_DEPTH, MAX_NAME_BYTES, MAX_POINTS,
+    MAX_WEIGHT, Member, Membership, MembershipState, Mode, Moment, Move, Moved, Moves, Name, Observation,
+    Observer, Partitioned, Partitioner, QueueView, Registry, Requirement, Result, Roster, Seat, SessionId,
+    Share, State, TokioClock, View, Wrap, backend, endpoint, memory, scope,
 };
 
 /// Every driver that is compiled in.

@@ -18,6 +18,7 @@
 mod election;
 mod group;
 mod lock;
+mod partition;
 
 use std::time::Duration;
 
@@ -26,6 +27,7 @@ use pollster::block_on;
 pub use election::{Election, Leadership, Observer};
 pub use group::{Group, Membership, View};
 pub use lock::{Guard, Lock};
+pub use partition::{Changes, Partitioned};
 
 use crate::error::Result;
 use crate::options::Builder;
