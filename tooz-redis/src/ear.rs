@@ -116,10 +116,7 @@ impl Ear {
     pub(crate) fn expect(&self, claim: ClaimId, keys: &Arc<SeatKeys>) -> bool {
         let mut state = self.lock();
         let fresh = !state.places.contains_key(&claim);
-        state
-            .places
-            .entry(claim)
-            .or_insert_with(|| Place { keys: Arc::clone(keys), news: None, bell: None });
+        state.places.entry(claim).or_insert_with(|| Place { keys: Arc::clone(keys), news: None, bell: None });
         fresh
     }
 
@@ -147,11 +144,11 @@ impl Ear {
     /// A beat found that a claim holds: whoever still waits with it missed the grant.
     pub(crate) fn found_holding(&self, claim: ClaimId) {
         let mut state = self.lock();
-        if let Some(place) = state.places.get_mut(&claim) {
-            if let Some(bell) = &place.bell {
-                place.news = place.news.or(Some(News::Ask));
-                bell.notify_waiters();
-            }
+        if let Some(place) = state.places.get_mut(&claim)
+            && let Some(bell) = &place.bell
+        {
+            place.news = place.news.or(Some(News::Ask));
+            bell.notify_waiters();
         }
     }
 
@@ -285,8 +282,7 @@ impl Ear {
 
     fn is_told(&self, claim: ClaimId) -> bool {
         let state = self.lock();
-        state.ended.is_some()
-            || state.places.get(&claim).is_none_or(|place| place.news == Some(News::LetGo))
+        state.ended.is_some() || state.places.get(&claim).is_none_or(|place| place.news == Some(News::LetGo))
     }
 
     fn hear(&self, heard: Heard) {
@@ -375,10 +371,11 @@ impl State {
         }
         self.last_mark += 1;
         let mark = self.last_mark;
-        let subject = self
-            .subjects
-            .entry(channel.to_vec())
-            .or_insert_with(|| Subject { mark, absent: 0, bell: Arc::default() });
+        let subject = self.subjects.entry(channel.to_vec()).or_insert_with(|| Subject {
+            mark,
+            absent: 0,
+            bell: Arc::default(),
+        });
         (Mark(subject.mark), left)
     }
 

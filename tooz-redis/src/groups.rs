@@ -100,7 +100,8 @@ impl GroupSteps for Groups {
 
     async fn delete(&self, group: &Name) -> Result<Deleted> {
         let keys = self.session.keys.group(group);
-        let mut answer = self.act("delete", &keys, Vec::new()).await.map_err(|e| doing("delete", group, e))?;
+        let mut answer =
+            self.act("delete", &keys, Vec::new()).await.map_err(|e| doing("delete", group, e))?;
         if let Some(unsure) = list(&answer) {
             // Members without a session of ours: alive if Python keeps them so. The dead are named, so
             // that nobody who comes meanwhile is deleted with them.
@@ -183,7 +184,8 @@ impl GroupSteps for Groups {
         let keys = self.session.keys.group(&enrolment.group);
         let session = enrolment.session.to_string().into_bytes();
         let args = vec![field(&enrolment.member), session, enrolment.capabilities.to_vec()];
-        let answer = self.act("update", &keys, args).await.map_err(|e| doing("update", &enrolment.group, e))?;
+        let answer =
+            self.act("update", &keys, args).await.map_err(|e| doing("update", &enrolment.group, e))?;
         match answer {
             Value::Int(1) => Ok(Updated::Done),
             Value::Int(0) => Ok(Updated::Absent),
@@ -204,7 +206,8 @@ impl GroupSteps for Groups {
         }
         let (now, seen) = read(&answer).ok_or_else(|| reply::odd("look", &answer))?;
         let is_ours = |seen: &Seen| seen.session.is_some() && seen.expiry > now;
-        let unsure: Vec<_> = seen.iter().filter(|seen| !is_ours(seen)).map(|seen| seen.field.clone()).collect();
+        let unsure: Vec<_> =
+            seen.iter().filter(|seen| !is_ours(seen)).map(|seen| seen.field.clone()).collect();
         let living = self.living(&unsure).await?;
         let soonest = seen.iter().filter(|seen| is_ours(seen)).map(|seen| seen.expiry - now + 5).min();
         let beat = session.foreign().then(|| session.lease() / 3);

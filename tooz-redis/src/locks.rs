@@ -245,8 +245,12 @@ impl LockSteps for Locks {
         let session = &self.session;
         let keys = session.keys.seat(seat);
         let force = if how == Eviction::Force { b"1" } else { b"0" };
-        let mut args =
-            vec![session.keys.seat_channel(&keys), session.keys.sessions(), session.foreign_word(), force.to_vec()];
+        let mut args = vec![
+            session.keys.seat_channel(&keys),
+            session.keys.sessions(),
+            session.foreign_word(),
+            force.to_vec(),
+        ];
         args.extend(only.iter().map(|claim| claim.to_string().into_bytes()));
         let answer = session.line.run(Call { script: &EVICT, keys: keys.all(), args }).await;
         let answer = answer.map_err(|e| e.while_doing(format!("evict from {seat}")))?;

@@ -241,7 +241,8 @@ impl Session {
     }
 
     fn life(&self, act: &str) -> Call {
-        let args = vec![act.as_bytes().to_vec(), self.id.to_string().into_bytes(), millis(self.membership_ttl)];
+        let args =
+            vec![act.as_bytes().to_vec(), self.id.to_string().into_bytes(), millis(self.membership_ttl)];
         Call { script: &BEAT, keys: vec![self.keys.beat(&self.member)], args }
     }
 
