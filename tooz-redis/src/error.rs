@@ -95,10 +95,10 @@ fn meaning(cause: &RedisError) -> (ErrorKind, String) {
             let text = "the server does not speak RESP3: Redis 6 or newer is needed";
             (ErrorKind::Unsupported, text.to_owned())
         }
-        Client::Parse => (
-            ErrorKind::Unavailable,
-            format!("the answer is no Redis protocol ({cause}): is this a Redis port?"),
-        ),
+        Client::Parse => {
+            let text = "the answer is no Redis protocol: is this a Redis port?";
+            (ErrorKind::Unavailable, text.to_owned())
+        }
         Client::UnexpectedReturnType => (ErrorKind::Corrupt, cause.to_string()),
         Client::InvalidClientConfig | Client::EmptySentinelList => (ErrorKind::InvalidUrl, cause.to_string()),
         _ => (ErrorKind::Unavailable, cause.to_string()),

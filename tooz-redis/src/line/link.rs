@@ -67,6 +67,9 @@ impl Link {
 
     /// Runs scripts in one flush, on a cluster in one for each node.
     pub(super) async fn run_all(&self, calls: &[Call], deadline: Instant) -> Result<Vec<Result<Value>>> {
+        if calls.is_empty() {
+            return Ok(Vec::new());
+        }
         if matches!(self.reach.config().topology, Topology::Cluster(_)) {
             // The requests for one node are written together, because all are handed over before it is its turn.
             return Ok(join_all(calls.iter().map(|call| self.run(call, deadline))).await);
