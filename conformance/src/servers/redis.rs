@@ -237,7 +237,7 @@ impl Redis {
     pub fn replicated(&self, replicas: usize) {
         until("the replicas have caught up", || {
             let text = self.command(&["INFO", "replication"]).text();
-            let field = |line: &str, name: &str| line.split(name).nth(1).and_then(|rest| number(rest));
+            let field = |line: &str, name: &str| line.split(name).nth(1).and_then(number);
             let all = text.lines().find_map(|line| field(line, "master_repl_offset:"));
             let up = text.lines().filter(|line| line.contains("state=online"));
             up.filter(|line| field(line, "offset=") == all).count() >= replicas
