@@ -14,8 +14,8 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 use tooz_core::{Error, Result};
 
-use super::Call;
 use super::reach::Reach;
+use super::{Call, cluster};
 use crate::config::Topology;
 use crate::error::{refused, silent, unanswered, unconnected};
 
@@ -235,7 +235,7 @@ async fn dial(reach: Arc<Reach>) -> Result<Open> {
     let epoch = reach.epoch();
     let broken = Arc::new(AtomicBool::new(false));
     let wire = if let Topology::Cluster(_) = reach.config().topology {
-        Wire::Cluster(reach.connect_to_cluster().await?)
+        Wire::Cluster(cluster::connect_to_all(&reach).await?)
     } else {
         let (news, mut pushes) = mpsc::unbounded_channel::<PushInfo>();
         let connection = reach.connect(news).await?;

@@ -6,6 +6,7 @@
 //! * [`ear`]: the connection that news come in by.
 
 mod call;
+mod cluster;
 mod ear;
 mod link;
 mod reach;
