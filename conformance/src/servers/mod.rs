@@ -35,7 +35,7 @@ pub use folder::Folder;
 pub use process::{Plan, Process};
 pub use redis::Redis;
 pub use sentinel::Sentinels;
-pub use zookeeper::ZooKeeper;
+pub use zookeeper::Zookeeper;
 
 use std::time::{Duration, Instant};
 

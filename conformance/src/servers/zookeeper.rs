@@ -9,26 +9,26 @@ use std::time::Duration;
 use super::process::Failure;
 use super::{Certificates, Folder, Plan, Process, TRIES, ports, until};
 
-/// A node's unit of time unless told otherwise. Sessions last from 2 to 20 of them.
+/// The length of a tick unless told otherwise.
 pub const TICK_MS: u64 = 500;
 /// How long a node may take to tell of itself.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// A node's places: for plain clients, for those over TLS, for its peers, for elections.
 const PORTS: usize = 4;
-/// Where Debian keeps what it needs: the second for what it prints, the third for TLS.
-const JARS: [&str; 3] = ["zookeeper.jar", "slf4j-simple.jar", "netty-all.jar"];
+/// Where Debian keeps its jars, and which it takes: for what it prints, and for TLS.
 const JARS_FOLDER: &str = "/usr/share/java";
+const JARS: [&str; 4] = ["zookeeper.jar", "slf4j-simple.jar", "netty-codec.jar", "netty-resolver.jar"];
 
 /// What kind of ZooKeeper to start.
 #[derive(Clone, Debug)]
-pub struct ZooKeeperPlan {
+pub struct ZookeeperPlan {
     nodes: usize,
     certificates: Option<Arc<Certificates>>,
     options: Vec<(String, String)>,
-    java: Vec<String>,
+    properties: Vec<(String, String)>,
 }
 
-impl ZooKeeperPlan {
+impl ZookeeperPlan {
     /// So many nodes.
     pub fn nodes(mut self, nodes: usize) -> Self {
         self.nodes = nodes;
@@ -48,14 +48,19 @@ impl ZooKeeperPlan {
         self
     }
 
-    /// Any option of `java`, such as `-Dzookeeper.extendedTypesEnabled=true`.
-    pub fn java(mut self, option: &str) -> Self {
-        self.java.push(option.to_owned());
+    /// The length of a tick: sessions last from 2 to 20 of them.
+    pub fn tick(self, tick: Duration) -> Self {
+        self.option("tickTime", &tick.as_millis().to_string())
+    }
+
+    /// Any system property of the server's, such as `zookeeper.enforce.auth.enabled`.
+    pub fn property(mut self, name: &str, value: &str) -> Self {
+        self.properties.push((name.to_owned(), value.to_owned()));
         self
     }
 
     /// Starts all nodes and waits until they serve.
-    pub fn start(self) -> ZooKeeper {
+    pub fn start(self) -> Zookeeper {
         for _ in 0..TRIES {
             match self.attempt() {
                 Ok(zookeeper) => {
@@ -69,7 +74,7 @@ impl ZooKeeperPlan {
         panic!("zookeeper found a port taken {TRIES} times");
     }
 
-    fn attempt(&self) -> Result<ZooKeeper, Failure> {
+    fn attempt(&self) -> Result<Zookeeper, Failure> {
         let taken = ports::several(self.nodes * PORTS);
         let places: Vec<&[u16]> = taken.chunks(PORTS).collect();
         let peers = places.iter().enumerate().filter_map(|(number, ports)| match **ports {
@@ -84,7 +89,7 @@ impl ZooKeeperPlan {
             _ => panic!("four ports for each node"),
         };
         let nodes = places.iter().enumerate().map(node).collect::<Result<_, _>>()?;
-        Ok(ZooKeeper { nodes, certificates: self.certificates.clone() })
+        Ok(Zookeeper { nodes, certificates: self.certificates.clone() })
     }
 
     fn node(
@@ -93,7 +98,7 @@ impl ZooKeeperPlan {
         peers: &[String],
         client: u16,
         secure: Option<u16>,
-    ) -> Result<ZooKeeperNode, Failure> {
+    ) -> Result<ZookeeperNode, Failure> {
         let folder = Folder::new("zookeeper");
         std::fs::create_dir(folder.join("data"))
             .unwrap_or_else(|error| panic!("create a data folder: {error}"));
@@ -109,16 +114,18 @@ impl ZooKeeperPlan {
         let mut arguments: Vec<String> = [
             "-Xmx128m",
             "-XX:+UseSerialGC",
-            "-XX:TieredStopAtLevel=1",  // quick to start, small to keep
-            "-Dzookeeper.forceSync=no", // a killed process loses nothing that the system has
+            "-XX:TieredStopAtLevel=1",               // quick to start, small to keep
+            "-Dzookeeper.extendedTypesEnabled=true", // nodes with a time to live
+            "-Dzookeeper.forceSync=no",              // a killed process loses nothing that the system has
             "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
         ]
         .map(ToOwned::to_owned)
         .into();
-        arguments.extend(self.java.iter().cloned());
+        arguments.extend(self.properties.iter().map(|(name, value)| format!("-D{name}={value}")));
         arguments.extend(["-cp".to_owned(), jars.join(":")]);
-        arguments
-            .extend(["org.apache.zookeeper.server.quorum.QuorumPeerMain", "zoo.cfg"].map(ToOwned::to_owned));
+        arguments.extend(
+            ["org.apache.zookeeper.server.quorum.QuorumPeerMain", "./zoo.cfg"].map(ToOwned::to_owned),
+        );
         let plan = Plan {
             program: "java".to_owned(),
             package: "default-jre-headless",
@@ -127,7 +134,7 @@ impl ZooKeeperPlan {
             // A node of several can say no more before its peers are there.
             ready: Box::new(move |_| !ports::is_free(client)),
         };
-        Process::start(folder, plan).map(|process| ZooKeeperNode { process, client, secure })
+        Process::start(folder, plan).map(|process| ZookeeperNode { process, client, secure })
     }
 
     fn file(&self, peers: &[String], client: u16, secure: Option<u16>, folder: &Folder) -> String {
@@ -177,13 +184,13 @@ fn stores(certificates: &Certificates, folder: &Folder) -> [(&'static str, Strin
 
 /// One node of ZooKeeper.
 #[derive(Debug)]
-pub struct ZooKeeperNode {
+pub struct ZookeeperNode {
     process: Process,
     client: u16,
     secure: Option<u16>,
 }
 
-impl ZooKeeperNode {
+impl ZookeeperNode {
     /// Its process: to kill, freeze, end and restart it.
     pub fn process(&self) -> &Process {
         &self.process
@@ -226,15 +233,15 @@ impl ZooKeeperNode {
 
 /// Running ZooKeeper. Killed when dropped.
 #[derive(Debug)]
-pub struct ZooKeeper {
-    nodes: Vec<ZooKeeperNode>,
+pub struct Zookeeper {
+    nodes: Vec<ZookeeperNode>,
     certificates: Option<Arc<Certificates>>,
 }
 
-impl ZooKeeper {
+impl Zookeeper {
     /// One plain node, to be made less plain before it is started.
-    pub fn plan() -> ZooKeeperPlan {
-        ZooKeeperPlan { nodes: 1, certificates: None, options: Vec::new(), java: Vec::new() }
+    pub fn plan() -> ZookeeperPlan {
+        ZookeeperPlan { nodes: 1, certificates: None, options: Vec::new(), properties: Vec::new() }
     }
 
     /// Starts one plain node.
@@ -243,18 +250,28 @@ impl ZooKeeper {
     }
 
     /// The nodes, dead ones included.
-    pub fn nodes(&self) -> &[ZooKeeperNode] {
+    pub fn nodes(&self) -> &[ZookeeperNode] {
         &self.nodes
     }
 
     /// The first node: all there is, of one.
-    pub fn node(&self) -> &ZooKeeperNode {
+    pub fn node(&self) -> &ZookeeperNode {
         self.nodes.first().unwrap_or_else(|| panic!("zookeeper of no nodes"))
+    }
+
+    /// The first node's port for plain clients on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.node().port()
+    }
+
+    /// The first node's process.
+    pub fn process(&self) -> &Process {
+        self.node().process()
     }
 
     /// The nodes' addresses for plain clients, separated by commas.
     pub fn addresses(&self) -> String {
-        self.nodes.iter().map(ZooKeeperNode::address).collect::<Vec<_>>().join(",")
+        self.nodes.iter().map(ZookeeperNode::address).collect::<Vec<_>>().join(",")
     }
 
     /// The nodes' addresses for clients over TLS, separated by commas.
@@ -279,7 +296,7 @@ impl ZooKeeper {
     }
 
     /// The node that leads, once one does.
-    pub fn leader(&self) -> &ZooKeeperNode {
+    pub fn leader(&self) -> &ZookeeperNode {
         let mut found = None;
         until("zookeeper has a leader", || {
             found = self.alive().find(|node| node.mode().is_some_and(|mode| mode != "follower"));
@@ -289,7 +306,7 @@ impl ZooKeeper {
     }
 
     /// Kills the leader and waits until the others serve under another.
-    pub fn kill_leader(&self) -> &ZooKeeperNode {
+    pub fn kill_leader(&self) -> &ZookeeperNode {
         let leader = self.leader();
         leader.process.kill();
         self.leader();
@@ -297,7 +314,7 @@ impl ZooKeeper {
         leader
     }
 
-    fn alive(&self) -> impl Iterator<Item = &ZooKeeperNode> {
+    fn alive(&self) -> impl Iterator<Item = &ZookeeperNode> {
         self.nodes.iter().filter(|node| node.process.id().is_some())
     }
 }
