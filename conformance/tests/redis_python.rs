@@ -21,7 +21,7 @@ fn spawn<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> tokio:
     tokio::task::spawn_blocking(work)
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn one_lock_excludes_both_ways() {
     let redis = Redis::start();
     let coord = coordinator(&redis.url(), "rust").await;
@@ -47,7 +47,7 @@ async fn one_lock_excludes_both_ways() {
     coord.close().await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn a_waiter_takes_over_from_python_within_150_milliseconds() {
     let redis = Redis::start();
     let coord = coordinator(&redis.url(), "rust").await;
@@ -78,7 +78,7 @@ async fn a_waiter_takes_over_from_python_within_150_milliseconds() {
 }
 
 /// Interleaving 14: Python gets turns while two of ours hand the lock to each other without a pause.
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn python_gets_turns_while_rust_loops() {
     let redis = Redis::start();
     let (one, two) = (coordinator(&redis.url(), "one").await, coordinator(&redis.url(), "two").await);
@@ -118,7 +118,7 @@ async fn python_gets_turns_while_rust_loops() {
     two.close().await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn two_thousand_mixed_cycles_never_overlap() {
     let redis = Redis::start();
     let folder = Folder::new("witness");
@@ -156,7 +156,7 @@ async fn two_thousand_mixed_cycles_never_overlap() {
     assert_eq!(witness.visits().unwrap(), 4 * each as u64);
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn groups_have_members_of_both_kinds() {
     let redis = Redis::start();
     let url = format!("{}?lock_timeout=3&membership_timeout=3", redis.url());
@@ -169,7 +169,7 @@ async fn groups_have_members_of_both_kinds() {
         json!({ "weight": 3, "färbe": ["grün", { "id": { "$uuid": "0123456789abcdef0123456789abcdef" } }] });
     adder.join("snakes", &nested);
     boa.join("snakes", &serde_json::Value::Null);
-    let me = group.join(&[("weight", 7)]).await.unwrap();
+    let me = group.join(&std::collections::BTreeMap::from([("weight", 7)])).await.unwrap();
 
     let members = ["adder", "boa", "rust"];
     assert_eq!(adder.members("snakes"), members);
@@ -190,7 +190,7 @@ async fn groups_have_members_of_both_kinds() {
     coord.close().await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn one_leads_of_both_kinds() {
     let redis = Redis::start();
     let url = format!("{}?lock_timeout=2&membership_timeout=2", redis.url());
