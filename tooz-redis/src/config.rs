@@ -239,3 +239,6 @@ fn invalid_url(text: impl Into<String>) -> Error {
 fn invalid_option(text: impl Into<String>) -> Error {
     Error::new(ErrorKind::InvalidOption, text)
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Mutex as Gate, Notify, mpsc};
 use tooz_core::backend::Mark;
 use tooz_core::{Cause, ClaimId, FencingToken, Moment, Result};
 
@@ -23,6 +23,8 @@ pub(crate) struct Ear {
     /// The channel of news for this session.
     own: Vec<u8>,
     state: Mutex<State>,
+    /// Held while channels are subscribed and left, so that the two never cross.
+    channels: Gate<()>,
     /// Rings at the end of the session.
     end: Notify,
 }
@@ -76,7 +78,8 @@ impl Ear {
         own: Vec<u8>,
     ) -> Result<Arc<Self>> {
         subscriber.subscribe(&own).await?;
-        let ear = Arc::new(Self { subscriber, own, state: Mutex::default(), end: Notify::new() });
+        let (state, channels, end) = (Mutex::default(), Gate::default(), Notify::new());
+        let ear = Arc::new(Self { subscriber, own, state, channels, end });
         let listener = Arc::downgrade(&ear);
         tokio::spawn(async move {
             while let Some(heard) = hearing.recv().await {
@@ -116,10 +119,7 @@ impl Ear {
     pub(crate) fn expect(&self, claim: ClaimId, keys: &Arc<SeatKeys>) -> bool {
         let mut state = self.lock();
         let fresh = !state.places.contains_key(&claim);
-        state
-            .places
-            .entry(claim)
-            .or_insert_with(|| Place { keys: Arc::clone(keys), news: None, bell: None });
+        state.places.entry(claim).or_insert_with(|| Place { keys: Arc::clone(keys), news: None, bell: None });
         fresh
     }
 
@@ -128,6 +128,15 @@ impl Ear {
         let place = self.lock().places.remove(&claim);
         if let Some(bell) = place.and_then(|place| place.bell) {
             bell.notify_waiters();
+        }
+    }
+
+    /// A claim waits: whatever told it to let go was about an earlier grant.
+    pub(crate) fn waits(&self, claim: ClaimId) {
+        if let Some(place) = self.lock().places.get_mut(&claim)
+            && place.news == Some(News::LetGo)
+        {
+            place.news = None;
         }
     }
 
@@ -147,11 +156,11 @@ impl Ear {
     /// A beat found that a claim holds: whoever still waits with it missed the grant.
     pub(crate) fn found_holding(&self, claim: ClaimId) {
         let mut state = self.lock();
-        if let Some(place) = state.places.get_mut(&claim) {
-            if let Some(bell) = &place.bell {
-                place.news = place.news.or(Some(News::Ask));
-                bell.notify_waiters();
-            }
+        if let Some(place) = state.places.get_mut(&claim)
+            && let Some(bell) = &place.bell
+        {
+            place.news = place.news.or(Some(News::Ask));
+            bell.notify_waiters();
         }
     }
 
@@ -211,7 +220,7 @@ impl Ear {
     pub(crate) fn hears_key(&self, main: &[u8], claim: ClaimId, asked: Moment) -> bool {
         let mut state = self.lock();
         match state.watches.get_mut(main) {
-            Some(watch) if watch.since < asked => {
+            Some(watch) if watch.since <= asked => {
                 watch.waiting.insert(claim);
                 true
             }
@@ -239,6 +248,7 @@ impl Ear {
         if let Some(subject) = self.lock().subjects.get(channel) {
             return Ok(Mark(subject.mark));
         }
+        let _one_at_a_time = self.channels.lock().await;
         self.subscriber.subscribe(channel).await?;
         let (mark, left) = self.lock().begin_to_follow(channel);
         if let Some(left) = left {
@@ -285,8 +295,7 @@ impl Ear {
 
     fn is_told(&self, claim: ClaimId) -> bool {
         let state = self.lock();
-        state.ended.is_some()
-            || state.places.get(&claim).is_none_or(|place| place.news == Some(News::LetGo))
+        state.ended.is_some() || state.places.get(&claim).is_none_or(|place| place.news == Some(News::LetGo))
     }
 
     fn hear(&self, heard: Heard) {
@@ -375,10 +384,11 @@ impl State {
         }
         self.last_mark += 1;
         let mark = self.last_mark;
-        let subject = self
-            .subjects
-            .entry(channel.to_vec())
-            .or_insert_with(|| Subject { mark, absent: 0, bell: Arc::default() });
+        let subject = self.subjects.entry(channel.to_vec()).or_insert_with(|| Subject {
+            mark,
+            absent: 0,
+            bell: Arc::default(),
+        });
         (Mark(subject.mark), left)
     }
 

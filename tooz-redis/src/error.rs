@@ -1,5 +1,7 @@
 //! What the server and the client crate say, as kind, effect and text.
 
+use std::error::Error as StdError;
+use std::sync::Arc;
 use std::time::Duration;
 
 use redis::{RedisError, ServerError};
@@ -36,6 +38,7 @@ const PLAIN: &[(&str, ErrorKind)] = &[
     ("max number of clients", ErrorKind::Unavailable),
     ("unknown command", ErrorKind::Unsupported),
     ("unknown subcommand", ErrorKind::Unsupported),
+    ("this instance has cluster support disabled", ErrorKind::InvalidUrl),
     ("db index is out of range", ErrorKind::InvalidOption),
     ("select is not allowed", ErrorKind::InvalidOption),
     ("auth <password> called without any password", ErrorKind::Denied),
@@ -73,18 +76,35 @@ pub(crate) fn refused(reply: &ServerError) -> Error {
 
 /// The error of a request that was not answered in time.
 pub(crate) fn silent(patience: Duration) -> Error {
-    Error::new(ErrorKind::Unavailable, format!("redis did not answer in {patience:?}")).effect_unknown()
+    Error::new(ErrorKind::Unavailable, format!("redis did not answer in {:?}", rounded(patience)))
+        .effect_unknown()
 }
 
 /// The error of a connection that was not there in time: nothing was sent.
 pub(crate) fn unconnected(place: impl std::fmt::Display, patience: Duration) -> Error {
-    Error::new(ErrorKind::Unavailable, format!("connect to redis at {place}: no answer in {patience:?}"))
+    let text = format!("connect to redis at {place}: no answer in {:?}", rounded(patience));
+    Error::new(ErrorKind::Unavailable, text)
+}
+
+fn rounded(span: Duration) -> Duration {
+    Duration::from_millis(u64::try_from(span.as_micros().div_ceil(1000)).unwrap_or(u64::MAX))
+}
+
+/// One error for servers that all failed: what every one refuses is a refusal, the rest may pass.
+pub(crate) fn all_failed(complaints: &[Error]) -> Error {
+    let first = complaints.first().map_or(ErrorKind::Unavailable, Error::kind);
+    let agreed = complaints.iter().all(|error| error.kind() == first);
+    let said: Vec<_> = complaints.iter().map(Error::to_string).collect();
+    Error::new(if agreed { first } else { ErrorKind::Unavailable }, said.join("; "))
 }
 
 fn meaning(cause: &RedisError) -> (ErrorKind, String) {
     use redis::ErrorKind as Client;
     if let Some(code) = cause.code() {
         return (reply_kind(code, cause.detail()), reply_text(code, cause.detail()));
+    }
+    if let Some(distrust) = distrust(cause) {
+        return (ErrorKind::Denied, format!("TLS: {distrust}"));
     }
     match cause.kind() {
         Client::AuthenticationFailed => {
@@ -95,14 +115,38 @@ fn meaning(cause: &RedisError) -> (ErrorKind, String) {
             let text = "the server does not speak RESP3: Redis 6 or newer is needed";
             (ErrorKind::Unsupported, text.to_owned())
         }
-        Client::Parse => (
-            ErrorKind::Unavailable,
-            format!("the answer is no Redis protocol ({cause}): is this a Redis port?"),
-        ),
+        Client::Parse => {
+            let text = "the answer is no Redis protocol: is this a Redis port?";
+            (ErrorKind::Unavailable, text.to_owned())
+        }
         Client::UnexpectedReturnType => (ErrorKind::Corrupt, cause.to_string()),
         Client::InvalidClientConfig | Client::EmptySentinelList => (ErrorKind::InvalidUrl, cause.to_string()),
         _ => (ErrorKind::Unavailable, cause.to_string()),
     }
+}
+
+/// Why the server or we do not believe the other's certificate.
+fn distrust(cause: &RedisError) -> Option<&rustls::Error> {
+    use rustls::AlertDescription as Alert;
+    type Any = Arc<dyn StdError + Send + Sync>;
+    let inner = cause.source()?.downcast_ref::<Any>()?.downcast_ref::<std::io::Error>()?;
+    let tls = inner.get_ref()?.downcast_ref::<rustls::Error>()?;
+    let distrusted = match tls {
+        rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented => true,
+        rustls::Error::AlertReceived(alert) => matches!(
+            alert,
+            Alert::BadCertificate
+                | Alert::UnsupportedCertificate
+                | Alert::CertificateRevoked
+                | Alert::CertificateExpired
+                | Alert::CertificateUnknown
+                | Alert::CertificateRequired
+                | Alert::UnknownCA
+                | Alert::AccessDenied
+        ),
+        _ => false,
+    };
+    distrusted.then_some(tls)
 }
 
 fn reply_kind(code: &str, detail: Option<&str>) -> ErrorKind {
@@ -174,6 +218,15 @@ mod tests {
         assert_eq!((unsent.kind(), unsent.effect()), (ErrorKind::Unavailable, Effect::None));
         assert_eq!(silent(Duration::from_secs(1)).effect(), Effect::Unknown);
         assert_eq!(unconnected("h:1", Duration::from_secs(1)).effect(), Effect::None);
+    }
+
+    #[test]
+    fn servers_that_fail_differently_may_all_be_back() {
+        let denied = || Error::new(ErrorKind::Denied, "no");
+        let away = || Error::new(ErrorKind::Unavailable, "away");
+        assert_eq!(all_failed(&[denied(), denied()]).kind(), ErrorKind::Denied);
+        assert_eq!(all_failed(&[denied(), away()]).kind(), ErrorKind::Unavailable);
+        assert_eq!(all_failed(&[denied(), away()]).to_string(), "no; away");
     }
 
     #[test]

@@ -49,10 +49,23 @@ impl Groups {
         let mut all = vec![act.as_bytes().to_vec(), self.session.keys.group_channel(keys)];
         all.extend(args);
         let mut names = vec![keys.group.clone(), keys.sessions.clone()];
-        if act == "join" {
-            names.extend(self.session.own_key());
+        match act {
+            "join" => names.extend(self.session.own_key()),
+            "create" | "delete" if !self.session.is_clustered() => names.push(self.session.keys.groups()),
+            _ => {}
         }
         Call { script: &GROUP, keys: names, args: all }
+    }
+
+    /// Adds to the set of groups or takes away from it, where no script sees it together with the group.
+    async fn list_apart(&self, verb: &str, group: &Name) -> Result<()> {
+        if self.session.is_clustered() {
+            let groups = self.session.keys.groups();
+            let mut listing = redis::cmd(verb);
+            listing.arg(&groups).arg(group.as_str());
+            self.session.line.command(listing, Some(&groups)).await?;
+        }
+        Ok(())
     }
 
     fn me(&self) -> Vec<u8> {
@@ -87,11 +100,9 @@ impl GroupSteps for Groups {
     async fn create(&self, group: &Name) -> Result<Created> {
         let keys = self.session.keys.group(group);
         // Listed first: what is listed but not there is skipped by those who look.
-        let mut listing = redis::cmd("SADD");
-        let groups = self.session.keys.groups();
-        listing.arg(&groups).arg(group.as_str());
-        self.session.line.command(listing, Some(&groups)).await?;
-        match self.act("create", &keys, Vec::new()).await.map_err(|e| doing("create", group, e))? {
+        self.list_apart("SADD", group).await?;
+        let args = vec![group.as_str().as_bytes().to_vec()];
+        match self.act("create", &keys, args).await.map_err(|e| doing("create", group, e))? {
             Value::Int(1) => Ok(Created::New),
             Value::Int(0) => Ok(Created::Existed),
             odd => Err(reply::odd("create", &odd)),
@@ -100,7 +111,9 @@ impl GroupSteps for Groups {
 
     async fn delete(&self, group: &Name) -> Result<Deleted> {
         let keys = self.session.keys.group(group);
-        let mut answer = self.act("delete", &keys, Vec::new()).await.map_err(|e| doing("delete", group, e))?;
+        let named = vec![group.as_str().as_bytes().to_vec()];
+        let mut answer =
+            self.act("delete", &keys, named.clone()).await.map_err(|e| doing("delete", group, e))?;
         if let Some(unsure) = list(&answer) {
             // Members without a session of ours: alive if Python keeps them so. The dead are named, so
             // that nobody who comes meanwhile is deleted with them.
@@ -108,17 +121,20 @@ impl GroupSteps for Groups {
             if !self.living(&fields).await?.is_empty() {
                 return Ok(Deleted::NotEmpty);
             }
-            answer = self.act("delete", &keys, fields).await?;
+            answer = self.act("delete", &keys, named.into_iter().chain(fields).collect()).await?;
         }
         let deleted = match answer {
             Value::Int(1) => Deleted::Gone,
             Value::Int(0) => Deleted::Missing,
             _ => return Ok(Deleted::NotEmpty),
         };
-        let mut listing = redis::cmd("SREM");
-        let groups = self.session.keys.groups();
-        listing.arg(&groups).arg(group.as_str());
-        self.session.line.command(listing, Some(&groups)).await?;
+        if self.session.is_clustered() {
+            self.list_apart("SREM", group).await?;
+            // Made again meanwhile, it has to be listed again.
+            if word(&self.act("look", &keys, vec![MOST.to_string().into_bytes()]).await?) != Some("none") {
+                self.list_apart("SADD", group).await?;
+            }
+        }
         Ok(deleted)
     }
 
@@ -183,7 +199,8 @@ impl GroupSteps for Groups {
         let keys = self.session.keys.group(&enrolment.group);
         let session = enrolment.session.to_string().into_bytes();
         let args = vec![field(&enrolment.member), session, enrolment.capabilities.to_vec()];
-        let answer = self.act("update", &keys, args).await.map_err(|e| doing("update", &enrolment.group, e))?;
+        let answer =
+            self.act("update", &keys, args).await.map_err(|e| doing("update", &enrolment.group, e))?;
         match answer {
             Value::Int(1) => Ok(Updated::Done),
             Value::Int(0) => Ok(Updated::Absent),
@@ -204,7 +221,8 @@ impl GroupSteps for Groups {
         }
         let (now, seen) = read(&answer).ok_or_else(|| reply::odd("look", &answer))?;
         let is_ours = |seen: &Seen| seen.session.is_some() && seen.expiry > now;
-        let unsure: Vec<_> = seen.iter().filter(|seen| !is_ours(seen)).map(|seen| seen.field.clone()).collect();
+        let unsure: Vec<_> =
+            seen.iter().filter(|seen| !is_ours(seen)).map(|seen| seen.field.clone()).collect();
         let living = self.living(&unsure).await?;
         let soonest = seen.iter().filter(|seen| is_ours(seen)).map(|seen| seen.expiry - now + 5).min();
         let beat = session.foreign().then(|| session.lease() / 3);

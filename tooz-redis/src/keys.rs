@@ -140,7 +140,8 @@ pub(crate) fn field(member: &Name) -> Vec<u8> {
 
 /// The member of a field, if it names one.
 pub(crate) fn member_of(field: &[u8]) -> Option<Name> {
-    let escaped = field.strip_prefix(CREATED.as_bytes()).is_some_and(|rest| rest.iter().all(|byte| *byte == 0));
+    let escaped =
+        field.strip_prefix(CREATED.as_bytes()).is_some_and(|rest| rest.iter().all(|byte| *byte == 0));
     let text = if escaped { field.strip_suffix(&[0])? } else { field };
     Name::new(std::str::from_utf8(text).ok()?).ok()
 }
@@ -148,7 +149,9 @@ pub(crate) fn member_of(field: &[u8]) -> Option<Name> {
 /// Refuses a namespace under which our own keys could not be told from Python's.
 pub(crate) fn check_namespace(namespace: &str) -> Result<()> {
     if namespace.starts_with('{') || namespace.starts_with("tooz-rs:") {
-        let text = format!("namespace {namespace:?} begins like keys of our own: choose one that does not begin with '{{' or tooz-rs:");
+        let text = format!(
+            "namespace {namespace:?} begins like keys of our own: choose one that does not begin with '{{' or tooz-rs:"
+        );
         return Err(Error::new(ErrorKind::InvalidOption, text));
     }
     Ok(())
@@ -230,7 +233,10 @@ mod tests {
         ];
         for tricky in ["leader_of_g", "group:g_lock", "group:g", "beats:m", "tooz-rs:leader_of_g"] {
             let main = lock(tricky).main;
-            assert!(others.iter().filter(|other| **other == main).count() <= usize::from(tricky.starts_with(ESCAPE)));
+            assert!(
+                others.iter().filter(|other| **other == main).count()
+                    <= usize::from(tricky.starts_with(ESCAPE))
+            );
         }
         let mut mains: Vec<_> = ["leader_of_g", "tooz-rs:leader_of_g", "tooz-rs:tooz-rs:leader_of_g", "g"]
             .map(|name| lock(name).main)

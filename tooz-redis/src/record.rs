@@ -35,7 +35,8 @@ impl Record {
         let ttl = ttl.as_millis().min(9_999_999_999);
         let member = claim.member.as_str();
         let mut record =
-            format!("{}{mode}{session}{ttl:010}{:03}{member}", char::from(VERSION), member.len()).into_bytes();
+            format!("{}{mode}{session}{ttl:010}{:03}{member}", char::from(VERSION), member.len())
+                .into_bytes();
         record.extend_from_slice(&claim.value);
         Ok(record)
     }
@@ -93,7 +94,12 @@ mod tests {
 
     #[test]
     fn a_cut_or_newer_record_is_none() {
-        let whole = Record::encode(&claim("member", b"v", Mode::Exclusive), SessionId::random(), Duration::from_secs(1)).unwrap();
+        let whole = Record::encode(
+            &claim("member", b"v", Mode::Exclusive),
+            SessionId::random(),
+            Duration::from_secs(1),
+        )
+        .unwrap();
         for length in 0..HEAD + 6 {
             assert_eq!(Record::decode(whole.get(..length).unwrap()), None, "{length}");
         }

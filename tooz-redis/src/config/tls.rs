@@ -3,6 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use redis::{ClientTlsConfig, TlsCertificates};
+use rustls::RootCertStore;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tooz_core::{Endpoint, Error, ErrorKind, Result};
 
 /// The files TLS needs. Certificates and host names are always checked.
@@ -31,21 +34,52 @@ impl Tls {
         }
     }
 
-    /// Reads the files.
+    /// Reads the files, and refuses what is no certificate or key.
     pub(crate) fn load(&self) -> Result<TlsCertificates> {
         let client_tls = self.own.as_ref().map(|(certificate, key)| -> Result<_> {
-            Ok(ClientTlsConfig { client_cert: read(certificate)?, client_key: read(key)? })
+            let client_cert = certificates(certificate)?;
+            let client_key = read(key)?;
+            PrivateKeyDer::from_pem_slice(&client_key).map_err(|e| unreadable(key, "private key", e))?;
+            Ok(ClientTlsConfig { client_cert, client_key })
         });
         Ok(TlsCertificates {
             client_tls: client_tls.transpose()?,
-            root_cert: self.authorities.as_deref().map(read).transpose()?,
+            root_cert: self.authorities.as_deref().map(authorities).transpose()?,
         })
+    }
+}
+
+fn authorities(path: &Path) -> Result<Vec<u8>> {
+    let pem = certificates(path)?;
+    let mut store = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(&pem) {
+        let certificate = certificate.map_err(|e| unreadable(path, "certificate", e))?;
+        store.add(certificate).map_err(|e| unreadable(path, "certificate", e))?;
+    }
+    Ok(pem)
+}
+
+fn certificates(path: &Path) -> Result<Vec<u8>> {
+    let pem = read(path)?;
+    let mut count = 0;
+    for certificate in CertificateDer::pem_slice_iter(&pem) {
+        certificate.map_err(|e| unreadable(path, "certificate", e))?;
+        count += 1;
+    }
+    match count {
+        0 => Err(Error::new(ErrorKind::InvalidOption, format!("{path:?} holds no certificate in PEM form"))),
+        _ => Ok(pem),
     }
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {
     std::fs::read(path)
         .map_err(|e| Error::new(ErrorKind::InvalidOption, format!("read {path:?}: {e}")).with_source(e))
+}
+
+fn unreadable(path: &Path, what: &str, cause: impl std::error::Error + Send + Sync + 'static) -> Error {
+    let text = format!("{path:?} holds no {what} in PEM form: {cause}");
+    Error::new(ErrorKind::InvalidOption, text).with_source(cause)
 }
 
 fn invalid(text: &str) -> Error {

@@ -13,6 +13,7 @@ use tooz_core::Result;
 
 use super::reach::Reach;
 use super::retreat::Retreat;
+use super::sentinel;
 use crate::config::Topology;
 use crate::error::unanswered;
 
@@ -203,7 +204,8 @@ impl Listener {
     async fn pass_on(&self, listening: &mut Listening) {
         let silence = silence(listening.connection.clone(), self.beat(), self.patience);
         let moved = self.reach.moved_on(listening.epoch);
-        tokio::pin!(silence, moved);
+        let switched = sentinel::switched(&self.reach);
+        tokio::pin!(silence, moved, switched);
         loop {
             tokio::select! {
                 push = listening.pushes.recv() => match push {
@@ -213,6 +215,8 @@ impl Listener {
                 },
                 () = &mut silence => return,
                 () = &mut moved => return,
+                // All connections of this session are to find the new primary, not just this one.
+                () = &mut switched => return self.reach.renounce(listening.epoch),
             }
         }
     }

@@ -14,8 +14,8 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 use tooz_core::{Error, Result};
 
-use super::Call;
 use super::reach::Reach;
+use super::{Call, cluster};
 use crate::config::Topology;
 use crate::error::{refused, silent, unanswered, unconnected};
 
@@ -67,6 +67,9 @@ impl Link {
 
     /// Runs scripts in one flush, on a cluster in one for each node.
     pub(super) async fn run_all(&self, calls: &[Call], deadline: Instant) -> Result<Vec<Result<Value>>> {
+        if calls.is_empty() {
+            return Ok(Vec::new());
+        }
         if matches!(self.reach.config().topology, Topology::Cluster(_)) {
             // The requests for one node are written together, because all are handed over before it is its turn.
             return Ok(join_all(calls.iter().map(|call| self.run(call, deadline))).await);
@@ -232,7 +235,7 @@ async fn dial(reach: Arc<Reach>) -> Result<Open> {
     let epoch = reach.epoch();
     let broken = Arc::new(AtomicBool::new(false));
     let wire = if let Topology::Cluster(_) = reach.config().topology {
-        Wire::Cluster(reach.connect_to_cluster().await?)
+        Wire::Cluster(cluster::connect_to_all(&reach).await?)
     } else {
         let (news, mut pushes) = mpsc::unbounded_channel::<PushInfo>();
         let connection = reach.connect(news).await?;

@@ -6,6 +6,7 @@
 //! * [`ear`]: the connection that news come in by.
 
 mod call;
+mod cluster;
 mod ear;
 mod link;
 mod reach;
@@ -47,7 +48,9 @@ impl Line {
         let reach = Arc::new(Reach::new(config, opening.timeout)?);
         let links = PerRuntime::new();
         let link = links.get_or_open(|| async { Ok(Arc::new(Link::new(Arc::clone(&reach)))) }).await?;
-        let server = Server::look(reach.config(), &link, Instant::now() + opening.timeout).await?;
+        let deadline = Instant::now() + opening.timeout;
+        link.open(deadline).await?;
+        let server = Server::look(reach.config(), &link, deadline).await?;
         Ok(Self { reach, links, spares: PerRuntime::new(), server, patience })
     }
 
@@ -105,3 +108,6 @@ impl Line {
         Instant::now() + self.patience
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,12 +1,12 @@
 //! How a server is reached.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::cluster::{ClusterClient, ClusterClientBuilder};
-use redis::cluster_async::ClusterConnection;
 use redis::io::tcp::TcpSettings;
 use redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion,
@@ -14,9 +14,9 @@ use redis::{
 };
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
-use tooz_core::{Error, ErrorKind, Result};
+use tooz_core::Result;
 
-use super::sentinel;
+use super::{cluster, sentinel};
 use crate::config::{Config, Login, Place, Tls, Topology};
 use crate::error::{unconnected, unreached};
 
@@ -28,8 +28,8 @@ pub(crate) struct Reach {
     patience: Duration,
     /// Goes up whenever the primary may be another than before.
     epoch: watch::Sender<u64>,
-    /// Sentinels whose word led to a primary stand first.
-    sentinels: RwLock<Vec<Place>>,
+    /// What the cluster says its nodes are; before that, those of the URL.
+    nodes: RwLock<Vec<Place>>,
 }
 
 impl Reach {
@@ -37,11 +37,10 @@ impl Reach {
     pub(super) fn new(config: Config, patience: Duration) -> Result<Self> {
         install_provider();
         let certificates = config.tls.as_ref().map(Tls::load).transpose()?;
-        let (sentinels, sentinel_certificates) = match &config.topology {
-            Topology::Sentinel { sentinels, tls, .. } => {
-                (sentinels.clone(), tls.as_ref().map(Tls::load).transpose()?)
-            }
-            _ => (Vec::new(), None),
+        let (nodes, sentinel_certificates) = match &config.topology {
+            Topology::Standalone(_) => (Vec::new(), None),
+            Topology::Sentinel { tls, .. } => (Vec::new(), tls.as_ref().map(Tls::load).transpose()?),
+            Topology::Cluster(seeds) => (seeds.clone(), None),
         };
         let patience = config.connect_timeout.unwrap_or(patience).min(patience);
         Ok(Self {
@@ -50,7 +49,7 @@ impl Reach {
             sentinel_certificates,
             patience,
             epoch: watch::Sender::new(0),
-            sentinels: RwLock::new(sentinels),
+            nodes: RwLock::new(nodes),
         })
     }
 
@@ -85,20 +84,6 @@ impl Reach {
         self.patience
     }
 
-    /// The sentinels, the best first.
-    pub(super) fn sentinels(&self) -> Vec<Place> {
-        self.sentinels.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// A sentinel whose word was right is asked first from now on.
-    pub(super) fn prefer(&self, sentinel: &Place) {
-        let mut sentinels = self.sentinels.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(at) = sentinels.iter().position(|place| place == sentinel) {
-            let sentinel = sentinels.remove(at);
-            sentinels.insert(0, sentinel);
-        }
-    }
-
     /// Connects to the server, or to the primary the sentinels name; on a cluster to any of the nodes named
     /// in the URL. `news` gets what the server pushes.
     pub(super) async fn connect(
@@ -109,16 +94,7 @@ impl Reach {
             match &self.config.topology {
                 Topology::Standalone(place) => self.connect_to(place, news).await,
                 Topology::Sentinel { name, .. } => sentinel::connect(self, name, news).await,
-                Topology::Cluster(seeds) => {
-                    let mut last = None;
-                    for seed in seeds {
-                        match self.connect_to(seed, news.clone()).await {
-                            Ok(connection) => return Ok(connection),
-                            Err(error) => last = Some(error),
-                        }
-                    }
-                    Err(last.unwrap_or_else(|| Error::new(ErrorKind::InvalidUrl, "the cluster has no nodes")))
-                }
+                Topology::Cluster(_) => cluster::connect(self, news).await,
             }
         };
         let patience = self.patience;
@@ -146,28 +122,33 @@ impl Reach {
         dial(place, settings(login), self.sentinel_certificates.as_ref(), news).await
     }
 
-    /// Connects to the cluster.
-    pub(super) async fn connect_to_cluster(&self) -> Result<ClusterConnection> {
-        let patience = self.patience;
-        let client = self.cluster_client().map_err(|e| unreached(self, e))?;
-        match timeout(patience, client.get_async_connection()).await {
-            Ok(connection) => connection.map_err(|e| unreached(self, e)),
-            Err(_) => Err(unconnected(self, patience)),
-        }
+    /// The nodes of the cluster, as far as known, and those of the URL.
+    pub(super) fn nodes(&self) -> Vec<Place> {
+        self.nodes.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn cluster_client(&self) -> redis::RedisResult<ClusterClient> {
-        let Topology::Cluster(seeds) = &self.config.topology else {
-            return ClusterClient::new(Vec::<String>::new());
-        };
+    /// The cluster says that these are its nodes. The URL's stay known: they may be back some day.
+    pub(super) fn learn(&self, told: Vec<Place>) {
+        let Topology::Cluster(seeds) = &self.config.topology else { return };
+        let mut nodes = told;
+        nodes.extend(seeds.iter().cloned());
+        let mut seen = HashSet::new();
+        nodes.retain(|place| seen.insert(place.clone()));
+        *self.nodes.write().unwrap_or_else(PoisonError::into_inner) = nodes;
+    }
+
+    /// What the client crate needs to connect to all nodes of a cluster.
+    pub(super) fn cluster_client(&self) -> redis::RedisResult<ClusterClient> {
         let login = settings(&self.config.login);
-        let nodes = seeds.iter().map(|place| information(place, login.clone(), self.certificates.is_some()));
+        let nodes = self.nodes().into_iter();
+        let nodes = nodes.map(|place| information(&place, login.clone(), self.certificates.is_some()));
         let mut builder = ClusterClientBuilder::new(nodes.collect::<redis::RedisResult<Vec<_>>>()?)
             .use_protocol(ProtocolVersion::RESP3)
             .tcp_settings(TcpSettings::default().set_nodelay(true))
-            .connection_timeout(self.patience)
-            .response_timeout(self.patience)
-            .overall_response_timeout(Some(self.patience))
+            // A node that falls silent must leave time to ask another.
+            .connection_timeout(self.patience / 4)
+            .response_timeout(self.patience / 2)
+            .overall_response_timeout(None)
             // Bounded by the deadline of each call; waits grow from the first to the second figure.
             .retries(32)
             .min_retry_wait(20)
