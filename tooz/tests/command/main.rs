@@ -10,6 +10,7 @@ mod leading;
 mod line;
 mod lock;
 mod pty;
+mod redis;
 mod ring;
 mod root;
 mod run;
