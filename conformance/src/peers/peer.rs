@@ -1,5 +1,6 @@
-//! One member that speaks Python.
+//! One member in a process of its own.
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -50,12 +51,22 @@ impl Peer {
         Self::start("kazoo", hosts, member)
     }
 
+    /// A member of ours in a process of its own: `program` is this crate's tool `peer`.
+    pub fn rust(program: &str, url: &str, member: &str) -> Self {
+        let words = [program, "--url", url, "--member", member];
+        Self::of(member, &words.map(OsStr::new))
+    }
+
     fn start(kind: &str, url: &str, member: &str) -> Self {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/peer.py");
+        let words = [python().as_os_str(), "-B".as_ref(), script.as_ref()];
+        Self::of(member, &[words.as_slice(), &[kind, url, member].map(OsStr::new)].concat())
+    }
+
+    fn of(member: &str, words: &[&OsStr]) -> Self {
         let mut command = Command::new(find("setpriv", "util-linux"));
-        command.args(["--pdeathsig", "KILL", "--"]).arg(python()).arg("-B").arg(script);
-        command.args([kind, url, member]).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = spawn(command).unwrap_or_else(|error| panic!("start a Python peer: {error}"));
+        command.args(["--pdeathsig", "KILL", "--"]).args(words).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = spawn(command).unwrap_or_else(|error| panic!("start the peer {member}: {error}"));
         let output = child.stdout.take().expect("an output that was asked for");
         let (sender, answers) = channel();
         std::thread::spawn(move || {
@@ -194,9 +205,17 @@ impl Pending {
     ///
     /// # Panics
     /// If there is none after a minute, or the peer ended.
-    pub fn wait(mut self) -> Answer {
+    pub fn wait(self) -> Answer {
+        self.wait_at_most(PATIENCE)
+    }
+
+    /// Waits for the answer to something long.
+    ///
+    /// # Panics
+    /// If there is none by then, or the peer ended.
+    pub fn wait_at_most(mut self, patience: Duration) -> Answer {
         let answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
-        let line = self.answer.take().map_or_else(|| answers.recv_timeout(PATIENCE), Ok);
+        let line = self.answer.take().map_or_else(|| answers.recv_timeout(patience), Ok);
         let line = line.unwrap_or_else(|error| panic!("no answer from {}: {error}", self.member));
         let answer: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{line:?}: {error}"));
         let time = |name: &str| answer.get(name).and_then(Value::as_u64).unwrap_or_default();
