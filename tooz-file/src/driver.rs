@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tooz_core::backend::{
     Backend, Driver, Enrolment, Fairness, Fencing, GroupProfile, GroupSteps, Liveness, LockProfile,
-    LockSteps, Opened, Opening, OptionSpec, Profile, Proof, Renewal, WakeUp,
+    LockSteps, Opened, Opening, OptionSpec, Profile, Proof, Renewal, TopicSteps, WakeUp,
 };
 use tooz_core::{Cause, Claim, Endpoint, Result};
 
@@ -77,6 +77,7 @@ fn profile(told: bool, network: Option<&str>) -> Profile {
             notice: Duration::from_millis(if told { 50 } else { 250 }),
         }),
         groups: Some(GroupProfile { wake_up }),
+        topics: None,
         warnings: warning.into_iter().collect(),
     }
 }
@@ -128,5 +129,9 @@ impl Backend for FileBackend {
 
     fn groups(&self) -> Option<&dyn GroupSteps> {
         Some(&self.groups)
+    }
+
+    fn topics(&self) -> Option<&dyn TopicSteps> {
+        None
     }
 }
