@@ -221,7 +221,7 @@ pub(super) async fn a_look_at_nothing_makes_nothing(world: &World) {
     let alien = Offset::new(Incarnation::from(MessageId::random()), 3, 5);
     for after in [None, Some(alien)] {
         let batch = a.fetch(&channel, after).await;
-        assert_eq!((batch.last, batch.messages.len()), (None, 0));
+        assert_eq!((batch.last, batch.messages.len(), batch.anew), (None, 0, after.is_some()));
     }
     assert_eq!(a.topics().trim(&channel, Default::default()).await.unwrap(), 0);
     assert_eq!(a.say(&channel, "first").await.number(), 1);
@@ -236,7 +236,13 @@ pub(super) async fn an_offset_of_another_incarnation_is_answered_from_the_beginn
     let alien = Offset::new(Incarnation::from(MessageId::random()), 2, offsets[1].place());
     let batch = a.fetch(&channel, Some(alien)).await;
     assert_eq!(numbers(&batch), [1, 2, 3]);
-    assert_eq!(batch.last, Some(offsets[2]));
+    assert_eq!((batch.last, batch.anew), (Some(offsets[2]), true));
+
+    // Nor did it give one that is still to come.
+    let beyond = Offset::new(offsets[2].incarnation(), 4, offsets[2].place());
+    let batch = a.fetch(&channel, Some(beyond)).await;
+    assert_eq!((numbers(&batch), batch.anew), (vec![1, 2, 3], true));
+    assert!(!a.fetch(&channel, Some(offsets[2])).await.anew);
 
     let other = a.say(&topic("other"), "x").await;
     assert_ne!(other.incarnation(), offsets[0].incarnation(), "two channels, one incarnation");

@@ -40,8 +40,9 @@ pub trait TopicSteps: Send + Sync {
     async fn publish(&self, publication: &Publication) -> Result<Offset>;
 
     /// Step: the messages after `after`, oldest first, as many as fit the limit; from the oldest retained
-    /// one on with `None`, and also where `after` is of another incarnation or where the driver sees that
-    /// its message is another one now (a store restored from a copy). Changes nothing, creates nothing.
+    /// one on with `None`, and also, which [`Batch::anew`] tells, where `after` is no offset of the channel
+    /// as it is now. Changes nothing, creates nothing, and sees at least what was acknowledged to anybody
+    /// before it was sent.
     ///
     /// A message that cannot be read (written by somebody else) is left out, and core takes it as missed.
     /// A driver whose pushes carry the messages may answer from what was pushed, if it is sure that
@@ -105,6 +106,9 @@ pub struct Batch {
     /// The newest message ever published in the present incarnation, retained or not; `None` if the store
     /// knows no such channel. Read together with the messages or before them.
     pub last: Option<Offset>,
+    /// Whether `after` was asked for in vain: it is of another incarnation, beyond `last`, or, as far as the
+    /// driver can tell by its place, not the message it was (a store restored from a copy).
+    pub anew: bool,
     /// What follows, oldest first; with gaps only where messages are no longer retained or unreadable.
     pub messages: Vec<Message>,
     /// Look again after this time at the latest, where a push may be lost; `None` where `stirred` is sure

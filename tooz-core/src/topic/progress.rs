@@ -68,7 +68,7 @@ impl Cursor {
         };
         let mut cursor = self;
         if let Self::After(offset) = cursor
-            && (offset.incarnation() != last.incarnation() || offset.number() > last.number())
+            && (batch.anew || offset.incarnation() != last.incarnation() || offset.number() > last.number())
         {
             given.push(Delivery::Reset);
             cursor = Self::Start;
@@ -177,6 +177,15 @@ mod tests {
         let (given, cursor) = before.advance(batch(Some(offset(1, 2)), vec![message(1, 1), message(1, 2)]));
         assert_eq!(given.len(), 3);
         assert_eq!((given.first(), cursor), (Some(&Delivery::Reset), Cursor::After(offset(1, 2))));
+    }
+
+    /// A store restored from a copy may know the incarnation and even the number.
+    #[test]
+    fn an_offset_that_the_driver_does_not_know_is_a_reset() {
+        let restored = Batch { anew: true, ..batch(Some(offset(1, 6)), vec![message(1, 1), message(1, 6)]) };
+        let (given, cursor) = Cursor::After(offset(1, 5)).advance(restored);
+        assert_eq!(given.first(), Some(&Delivery::Reset));
+        assert_eq!((given.len(), cursor), (4, Cursor::After(offset(1, 6))));
     }
 
     #[test]

@@ -117,11 +117,14 @@ impl State {
     ) -> Batch {
         self.settle(now);
         let mark = self.channel_mark(channel);
-        let Some(log) = self.topics.logs.get(channel) else { return Batch { mark, ..Batch::default() } };
-        let after =
+        let Some(log) = self.topics.logs.get(channel) else {
+            return Batch { mark, anew: after.is_some(), ..Batch::default() };
+        };
+        let known =
             after.filter(|after| after.incarnation() == log.incarnation && after.number() <= log.last);
+        let anew = after.is_some() && known.is_none();
         let first = log.first();
-        let passed = after.map_or(0, |after| (after.number() + 1).saturating_sub(first));
+        let passed = known.map_or(0, |after| (after.number() + 1).saturating_sub(first));
         let passed = usize::try_from(passed).unwrap_or(usize::MAX);
         let mut bytes = 0;
         let messages = log.retained.iter().zip(first..).skip(passed).take(limit.messages);
@@ -138,7 +141,8 @@ impl State {
             payload: entry.body.clone(),
             published_at: self.epoch.checked_add(Duration::from_nanos(entry.at.as_nanos())),
         });
-        Batch { mark, last: Some(log.offset(log.last)), messages: messages.collect(), revisit: None }
+        let last = Some(log.offset(log.last));
+        Batch { mark, last, anew, messages: messages.collect(), revisit: None }
     }
 
     /// Lets go of what is beyond the retention, and tells how many those were.
