@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use tooz_core::{
     Cause, Coordinator, Delivery, ErrorKind, From, Incarnation, MAX_PAYLOAD_BYTES, Message, MessageId, Offset,
-    Retention, Subscription, Topic,
+    Retention, State, Subscription, Topic,
 };
 
 use super::names;
@@ -279,22 +279,25 @@ pub(super) async fn a_subscription_is_a_stream_that_ends_with_the_coordinator(wo
 /// A subscription, also one that waits and is not asked any more, does not keep the session of a coordinator
 /// that everybody let go of.
 pub(super) async fn a_subscription_does_not_keep_the_session(world: &World) {
-    let coord = world.connect_loose("a").await;
-    let mut reading = coord.topic("config").subscribe(From::Now).await.unwrap();
+    let a = world.connect_loose("a").await;
+    let (member, session) = (a.member().clone(), a.session().unwrap());
+    let kernel = world.is_kernel().await;
+    let mut reading = a.topic("config").subscribe(From::Now).await.unwrap();
     nothing_comes(&mut reading).await;
-    let mut state = coord.state();
-    drop(coord);
-    within("the end of the coordinator", state.wait_for(|state| *state == tooz_core::State::Closed))
-        .await
-        .unwrap();
+    let locks = a.profile().locks.is_some();
+    let guard = if locks { Some(a.lock("nightly").acquire().await.unwrap()) } else { None };
+    let mut state = a.state();
+    drop(a);
+    within("the end of the coordinator", state.wait_for(|state| *state == State::Closed)).await.unwrap();
+    drop(guard);
+    world.harness().crash(&member, session, kernel).await;
+    if locks {
+        let b = world.connect("b").await;
+        drop(within("the lock of an orphan", b.lock("nightly").acquire()).await.unwrap());
+    }
     let end = within("the end", reading.next()).await.unwrap_err();
     assert_eq!(end.kind(), ErrorKind::Closed);
     assert!(end.to_string().contains(&Cause::Orphaned.to_string()), "{end}");
-    if world.harness().driver().profile().liveness != tooz_core::backend::Liveness::Kernel {
-        // What a killed process leaves ends with its time to live.
-        let member = crate::world::name("a");
-        world.harness().expire(&member, tooz_core::SessionId::random()).await;
-    }
 }
 
 /// Dropping a read anywhere loses no message and gives none twice.
@@ -369,7 +372,7 @@ pub(super) async fn a_cut_off_subscriber_catches_up(world: &World) {
     world.resume(b.member()).await;
     assert_eq!(payloads(&mut reading, 7).await, texts(2..9));
     eventually("be connected again", async || match *b.state().borrow() {
-        tooz_core::State::Connected => Ok(()),
+        State::Connected => Ok(()),
         other => Err(format!("{other:?}")),
     })
     .await;
