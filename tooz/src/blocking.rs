@@ -14,7 +14,8 @@
 
 #[doc(inline)]
 pub use tooz_core::blocking::{
-    Coordinator, Election, Group, Guard, Leadership, Lock, Membership, Observer, View, scope,
+    Coordinator, Election, Group, Guard, Inbox, Leadership, Lock, Membership, Observer, Subscription, Topic,
+    View, scope,
 };
 
 use crate::{Error, Result};

@@ -16,4 +16,5 @@ mod signals;
 mod store;
 mod supervisor;
 mod terminal;
+mod topics;
 mod waiting;
