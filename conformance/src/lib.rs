@@ -72,6 +72,7 @@ pub mod drops;
 pub mod faulty;
 mod harness;
 pub mod history;
+pub mod messages;
 pub mod model;
 mod suite;
 mod verdict;

@@ -62,6 +62,17 @@ impl Topics {
         Err(failed("lock", &folder.path_of(GATE), rustix::io::Errno::NOENT))
     }
 
+    /// Begins a segment.
+    fn begin<'a>(&self, folder: &'a Folder, incarnation: Incarnation, first: u64) -> Result<Segment<'a>> {
+        let segment = Segment::create(folder, incarnation, first)?;
+        if self.sync {
+            // A name is no safer than the folder it stands in.
+            folder.sync()?;
+            self.session.root.topics.sync()?;
+        }
+        Ok(segment)
+    }
+
     /// Appends at the gate, unless the id is known.
     fn append(&self, folder: &Folder, known: &mut Known, publication: &Publication) -> Result<Offset> {
         let id = publication.id;
@@ -83,11 +94,11 @@ impl Topics {
                 let count = segment.count()?;
                 (segment, count)
             }
-            None => (Segment::create(folder, incarnation, 1)?, 0),
+            None => (self.begin(folder, incarnation, 1)?, 0),
         };
         let mut last = if count > 0 { segment.entry(count - 1)? } else { None };
         if segment.is_full(count, last.as_ref()) {
-            segment = Segment::create(folder, incarnation, segment.header.first.saturating_add(count))?;
+            segment = self.begin(folder, incarnation, segment.header.first.saturating_add(count))?;
             (count, last) = (0, None);
         }
         let entry = segment.append((count, last.as_ref()), publication, wall_us(), self.sync)?;
