@@ -27,8 +27,11 @@ impl Known {
             *self = Self { incarnation: Some(state.incarnation), ..Self::default() };
         }
         let from = self.until + 1;
+        if from > state.last {
+            return Ok(());
+        }
         let mut read = Vec::new();
-        entries(folder, state, (from, state.last), |_, entry| {
+        entries(folder, state, from, |entry| {
             read.push((entry.number, entry.id));
             true
         })?;

@@ -38,6 +38,12 @@ impl State {
         (self.last > 0).then(|| offset(self.incarnation, self.last, self.last_id))
     }
 
+    /// The first number of each segment, and that of the next.
+    fn spans(&self) -> impl Iterator<Item = (u64, u64)> {
+        let ends = self.segments.iter().skip(1).copied().chain([u64::MAX]);
+        self.segments.iter().copied().zip(ends)
+    }
+
     pub(crate) fn mark(&self) -> Mark {
         let mut digest = DefaultHasher::new();
         (self.incarnation.as_bytes(), self.last).hash(&mut digest);
@@ -55,34 +61,62 @@ fn place_of(id: MessageId) -> u64 {
     u64::from_le_bytes([a, b, c, d, e, f, g, h])
 }
 
-/// How the log stands; `None` where nothing was ever published.
-pub(crate) fn state(folder: &Folder) -> Result<Option<State>> {
+/// The newest segment, open.
+pub(crate) struct Newest<'a> {
+    pub(crate) segment: Segment<'a>,
+    /// How many messages it has.
+    pub(crate) count: u64,
+    /// The last of them.
+    pub(crate) entry: Option<Entry>,
+    /// The first numbers of all segments, ascending.
+    segments: Vec<u64>,
+}
+
+impl Newest<'_> {
+    /// How the log stands, if everything is retained.
+    pub(crate) fn state(&self) -> State {
+        let last = self.segment.header.first.saturating_add(self.count).saturating_sub(1);
+        State {
+            incarnation: self.segment.header.incarnation,
+            last,
+            last_id: self.entry.map(|entry| entry.id),
+            segments: self.segments.clone(),
+            head: 1,
+        }
+    }
+}
+
+/// Opens the newest segment; `None` where nothing was ever published.
+pub(crate) fn newest(folder: &Folder, access: Access) -> Result<Option<Newest<'_>>> {
     for _ in 0..LOOKS {
-        let mut segments = folder.again()?.list(read_index_name)?;
+        let mut segments = folder.list(read_index_name)?;
+        let is_empty = segments.is_empty();
         segments.sort_unstable();
         // The newest that is one: whoever began a newer one may be about to finish it, or dead.
-        while let Some(newest) = segments.last().copied() {
-            let Some(segment) = Segment::open(folder, newest, Access::Read)? else {
-                segments.pop();
-                continue;
-            };
-            let count = segment.count()?;
-            let last_entry = if count > 0 { segment.entry(count - 1)? } else { None };
-            let last = newest.saturating_add(count).saturating_sub(1);
-            let last_id = match last_entry {
-                Some(entry) => Some(entry.id),
-                None => id_of(folder, &segments, last)?,
-            };
-            let incarnation = segment.header.incarnation;
-            // Without one, or with one that is damaged, everything is retained.
-            let head = head(folder)?.clamp(1, last.saturating_add(1));
-            return Ok(Some(State { incarnation, last, last_id, segments, head }));
+        while let Some(first) = segments.last().copied() {
+            if let Some(segment) = Segment::open(folder, first, access)? {
+                let (count, entry) = segment.count()?;
+                return Ok(Some(Newest { segment, count, entry, segments }));
+            }
+            segments.pop();
         }
-        if folder.again()?.list(read_index_name)?.is_empty() {
-            return Ok(None);
+        if is_empty {
+            break;
         }
     }
     Ok(None)
+}
+
+/// How the log stands; `None` where nothing was ever published.
+pub(crate) fn state(folder: &Folder) -> Result<Option<State>> {
+    let Some(newest) = newest(folder, Access::Read)? else { return Ok(None) };
+    let mut state = newest.state();
+    if state.last_id.is_none() {
+        state.last_id = id_of(folder, &state.segments, state.last)?;
+    }
+    // Without one, or with one that is damaged, everything is retained.
+    state.head = head(folder)?.clamp(1, state.last.saturating_add(1));
+    Ok(Some(state))
 }
 
 /// The id of a message that is not in the newest segment.
@@ -115,17 +149,16 @@ pub(crate) fn set_head(folder: &Folder, head: u64) -> Result<()> {
     written.map_err(|error| failed("write", &folder.path_of(HEAD), error))
 }
 
-/// The readable entries from the message `from` to `to`, until `take` says that it is enough.
+/// The readable entries from the message `from` on, until `take` says that it is enough.
 pub(crate) fn entries(
     folder: &Folder,
     state: &State,
-    (from, to): (u64, u64),
-    mut take: impl FnMut(&Segment<'_>, Entry) -> bool,
+    from: u64,
+    mut take: impl FnMut(Entry) -> bool,
 ) -> Result<()> {
-    let ends = state.segments.iter().skip(1).copied().chain([u64::MAX]);
     let mut goes_on = true;
-    for (first, next) in state.segments.iter().copied().zip(ends) {
-        if next <= from || first > to || !goes_on {
+    for (first, next) in state.spans() {
+        if next <= from || first > state.last || !goes_on {
             continue;
         }
         // One that was let go of meanwhile has nothing that is retained.
@@ -133,9 +166,9 @@ pub(crate) fn entries(
         if segment.header.incarnation != state.incarnation {
             continue;
         }
-        let (begin, end) = (from.max(first) - first, to.saturating_add(1).min(next) - first);
+        let (begin, end) = (from.max(first) - first, state.last.saturating_add(1).min(next) - first);
         segment.each(begin, end, |entry| {
-            goes_on = take(&segment, entry);
+            goes_on = take(entry);
             goes_on
         })?;
     }
@@ -158,68 +191,73 @@ pub(crate) fn fetch(folder: &Folder, after: Option<Offset>, limit: Limit) -> Res
         anew: after.is_some() && known.is_none(),
         ..Batch::default()
     };
-    if limit.messages == 0 {
-        return Ok(batch);
-    }
-    let mut from = from;
-    while from <= state.last {
-        let (chosen, next) = choose(folder, &state, from, limit, &batch)?;
-        let Some(first) = chosen.first().map(|entry| entry.number) else { break };
-        batch.messages.extend(read(folder, &state, first, &chosen)?);
-        let Some(next) = next else { break };
-        from = next;
+    let mut room = Room { limit, bytes: 0 };
+    for (first, next) in state.spans() {
+        if next <= from || first > state.last || !room.is_left(batch.messages.len()) {
+            continue;
+        }
+        // One that was let go of meanwhile has nothing that is retained.
+        let Some(segment) = Segment::open(folder, first, Access::Read)? else { continue };
+        if segment.header.incarnation != state.incarnation {
+            continue;
+        }
+        let (begin, end) = (from.max(first) - first, state.last.saturating_add(1).min(next) - first);
+        let mut chosen = Vec::new();
+        segment.each(begin, end, |entry| {
+            let fits = room.take(batch.messages.len() + chosen.len(), &entry);
+            chosen.extend(fits.then_some(entry));
+            fits
+        })?;
+        batch.messages.extend(read(&segment, &chosen)?);
     }
     Ok(batch)
 }
 
-/// The next entries of one segment that there is room for, and where to go on after them, if there is more
-/// room.
-fn choose(
-    folder: &Folder,
-    state: &State,
-    from: u64,
+/// What a batch has room for.
+struct Room {
     limit: Limit,
-    batch: &Batch,
-) -> Result<(Vec<Entry>, Option<u64>)> {
-    let mut chosen: Vec<Entry> = Vec::new();
-    let (mut messages, mut bytes) = (batch.messages.len(), 0_usize);
-    bytes += batch.messages.iter().map(|message| message.payload.len().max(1)).sum::<usize>();
-    let (mut is_full, mut segment_of) = (false, None);
-    entries(folder, state, (from, state.last), |segment, entry| {
-        let size = usize::try_from(entry.length).unwrap_or(usize::MAX) - usize::from(entry.sender);
-        is_full = messages >= limit.messages || (bytes > 0 && bytes.saturating_add(size) > limit.bytes);
-        // Data of two segments are two reads.
-        let is_same = *segment_of.get_or_insert(segment.header.first) == segment.header.first;
-        let follows = chosen.last().is_none_or(|last: &Entry| last.end() == entry.position);
-        if is_full || !is_same || !follows {
-            return false;
-        }
-        (messages, bytes) = (messages + 1, bytes.saturating_add(size.max(1)));
-        chosen.push(entry);
-        true
-    })?;
-    let next = chosen.last().map(|last| last.number + 1).filter(|_| !is_full);
-    Ok((chosen, next))
+    /// So many are taken, an empty message counting as one, so that it does not let a large one follow.
+    bytes: usize,
 }
 
-/// The messages of these entries, which are of one segment; what cannot be read is left out.
-fn read(folder: &Folder, state: &State, first: u64, entries: &[Entry]) -> Result<Vec<Message>> {
-    let Some(begin) = state.segments.iter().rev().find(|begin| **begin <= first).copied() else {
-        return Ok(Vec::new());
-    };
-    let Some(segment) = Segment::open(folder, begin, Access::Read)? else { return Ok(Vec::new()) };
-    let data = segment.data(entries)?;
+impl Room {
+    fn is_left(&self, messages: usize) -> bool {
+        messages < self.limit.messages && (self.bytes == 0 || self.bytes < self.limit.bytes)
+    }
+
+    /// Whether there is room for one more after so many; the first always fits.
+    fn take(&mut self, messages: usize, entry: &Entry) -> bool {
+        let size = usize::try_from(entry.length - u32::from(entry.sender)).unwrap_or(usize::MAX);
+        let fits = messages < self.limit.messages
+            && (self.bytes == 0 || self.bytes.saturating_add(size) <= self.limit.bytes);
+        if fits {
+            self.bytes = self.bytes.saturating_add(size.max(1));
+        } else {
+            // A small one after it would leave a gap.
+            self.limit.messages = 0;
+        }
+        fits
+    }
+}
+
+/// The messages of these entries; what cannot be read is left out.
+fn read(segment: &Segment<'_>, entries: &[Entry]) -> Result<Vec<Message>> {
     let message = |(entry, data): (&Entry, Option<(bytes::Bytes, bytes::Bytes)>)| {
         let (sender, payload) = data?;
         Some(Message {
-            offset: offset(state.incarnation, entry.number, Some(entry.id)),
+            offset: offset(segment.header.incarnation, entry.number, Some(entry.id)),
             id: entry.id,
             sender: Name::new(std::str::from_utf8(&sender).ok()?).ok()?,
             payload,
             published_at: Some(wall_time(entry.written_us)),
         })
     };
-    Ok(entries.iter().zip(data).filter_map(message).collect())
+    let mut messages = Vec::with_capacity(entries.len());
+    // Where an entry could not be read, the data of the next do not follow.
+    for run in entries.chunk_by(|one, other| one.end() == other.position) {
+        messages.extend(run.iter().zip(segment.data(run)?).filter_map(message));
+    }
+    Ok(messages)
 }
 
 /// Whether the offset is one of this log as it is, as far as that can be seen.

@@ -88,13 +88,16 @@ impl<'a> Segment<'a> {
         Ok(Self { folder, index, header })
     }
 
-    /// How many messages there are. An entry at the end that the power took is none.
-    pub(crate) fn count(&self) -> Result<u64> {
+    /// How many messages there are, and the last of them. An entry at the end that the power took is none.
+    pub(crate) fn count(&self) -> Result<(u64, Option<Entry>)> {
         let mut count = self.blocks()?.saturating_sub(1);
-        while count > 0 && self.entry(count - 1)?.is_none() {
+        while count > 0 {
+            if let Some(last) = self.entry(count - 1)? {
+                return Ok((count, Some(last)));
+            }
             count -= 1;
         }
-        Ok(count)
+        Ok((0, None))
     }
 
     fn blocks(&self) -> Result<u64> {

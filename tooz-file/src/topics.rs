@@ -24,6 +24,14 @@ use crate::watch::{Interest, Watch};
 /// So many channels' ids are kept at hand; those of others are read again when needed.
 const AT_HAND: usize = 64;
 
+/// What a wait listens to.
+enum Subject {
+    /// The channel's folder.
+    Channel,
+    /// The folder in which it will appear.
+    Coming,
+}
+
 /// The topics of one session.
 pub(crate) struct Topics {
     session: Arc<Session>,
@@ -76,27 +84,18 @@ impl Topics {
     /// Appends at the gate, unless the id is known.
     fn append(&self, folder: &Folder, known: &mut Known, publication: &Publication) -> Result<Offset> {
         let id = publication.id;
-        let state = log::state(folder)?;
-        if let Some(state) = &state {
-            known.catch_up(folder, state)?;
-            if let Some(number) = known.number(id) {
-                return Ok(log::offset(state.incarnation, number, Some(id)));
+        let newest = log::newest(folder, Access::Append)?;
+        let incarnation = newest.as_ref().map_or(Incarnation::from(id), |it| it.segment.header.incarnation);
+        let (mut segment, mut count, mut last) = match newest {
+            Some(newest) => {
+                known.catch_up(folder, &newest.state())?;
+                if let Some(number) = known.number(id) {
+                    return Ok(log::offset(incarnation, number, Some(id)));
+                }
+                (newest.segment, newest.count, newest.entry)
             }
-        }
-        let incarnation = state.as_ref().map_or_else(|| Incarnation::from(id), |state| state.incarnation);
-        let newest = state.as_ref().and_then(|state| state.segments.last().copied());
-        let present = match newest {
-            Some(newest) => Segment::open(folder, newest, Access::Append)?,
-            None => None,
+            None => (self.begin(folder, incarnation, 1)?, 0, None),
         };
-        let (mut segment, mut count) = match present {
-            Some(segment) => {
-                let count = segment.count()?;
-                (segment, count)
-            }
-            None => (self.begin(folder, incarnation, 1)?, 0),
-        };
-        let mut last = if count > 0 { segment.entry(count - 1)? } else { None };
         if segment.is_full(count, last.as_ref()) {
             segment = self.begin(folder, incarnation, segment.header.first.saturating_add(count))?;
             (count, last) = (0, None);
@@ -106,13 +105,15 @@ impl Topics {
         Ok(log::offset(incarnation, entry.number, Some(id)))
     }
 
-    /// Waits until a look shows something else than the one that made the mark.
+    /// Waits until a look may show something else than the one that made the mark.
     async fn stirred_since(&self, channel: &Channel, mark: Mark) {
         loop {
             let heard = self.attend(channel).and_then(|watch| Ok((watch, self.mark(channel)?)));
             match heard {
                 Ok((_, now)) if now != mark => return,
-                Ok((Some(watch), _)) => watch.rung().await,
+                // What is heard of the channel itself is a message nearly always: the fetch will see.
+                Ok((Some((watch, Subject::Channel)), _)) => return watch.rung().await,
+                Ok((Some((watch, Subject::Coming)), _)) => watch.rung().await,
                 // Its place in the file system changes this moment: look again.
                 Ok((None, _)) => self.session.patience.breathe().await,
                 // Deaf for now: let the caller look, in a while.
@@ -123,19 +124,21 @@ impl Topics {
 
     fn mark(&self, channel: &Channel) -> Result<Mark> {
         let Some(folder) = self.find(channel)? else { return Ok(Mark::default()) };
-        let state = log::state(&folder)?.filter(|state| state.last > 0);
+        let newest = log::newest(&folder, Access::Read)?;
+        let state = newest.map(|newest| newest.state()).filter(|state| state.last > 0);
         Ok(state.map_or(Mark::default(), |state| state.mark()))
     }
 
     /// Listens to the channel's folder, or for its coming; `None` if it comes or goes right now.
-    fn attend(&self, channel: &Channel) -> Result<Option<Watch>> {
+    fn attend(&self, channel: &Channel) -> Result<Option<(Watch, Subject)>> {
         let topics = &self.session.root.topics;
         let name = channel_folder(channel);
         if let Some(watch) = self.listen(&topics.path_of(&name), Interest::Entries(INDEX))? {
-            return Ok(Some(watch));
+            return Ok(Some((watch, Subject::Channel)));
         }
         let watch = self.listen(topics.path(), Interest::Entry(name.clone()))?;
-        Ok(if topics.identity_of(&name)?.is_none() { watch } else { None })
+        let is_missing = topics.identity_of(&name)?.is_none();
+        Ok(watch.filter(|_| is_missing).map(|watch| (watch, Subject::Coming)))
     }
 
     fn listen(&self, path: &std::path::Path, interest: Interest) -> Result<Option<Watch>> {
@@ -206,7 +209,7 @@ fn beyond(folder: &Folder, retention: Retention) -> Result<Option<(log::State, u
     let Some(state) = log::state(folder)?.filter(|state| state.last > 0) else { return Ok(None) };
     let mut head = state.head.max((state.last + 1).saturating_sub(retention.count));
     let now = Duration::from_micros(wall_us());
-    log::entries(folder, &state, (head, state.last), |_, entry| {
+    log::entries(folder, &state, head, |entry| {
         let is_old = now.saturating_sub(Duration::from_micros(entry.written_us)) > retention.age;
         if is_old {
             head = entry.number + 1;
