@@ -70,6 +70,8 @@ pub mod checkers;
 pub mod contend;
 pub mod drops;
 pub mod faulty;
+#[cfg(feature = "tools")]
+pub mod figures;
 mod harness;
 pub mod history;
 pub mod messages;

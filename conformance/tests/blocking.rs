@@ -86,6 +86,27 @@ fn groups_are_joined_and_watched() {
 }
 
 #[test]
+fn keys_are_shared_out() {
+    on_each_store(|open| {
+        let (a, b) = (open("a"), open("b"));
+        let one = a.group("blue").join_partitioned(1).unwrap();
+        let mut changes = one.changes();
+        assert!(one.is_mine("job"));
+        let two = b.group("blue").join_partitioned(0).unwrap();
+        assert!(changes.next().unwrap().is_empty());
+        two.set_weight(5).unwrap();
+        let moves = changes.next().unwrap();
+        assert!(matches!(&moves.away()[..], [moved] if moved.member.as_ref().is_some_and(|to| *to == "b")));
+        assert!(b.group("blue").partitioner().unwrap().ring() == two.partitioner().ring());
+        two.leave().unwrap();
+        assert_eq!(changes.next().unwrap().to_me().len(), 1);
+        one.leave().unwrap();
+        a.close().unwrap();
+        b.close().unwrap();
+    });
+}
+
+#[test]
 fn leaders_campaign_proclaim_and_resign() {
     on_each_store(|open| {
         let (a, b) = (open("a"), open("b"));

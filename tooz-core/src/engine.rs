@@ -39,6 +39,7 @@ pub(crate) enum Lane {
 #[derive(Clone, Debug)]
 pub(crate) struct Running {
     handle: Handle,
+    process: u32,
     _lifeline: Option<Arc<Lifeline>>,
 }
 
@@ -47,14 +48,18 @@ impl Running {
         match engine {
             Engine::Dedicated => {
                 let lifeline = Lifeline::shared()?;
-                Ok(Self { handle: lifeline.handle.clone(), _lifeline: Some(lifeline) })
+                Ok(Self {
+                    handle: lifeline.handle.clone(),
+                    process: process::id(),
+                    _lifeline: Some(lifeline),
+                })
             }
             Engine::Current => {
                 let handle = Handle::try_current().map_err(|e| {
                     let text = "Engine::Current needs a tokio runtime around connect()";
                     Error::new(ErrorKind::InvalidOption, text).with_source(e)
                 })?;
-                Ok(Self { handle, _lifeline: None })
+                Ok(Self { handle, process: process::id(), _lifeline: None })
             }
         }
     }
@@ -62,6 +67,11 @@ impl Running {
     /// The engine's own runtime.
     pub(crate) fn handle(&self) -> &Handle {
         &self.handle
+    }
+
+    /// The process it runs in: a fork has its memory, but not its threads.
+    pub(crate) fn process(&self) -> u32 {
+        self.process
     }
 
     /// The runtime for a step of this lane.

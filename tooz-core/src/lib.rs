@@ -1,4 +1,4 @@
-//! Core of tooz: distributed locks, group membership and leader election behind one API over any store.
+//! Core of tooz: distributed locks, group membership, leader election and partitioning behind one API over any store.
 //!
 //! Most programs use the facade crate `tooz`, which re-exports this one together with the compiled-in
 //! drivers. Authors of drivers start at [`backend`].
@@ -30,6 +30,7 @@ mod name;
 mod observe;
 mod offset;
 mod options;
+mod partition;
 mod registry;
 mod retry;
 mod scope;
@@ -55,6 +56,10 @@ pub use message::{MAX_PAYLOAD_BYTES, Message, MessageId};
 pub use name::{MAX_NAME_BYTES, Name};
 pub use offset::{Incarnation, Offset};
 pub use options::{Builder, Wrap};
+pub use partition::{
+    Changes, DEFAULT_PARTITIONS, HashRing, MAX_POINTS, MAX_WEIGHT, Move, Moved, Moves, Partitioned,
+    Partitioner, Share,
+};
 pub use registry::Registry;
 pub use scope::scope;
 pub use topic::{Delivery, From, Inbox, Letter, Mail, Subscription, Topic};

@@ -2,7 +2,8 @@
 //!
 //! With the feature `metrics`, through the `metrics` facade: `tooz_step_seconds{step}`,
 //! `tooz_step_errors_total{step,kind}`, `tooz_wait_seconds`, `tooz_contended_total`, `tooz_hold_seconds`,
-//! `tooz_renew_seconds`, `tooz_lost_total{cause}`, `tooz_session_lost_total{cause}`.
+//! `tooz_renew_seconds`, `tooz_lost_total{cause}`, `tooz_session_lost_total{cause}`,
+//! `tooz_ring_weights_corrected_total`.
 
 use std::time::{Duration, Instant};
 
@@ -10,6 +11,7 @@ use tracing::Span;
 
 use crate::error::Error;
 use crate::lost::Cause;
+use crate::name::Name;
 
 /// The span of a public call on a named subject.
 pub(crate) fn call(call: &'static str, subject: &dyn std::fmt::Display) -> Span {
@@ -84,4 +86,11 @@ pub(crate) fn session_lost(cause: Cause) {
     tracing::debug!(%cause, "session lost");
     #[cfg(feature = "metrics")]
     metrics::counter!("tooz_session_lost_total", "cause" => format!("{cause:?}")).increment(1);
+}
+
+/// A member asks for a weight on a hash ring that does not count as it is.
+pub(crate) fn weight_corrected(member: &Name, asked: Option<u64>, counted: u32) {
+    tracing::warn!(%member, ?asked, counted, "member asks for no weight that can count; corrected");
+    #[cfg(feature = "metrics")]
+    metrics::counter!("tooz_ring_weights_corrected_total").increment(1);
 }

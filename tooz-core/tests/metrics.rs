@@ -104,3 +104,23 @@ async fn waits_holds_steps_renewals_and_losses_are_counted() {
         assert!(written.contains(expected), "{expected} is missing in {written:?}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_weight_that_cannot_count_is_counted() {
+    let written = Written::default();
+    let _recording = metrics::set_default_local_recorder(&written);
+    let coord = builder("metrics-weights", "a").connect().await.unwrap();
+    let counted = || written.0.lock().unwrap().contains("tooz_ring_weights_corrected_total{}");
+
+    let part = coord.group("g").join_partitioned(tooz_core::MAX_WEIGHT).await.unwrap();
+    assert!(!part.ring().is_empty() && !counted());
+    let mut changes = part.changes();
+    part.set_weight(1).await.unwrap();
+    changes.next().await.unwrap();
+    assert!(!counted());
+    part.set_weight(1_000_000_000).await.unwrap();
+    changes.next().await.unwrap();
+    assert!(counted());
+    part.leave().await.unwrap();
+    coord.close().await.unwrap();
+}

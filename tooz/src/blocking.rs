@@ -14,8 +14,8 @@
 
 #[doc(inline)]
 pub use tooz_core::blocking::{
-    Coordinator, Election, Group, Guard, Inbox, Leadership, Lock, Membership, Observer, Subscription, Topic,
-    View, scope,
+    Changes, Coordinator, Election, Group, Guard, Inbox, Leadership, Lock, Membership, Observer, Partitioned,
+    Subscription, Topic, View, scope,
 };
 
 use crate::{Error, Result};

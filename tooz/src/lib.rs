@@ -40,6 +40,8 @@
 //! * [`connect`] is the same without the end; [`builder`] has times to live, timeouts and requirements.
 //! * [`Coordinator`] is the door to [`Lock`], [`Topic`], [`Group`] and, through a group, [`Election`] and
 //!   letters between members.
+//! * [`Group::join_partitioned`] shares keys out between the members: a [`Partitioner`] says whose is which,
+//!   and [`Changes`] what moves; a [`HashRing`] does so without a store.
 //! * [`blocking`] is all of it without async. Any executor works: sessions live on a thread of their own.
 //! * [`memory::Store`] is the double for your tests: time can be advanced, sessions ended.
 //! * The command `tooz` (feature `cli`) does the same for shells and scripts.
@@ -61,12 +63,14 @@
 pub mod blocking;
 
 pub use tooz_core::{
-    BootClock, Builder, Capabilities, Cause, Channel, Claim, ClaimId, Clock, Coordinator, Delivery, Effect,
-    Election, Endpoint, Engine, Error, ErrorKind, Event, FencingToken, From, Group, Guard, Hold, Inbox,
-    Incarnation, Leader, Leadership, Letter, Lock, MAX_CAPABILITIES_BYTES, MAX_CAPABILITIES_DEPTH,
-    MAX_NAME_BYTES, MAX_PAYLOAD_BYTES, Mail, Member, Membership, MembershipState, Message, MessageId, Mode,
-    Moment, Name, Observation, Observer, Offset, QueueView, Registry, Requirement, Result, Retention, Roster,
-    Seat, SessionId, State, Subscription, TokioClock, Topic, View, Wrap, backend, endpoint, memory, scope,
+    BootClock, Builder, Capabilities, Cause, Changes, Channel, Claim, ClaimId, Clock, Coordinator,
+    DEFAULT_PARTITIONS, Delivery, Effect, Election, Endpoint, Engine, Error, ErrorKind, Event, FencingToken,
+    From, Group, Guard, HashRing, Hold, Inbox, Incarnation, Leader, Leadership, Letter, Lock,
+    MAX_CAPABILITIES_BYTES, MAX_CAPABILITIES_DEPTH, MAX_NAME_BYTES, MAX_PAYLOAD_BYTES, MAX_POINTS,
+    MAX_WEIGHT, Mail, Member, Membership, MembershipState, Message, MessageId, Mode, Moment, Move, Moved,
+    Moves, Name, Observation, Observer, Offset, Partitioned, Partitioner, QueueView, Registry, Requirement,
+    Result, Retention, Roster, Seat, SessionId, Share, State, Subscription, TokioClock, Topic, View, Wrap,
+    backend, endpoint, memory, scope,
 };
 
 /// Every driver that is compiled in.

@@ -44,6 +44,17 @@ fn members_shows_who_joined() {
 }
 
 #[test]
+fn partition_shares_the_jobs_and_takes_them_back() {
+    let shares =
+        "worker-3: worker-1 (weight 1) has 308, worker-2 (weight 1) has 185, worker-3 (weight 2) has 507";
+    on_both_stores("partition", shares);
+    on_both_stores(
+        "partition",
+        "\n  1 share the jobs: 389 to worker-1, 0 away from it\nworker-1: worker-1 (weight 1) has 1000\n",
+    );
+}
+
+#[test]
 fn shared_lock_keeps_the_writer_out() {
     on_both_stores("shared_lock", "a writer beside them: false");
 }

@@ -16,7 +16,7 @@ use conformance::arguments::Arguments;
 use conformance::checkers::order;
 use conformance::history::{Op, Recorder, merge};
 use conformance::messages::{publish, read};
-use tooz_core::{Coordinator, Registry};
+use tooz_core::Coordinator;
 
 const TOPIC: &str = "messages";
 const KNOWN: &[&str] = &[
@@ -53,8 +53,7 @@ fn run() -> Outcome<bool> {
 }
 
 async fn connect(url: &str, worker: &str) -> tooz_core::Result<Coordinator> {
-    let registry = Registry::embedded().with(tooz_file::FileDriver::new());
-    registry.builder(url).member(worker).connect().await
+    tooz::builder(url).member(worker).connect().await
 }
 
 /// One process's part.

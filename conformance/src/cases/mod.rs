@@ -303,6 +303,14 @@ catalogue! {($)
             impossible_wishes_are_refused,
             names_of_every_shape_are_groups_of_their_own,
         }
+        api_partitions [Groups] {
+            members_agree_on_every_key,
+            a_join_moves_only_what_it_takes,
+            the_keys_of_a_dead_member_move_to_the_living,
+            weights_are_followed_and_bounded,
+            changes_are_level_triggered,
+            joining_makes_the_group_and_leaving_empties_it,
+        }
         api_elections [Locks] {
             a_leader_campaigns_proclaims_and_resigns,
             one_leads_and_the_next_follows,

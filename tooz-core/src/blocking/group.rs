@@ -5,9 +5,9 @@ use std::sync::Arc;
 use pollster::block_on;
 use serde::Serialize;
 
-use super::Election;
+use super::{Election, Partitioned};
 use crate::error::Result;
-use crate::{Event, MembershipState, Roster};
+use crate::{Event, MembershipState, Partitioner, Roster};
 
 /// See [`crate::Group`].
 #[derive(Clone, Debug)]
@@ -70,6 +70,30 @@ impl Group {
     /// As there.
     pub fn watch(&self) -> Result<View> {
         block_on(self.inner.watch()).map(|inner| View { inner })
+    }
+
+    /// See [`crate::Group::join_partitioned`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn join_partitioned(&self, weight: u32) -> Result<Partitioned> {
+        block_on(self.inner.join_partitioned(weight)).map(|inner| Partitioned { inner })
+    }
+
+    /// See [`crate::Group::partitioner`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn partitioner(&self) -> Result<Partitioner> {
+        block_on(self.inner.partitioner())
+    }
+
+    /// See [`crate::Group::partitioner_with`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn partitioner_with(&self, partitions: u32) -> Result<Partitioner> {
+        block_on(self.inner.partitioner_with(partitions))
     }
 
     /// See [`crate::Group::election`].

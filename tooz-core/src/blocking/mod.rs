@@ -18,6 +18,7 @@
 mod election;
 mod group;
 mod lock;
+mod partition;
 mod topic;
 
 use std::time::Duration;
@@ -27,6 +28,7 @@ use pollster::block_on;
 pub use election::{Election, Leadership, Observer};
 pub use group::{Group, Membership, View};
 pub use lock::{Guard, Lock};
+pub use partition::{Changes, Partitioned};
 pub use topic::{Inbox, Subscription, Topic};
 
 use crate::error::Result;

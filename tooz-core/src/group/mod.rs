@@ -28,6 +28,7 @@ use crate::election::Election;
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::Name;
 use crate::observe;
+use crate::partition::{DEFAULT_PARTITIONS, Partitioned, Partitioner, Weight};
 use crate::session::{Flight, Session, groups};
 
 /// A group by name. Cheap to clone; looking at a group never creates it.
@@ -175,6 +176,44 @@ impl Group {
     pub async fn watch(&self) -> Result<View> {
         let name = self.checked_name()?;
         View::open(self.coord.core(), name).await.map_err(|e| self.failed("watch", e))
+    }
+
+    /// Joins as a member that takes `weight` parts of the keys, creating the group if it is missing.
+    ///
+    /// Python members do the same with `join_partitioned_group`.
+    ///
+    /// # Errors
+    /// As for [`join`](Self::join).
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the group again if it was joined meanwhile. The group may be created.
+    ///
+    /// # Round trips
+    /// Three.
+    pub async fn join_partitioned(&self, weight: u32) -> Result<Partitioned> {
+        self.create_if_missing().await?;
+        let membership = self.join(&Weight { weight }).await?;
+        let partitioner = self.partitioner().await?;
+        Ok(Partitioned::new(membership, partitioner))
+    }
+
+    /// A live hash ring of the members, to be asked who is responsible for what. Asking takes no
+    /// membership.
+    ///
+    /// # Errors
+    /// As for [`watch`](Self::watch).
+    pub async fn partitioner(&self) -> Result<Partitioner> {
+        self.partitioner_with(DEFAULT_PARTITIONS).await
+    }
+
+    /// The same with another number of points on the ring for each weight of 1. All members must use the
+    /// same number.
+    ///
+    /// # Errors
+    /// As for [`watch`](Self::watch).
+    pub async fn partitioner_with(&self, partitions: u32) -> Result<Partitioner> {
+        let view = self.watch().await?;
+        Ok(Partitioner::over(view, self.coord.member().clone(), partitions))
     }
 
     /// The election of the group's leader.

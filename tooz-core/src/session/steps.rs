@@ -3,11 +3,14 @@
 use std::future::{Future, poll_fn};
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
+use std::process;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use futures_util::future::CatchUnwind;
+use tokio::runtime::Handle;
 
 use super::{Epoch, Session};
 use crate::engine::Lane;
@@ -22,8 +25,9 @@ pub(crate) type Flight<T> = Pin<Box<dyn Future<Output = Result<T>> + Send>>;
 impl Core {
     /// Runs one attempt of a step to its end, and waits for its answer for at most the step's time.
     ///
-    /// The step is first polled in place, since an embedded store answers at once; what is left of it runs
-    /// on a task that nobody can cancel by dropping the caller. A driver that panics has failed, no more.
+    /// The step is polled in place as long as its caller waits, since a task of its own would cost more than
+    /// many a store's answer. What is left of it when its caller is dropped goes on as a task that nobody can
+    /// cancel. A driver that panics has failed, no more.
     pub(crate) async fn attempt<T: Send + 'static>(
         &self,
         lane: Lane,
@@ -31,31 +35,19 @@ impl Core {
         flight: Flight<T>,
     ) -> Result<T> {
         let timing = observe::Timing::of(step);
-        let runtime = self.engine().lane(lane);
-        let mut flight = AssertUnwindSafe(flight).catch_unwind();
-        let at_once = poll_fn(|cx| {
-            // Under a plain executor there is no runtime around; a driver's sockets need one.
-            let _inside = runtime.enter();
-            match flight.poll_unpin(cx) {
-                Poll::Ready(answer) => Poll::Ready(Some(answer.unwrap_or_else(|_| Err(panicked(step))))),
-                Poll::Pending => Poll::Ready(None),
-            }
+        let mut under_way = UnderWay::new(step, flight, self.engine().lane(lane), self.engine().process());
+        let at_once = poll_fn(|cx| match under_way.poll_unpin(cx) {
+            Poll::Ready(answer) => Poll::Ready(Some(answer)),
+            Poll::Pending => Poll::Ready(None),
         });
         let answer = match at_once.await {
             Some(answer) => answer,
             None => {
-                let task = runtime.spawn(flight);
                 // The driver keeps its own deadline; ours is for drivers that fail to.
                 let patience = self.settings().attempt() + Duration::from_millis(500);
                 tokio::select! {
                     biased;
-                    ended = task => match ended {
-                        Ok(answer) => answer.unwrap_or_else(|_| Err(panicked(step))),
-                        Err(e) => {
-                            let text = format!("{step}: the runtime that ran the step ended before the answer came");
-                            Err(Error::new(ErrorKind::Unavailable, text).effect_unknown().with_source(e))
-                        }
-                    },
+                    answer = &mut under_way => answer,
                     () = self.sleep(patience) => Err(self.no_answer(step, patience)),
                 }
             }
@@ -128,6 +120,52 @@ impl Core {
         let mut epochs = self.epochs();
         // An error means that the keeper is gone, and the session with it.
         let _ = epochs.wait_for(|now| !matches!(now, Epoch::Open(session) if session.epoch == epoch)).await;
+    }
+}
+
+/// A step that is polled by its caller and, should that be dropped, goes on by itself.
+struct UnderWay<T: Send + 'static> {
+    step: &'static str,
+    flight: Option<CatchUnwind<AssertUnwindSafe<Flight<T>>>>,
+    /// Drives the driver's sockets and timers, wherever the caller polls from.
+    runtime: Handle,
+    process: u32,
+}
+
+impl<T: Send + 'static> UnderWay<T> {
+    fn new(step: &'static str, flight: Flight<T>, runtime: Handle, process: u32) -> Self {
+        Self { step, flight: Some(AssertUnwindSafe(flight).catch_unwind()), runtime, process }
+    }
+}
+
+impl<T: Send + 'static> Future for UnderWay<T> {
+    type Output = Result<T>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T>> {
+        let step = self.step;
+        let this = &mut *self;
+        let Some(flight) = &mut this.flight else { return Poll::Ready(Err(panicked(step))) };
+        let _inside = this.runtime.enter();
+        match flight.poll_unpin(cx) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(answer) => {
+                this.flight = None;
+                Poll::Ready(answer.unwrap_or_else(|_| Err(panicked(step))))
+            }
+        }
+    }
+}
+
+impl<T: Send + 'static> Drop for UnderWay<T> {
+    fn drop(&mut self) {
+        let Some(flight) = self.flight.take() else { return };
+        if self.process == process::id() {
+            // Where the runtime has ended this drops the rest, as the end of the runtime did with all of its tasks.
+            self.runtime.spawn(flight);
+        } else {
+            // A fork has a copy of the runtime's memory and must not touch it.
+            std::mem::forget(flight);
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 
 use super::progress::{Cursor, Delivery};
 use crate::backend::{Batch, Limit, Mark};
@@ -26,9 +26,10 @@ const BITE: Limit = Limit { messages: 512, bytes: 1024 * 1024 };
 
 /// A subscriber's place in a channel and what it was not given yet.
 ///
-/// Nothing runs while nobody asks, but for the wait, which costs the store nothing: a subscriber that does
-/// not read holds one batch, however much is published. The wait is a task of the engine, because a wait
-/// that lives in a subscriber that nobody polls would keep a session that everybody else has let go of.
+/// Nothing runs while nobody asks, but for the wait, which costs the store nothing, and the end of a fetch
+/// that was begun: a subscriber that does not read holds one batch, however much is published. Both are tasks,
+/// because what lives in a subscriber that nobody polls would keep a session that everybody else has let go
+/// of.
 pub(super) struct Feed {
     core: Arc<Core>,
     lane: Lane,
@@ -51,11 +52,9 @@ struct Seen {
 
 enum Doing {
     Nothing,
-    Waiting(Wait),
-    Fetching(Fetch),
+    Waiting(Task<()>),
+    Fetching(Task<Result<(u64, Batch)>>),
 }
-
-type Fetch = Pin<Box<dyn Future<Output = Result<(u64, Batch)>> + Send>>;
 
 impl Feed {
     /// Takes the first look; `begin` says where the subscriber stands by what it brought.
@@ -101,23 +100,20 @@ impl Feed {
                 return Poll::Ready(Ok(delivery));
             }
             match &mut self.doing {
-                Doing::Nothing => self.doing = self.next_deed(),
+                Doing::Nothing => match self.wait_begun() {
+                    Some(wait) => self.doing = Doing::Waiting(wait),
+                    None => self.fetch(cx)?,
+                },
                 Doing::Waiting(wait) => {
                     let ended = ready!(Pin::new(&mut wait.0).poll(cx));
-                    self.doing = Doing::Nothing;
-                    self.seen = None;
-                    if let Err(e) = ended {
-                        let text = "the engine's runtime ended: subscribe again";
-                        return Poll::Ready(Err(Error::new(ErrorKind::Unavailable, text).with_source(e)));
-                    }
+                    (self.doing, self.seen) = (Doing::Nothing, None);
+                    ended.map_err(runtime_ended)?;
                 }
                 Doing::Fetching(fetch) => {
-                    let fetched = ready!(fetch.as_mut().poll(cx));
+                    let fetched = ready!(Pin::new(&mut fetch.0).poll(cx));
                     self.doing = Doing::Nothing;
-                    match fetched {
-                        Ok((epoch, batch)) => self.take_in(epoch, batch),
-                        Err(failure) => return Poll::Ready(Err(failure)),
-                    }
+                    let (epoch, batch) = fetched.map_err(runtime_ended)??;
+                    self.take_in(epoch, batch);
                 }
             }
         }
@@ -135,26 +131,33 @@ impl Feed {
         self.ready.extend(given);
     }
 
-    /// Waits where there was nothing more to fetch, in the session that said so; fetches otherwise.
-    fn next_deed(&mut self) -> Doing {
-        let session = self.core.current_session();
-        match (self.seen, session) {
-            (Some(seen), Some(session)) if session.epoch == seen.epoch => {
-                let wait = wait(Arc::clone(&self.core), session, self.channel.clone(), seen);
-                Doing::Waiting(Wait(self.core.engine().handle().spawn(wait)))
+    /// Waits where there was nothing more to fetch, in the session that said so.
+    fn wait_begun(&self) -> Option<Task<()>> {
+        let seen = self.seen?;
+        let session = self.core.current_session().filter(|session| session.epoch == seen.epoch)?;
+        let wait = wait(Arc::clone(&self.core), session, self.channel.clone(), seen);
+        Some(Task(self.core.engine().handle().spawn(wait)))
+    }
+
+    /// Fetches: in place if the store answers at once, else as a task.
+    fn fetch(&mut self, cx: &mut Context<'_>) -> Result<()> {
+        let pause = self.pace.pause(self.core.now());
+        let (core, channel) = (Arc::clone(&self.core), self.channel.clone());
+        let (lane, after) = (self.lane, self.cursor.after());
+        let mut fetch = Box::pin(async move {
+            if !pause.is_zero() {
+                core.sleep(pause).await;
             }
-            _ => {
-                let pause = self.pace.pause(self.core.now());
-                let (core, channel) = (Arc::clone(&self.core), self.channel.clone());
-                let (lane, after) = (self.lane, self.cursor.after());
-                Doing::Fetching(Box::pin(async move {
-                    if !pause.is_zero() {
-                        core.sleep(pause).await;
-                    }
-                    fetch(&core, lane, &channel, after).await
-                }))
+            fetch(&core, lane, &channel, after).await
+        });
+        match fetch.as_mut().poll(cx) {
+            Poll::Ready(fetched) => {
+                let (epoch, batch) = fetched?;
+                self.take_in(epoch, batch);
             }
+            Poll::Pending => self.doing = Doing::Fetching(Task(self.core.engine().lane(lane).spawn(fetch))),
         }
+        Ok(())
     }
 }
 
@@ -164,13 +167,18 @@ impl fmt::Debug for Feed {
     }
 }
 
-/// A wait on the engine that ends with its owner.
-struct Wait(JoinHandle<()>);
+/// A task that ends with its owner; a step in it goes on.
+struct Task<T>(JoinHandle<T>);
 
-impl Drop for Wait {
+impl<T> Drop for Task<T> {
     fn drop(&mut self) {
         self.0.abort();
     }
+}
+
+fn runtime_ended(cause: JoinError) -> Error {
+    Error::new(ErrorKind::Unavailable, "the runtime that it was read on has ended: try again")
+        .with_source(cause)
 }
 
 async fn wait(core: Arc<Core>, session: Arc<Session>, channel: Channel, seen: Seen) {

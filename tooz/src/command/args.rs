@@ -8,7 +8,7 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 use super::exit;
 use super::{span, topic};
 
-/// Distributed locks, groups, elections and messages for shells and scripts.
+/// Distributed locks, groups, elections, messages and partitioning for shells and scripts.
 #[derive(Debug, Parser)]
 #[command(name = "tooz", version, after_help = exit::TABLE, disable_help_subcommand = true)]
 pub(crate) struct Line {
@@ -24,9 +24,9 @@ pub(crate) struct Common {
     /// The store, like redis://host or file:///var/lib/tooz [default: file:// in ~/.local/state/tooz]
     #[arg(long, global = true, env = "TOOZ_BACKEND", hide_env_values = true, value_name = "URL")]
     pub(crate) url: Option<String>,
-    /// Who we are [default: host, process and a random number]
-    #[arg(long, global = true, env = "TOOZ_MEMBER", value_name = "ID")]
-    pub(crate) member: Option<String>,
+    /// Who we are; for ring: NAME[=WEIGHT] of who shares the keys [env: TOOZ_MEMBER] [default: host, process and a random number]
+    #[arg(long = "member", global = true, value_name = "ID")]
+    pub(crate) members: Vec<String>,
     /// Write JSON: one document, or one object a line where news arrive one by one
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -124,6 +124,29 @@ pub(crate) enum Verb {
         /// Do not wait: remove the holders at once
         #[arg(long)]
         now: bool,
+    },
+    /// Show which members are responsible for keys
+    ///
+    /// Prints a line for each key: the key, a tab, and its owners, sorted and joined by commas; with --json,
+    /// one array of {"key", "owners"}. The members are those of the group, with the weights that they ask for.
+    /// With --member no store is asked: the members are those given, each with a weight of 1 unless
+    /// NAME=WEIGHT says otherwise. The same members give the same owners everywhere, in Python's tooz too.
+    #[command(
+        override_usage = "tooz ring [OPTIONS] GROUP KEY...\n       tooz ring [OPTIONS] --member NAME[=WEIGHT]... KEY..."
+    )]
+    Ring {
+        /// The group's name, unless members are given, then keys
+        #[arg(required = true, value_name = "GROUP KEY")]
+        words: Vec<String>,
+        /// Points on the ring for each weight of 1; the same for all who share a ring
+        #[arg(long, value_name = "N", default_value_t = tooz::DEFAULT_PARTITIONS, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+        partitions: u32,
+        /// How many owners each key has
+        #[arg(long, value_name = "R", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+        replicas: u32,
+        /// As if this member were not there; may be repeated
+        #[arg(long, value_name = "NAME")]
+        ignore: Vec<String>,
     },
     /// Connect and show what the store offers, how fast it answers, and what to worry about
     Doctor,
@@ -255,6 +278,16 @@ mod tests {
         assert!(parse(&["tooz", "group", "members", "g", "--json"]).common.json);
         assert!(parse(&["tooz", "group", "--json", "members", "g"]).common.json);
         assert!(parse(&["tooz", "--json", "group", "members", "g"]).common.json);
+    }
+
+    #[test]
+    fn members_may_be_named_many_times() {
+        for line in [
+            ["tooz", "--member", "a", "--member", "b", "ring", "k"],
+            ["tooz", "ring", "--member", "a", "--member", "b", "k"],
+        ] {
+            assert_eq!(parse(&line).common.members, ["a", "b"], "{line:?}");
+        }
     }
 
     #[test]

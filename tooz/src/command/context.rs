@@ -55,8 +55,8 @@ impl Context {
 
     /// Opens a session for whatever takes as long as it takes.
     pub(crate) async fn connect(&self) -> Result<Coordinator, Failure> {
-        let given = self.common.member.clone().filter(|id| !id.is_empty());
-        let mut builder = tooz::builder(self.url()?).member(given.unwrap_or_else(member::default_id));
+        let member = member::named(&self.common.members)?.unwrap_or_else(member::default_id);
+        let mut builder = tooz::builder(self.url()?).member(member);
         if let Some(ttl) = self.common.ttl {
             builder = builder.ttl(ttl);
         }

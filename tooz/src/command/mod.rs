@@ -15,6 +15,7 @@ mod line;
 mod lock;
 mod member;
 mod output;
+mod ring;
 mod root;
 mod signals;
 mod span;
@@ -77,6 +78,14 @@ async fn perform(context: &Context, verb: &Verb) -> Result<Exit, Failure> {
         Verb::Leader { group, watch } => Box::pin(leader::run(context, group, *watch)).await,
         Verb::Who { name } => Box::pin(who::run(context, name)).await,
         Verb::Break { name, now } => Box::pin(evict::run(context, name, *now)).await,
+        Verb::Ring { words, partitions, replicas, ignore } => {
+            Box::pin(ring::run(
+                context,
+                words,
+                &ring::Wish { partitions: *partitions, replicas: *replicas, ignore },
+            ))
+            .await
+        }
         Verb::Doctor => Box::pin(doctor::run(context)).await,
         Verb::Supervise { command } => supervisor::supervise(command),
     }

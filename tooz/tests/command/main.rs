@@ -10,6 +10,7 @@ mod leading;
 mod line;
 mod lock;
 mod pty;
+mod ring;
 mod root;
 mod run;
 mod signals;
