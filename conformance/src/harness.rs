@@ -25,7 +25,8 @@ pub trait Harness: Send + Sync + 'static {
     async fn expire(&self, member: &Name, session: SessionId);
 
     /// Everything that stands in the store although every session is closed: claims, places in queues,
-    /// memberships, sessions, marks; one line each. Existing groups and what keeps tokens growing may stay.
+    /// memberships, sessions, marks; one line each. Existing groups, messages and what keeps tokens growing may
+    /// stay.
     async fn leftovers(&self) -> Vec<String>;
 
     /// Makes the store notice that the session's process was killed. Everything of it in this process was

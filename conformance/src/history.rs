@@ -16,7 +16,7 @@ pub struct Record {
     pub proc: String,
     /// What was called.
     pub op: Op,
-    /// On which lock or election.
+    /// On which lock, election or topic.
     pub name: String,
     /// When it was called.
     pub call: u64,
@@ -45,6 +45,10 @@ pub enum Op {
     Write,
     /// Giving back.
     Release,
+    /// Publishing to a topic; the token is the message's number.
+    Publish,
+    /// Being given something by a subscription; the token is the message's number.
+    Deliver,
 }
 
 /// What came of a call.
@@ -59,10 +63,21 @@ pub enum Outcome {
     Accepted(u64),
     /// Refused by the register: a larger token had written.
     Refused,
+    /// A message, by what tells it apart from every other.
+    Message(String),
+    /// So many messages were gone.
+    Missed(u64),
     /// It failed.
     Error(String),
     /// Nobody knows: it never returned.
     Unknown,
+}
+
+impl Record {
+    /// Whether it is about a topic.
+    pub(crate) fn is_of_topic(&self) -> bool {
+        matches!(self.op, Op::Publish | Op::Deliver)
+    }
 }
 
 impl Op {
@@ -129,6 +144,43 @@ impl Recorder {
             token,
             claim_until: until.map(Moment::as_nanos),
         })
+    }
+
+    /// Notes that `proc` published a message and was told its number just now.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn publish(&self, proc: &str, topic: &str, call: u64, number: u64) -> io::Result<()> {
+        self.topical(proc, Op::Publish, topic, call, Outcome::Yes, Some(number))
+    }
+
+    /// Notes that `proc` was given a message just now; `message` tells it apart from every other.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn deliver(&self, proc: &str, topic: &str, number: u64, message: &str) -> io::Result<()> {
+        self.topical(proc, Op::Deliver, topic, now(), Outcome::Message(message.to_owned()), Some(number))
+    }
+
+    /// Notes that `proc` was told just now that it missed messages.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn missed(&self, proc: &str, topic: &str, missed: u64) -> io::Result<()> {
+        self.topical(proc, Op::Deliver, topic, now(), Outcome::Missed(missed), None)
+    }
+
+    fn topical(
+        &self,
+        proc: &str,
+        op: Op,
+        topic: &str,
+        call: u64,
+        result: Outcome,
+        token: Option<u64>,
+    ) -> io::Result<()> {
+        let (proc, name, returned) = (proc.to_owned(), topic.to_owned(), Some(now()));
+        self.record(Record { proc, op, name, call, returned, result, token, claim_until: None })
     }
 
     /// Notes a record as it is.

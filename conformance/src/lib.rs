@@ -76,6 +76,7 @@ pub mod faulty;
 pub mod figures;
 mod harness;
 pub mod history;
+pub mod messages;
 pub mod model;
 #[cfg(all(unix, feature = "servers"))]
 pub mod peers;

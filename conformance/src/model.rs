@@ -3,16 +3,18 @@
 //! Steps are drawn, taken on the driver and on [`State`], and their facts compared but for what drivers may
 //! rightly differ in ([`Fact::essence`]). A difference is made as small as proptest can before it is shown.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::{Just, Strategy, any, prop_oneof};
-use proptest::strategy::ValueTree;
+use proptest::strategy::{Union, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
-use tooz_core::backend::{Doubt, Enrolment, Eviction, Profile, Standing};
+use tooz_core::backend::{Doubt, Enrolment, Eviction, Limit, Profile, Publication, Retention, Standing};
 use tooz_core::memory::{Fact, State, Step};
-use tooz_core::{Claim, ClaimId, ErrorKind, Mode, Moment, Name, Seat, SessionId};
+use tooz_core::{Channel, Claim, ClaimId, ErrorKind, MessageId, Mode, Moment, Name, Offset, Seat, SessionId};
 
 use crate::world::{Session, name};
 
@@ -20,6 +22,8 @@ use crate::world::{Session, name};
 const MEMBERS: usize = 3;
 const NAMES: usize = 2;
 const CLAIMS: usize = 4;
+const CHANNELS: usize = 3;
+const MESSAGES: u8 = 8;
 
 /// A difference is made smaller at most so many times.
 const MOST_SHRINKS: usize = 300;
@@ -40,6 +44,9 @@ pub enum Draw {
     Leave { by: usize, group: usize },
     Update { by: usize, group: usize, caps: u8 },
     Members { by: usize, group: usize },
+    Publish { by: usize, channel: usize, message: u8 },
+    Fetch { by: usize, channel: usize, after: Option<u64>, messages: usize },
+    Trim { by: usize, channel: usize, count: u64 },
 }
 
 /// Histories that a driver of this profile must be able to live through.
@@ -64,13 +71,28 @@ pub fn histories(profile: &Profile) -> impl Strategy<Value = Vec<Draw>> + use<> 
         2 => (by.clone(), group.clone()).prop_map(|(by, group)| Draw::Leave { by, group }),
         1 => (by.clone(), group.clone(), 0..3_u8)
             .prop_map(|(by, group, caps)| Draw::Update { by, group, caps }),
-        2 => (by, group).prop_map(|(by, group)| Draw::Members { by, group }),
+        2 => (by.clone(), group).prop_map(|(by, group)| Draw::Members { by, group }),
     ];
-    let step = match (profile.locks.is_some(), profile.groups.is_some()) {
-        (true, true) => prop_oneof![2 => locks, 1 => groups].boxed(),
-        (true, false) => locks.boxed(),
-        (false, true) => groups.boxed(),
-        (false, false) => Just(Draw::Queue { by: 0, seat: 0 }).boxed(),
+    let channel = 0..CHANNELS;
+    let topics = prop_oneof![
+        4 => (by.clone(), channel.clone(), 0..MESSAGES)
+            .prop_map(|(by, channel, message)| Draw::Publish { by, channel, message }),
+        2 => (by.clone(), channel.clone(), proptest::option::of(0..u64::from(MESSAGES)), 0..6_usize)
+            .prop_map(|(by, channel, after, messages)| Draw::Fetch { by, channel, after, messages }),
+        1 => (by, channel, 0..5_u64).prop_map(|(by, channel, count)| Draw::Trim { by, channel, count }),
+    ];
+    let facets = [
+        (2, profile.locks.is_some(), locks.boxed()),
+        (1, profile.groups.is_some(), groups.boxed()),
+        (1, profile.topics.is_some(), topics.boxed()),
+    ];
+    let declared: Vec<_> = facets
+        .into_iter()
+        .filter_map(|(weight, is_there, draws)| is_there.then_some((weight, draws)))
+        .collect();
+    let step = match declared.is_empty() {
+        true => Just(Draw::Queue { by: 0, seat: 0 }).boxed(),
+        false => Union::new_weighted(declared).boxed(),
     };
     vec(step, 1..60)
 }
@@ -83,6 +105,10 @@ struct Run<'a> {
     stem: String,
     ids: [ClaimId; CLAIMS],
     shared: bool,
+    /// The ids of this run's messages; one id in one channel is one message.
+    messages: [MessageId; MESSAGES as usize],
+    /// What publishing told, by channel and number: in the reference and in the store.
+    offsets: BTreeMap<(usize, u64), (Offset, Offset)>,
 }
 
 impl Run<'_> {
@@ -133,16 +159,58 @@ impl Run<'_> {
             Draw::Leave { group, .. } => Step::Leave(self.enrolment(session, group, 0)),
             Draw::Update { group, caps, .. } => Step::Update(self.enrolment(session, group, caps)),
             Draw::Members { group, .. } => Step::Members(self.name("group", group)),
+            Draw::Publish { channel, message, .. } => Step::Publish(Publication {
+                id: *self.messages.get(usize::from(message))?,
+                channel: self.channel(channel),
+                sender: session.member.clone(),
+                body: Bytes::from(vec![message; usize::from(message)]),
+            }),
+            Draw::Fetch { channel, after, messages, .. } => {
+                let after = after.and_then(|number| self.offsets.get(&(channel, number)));
+                let limit = Limit { messages, bytes: 12 };
+                Step::Fetch { channel: self.channel(channel), after: after.map(|(model, _)| *model), limit }
+            }
+            Draw::Trim { channel, count, .. } => {
+                let retention = Retention { count, age: Duration::from_secs(3600) };
+                Step::Trim { channel: self.channel(channel), retention }
+            }
         })
+    }
+
+    fn channel(&self, index: usize) -> Channel {
+        let name = self.name("channel", index % NAMES);
+        match index {
+            0 => Channel::Topic(name),
+            1 => Channel::Group(name),
+            _ => Channel::Inbox { group: name.clone(), member: name },
+        }
+    }
+
+    /// The same step with the store's offset in place of the reference's.
+    fn translated(&self, draw: Draw, step: &Step) -> Step {
+        match (step, draw) {
+            (Step::Fetch { channel, after: Some(after), limit }, Draw::Fetch { channel: index, .. }) => {
+                let known = self.offsets.get(&(index, after.number()));
+                let after = known.map(|(_, of_store)| *of_store);
+                Step::Fetch { channel: channel.clone(), after, limit: *limit }
+            }
+            _ => step.clone(),
+        }
     }
 
     /// Takes one step on both sides; `Err` says how they differ.
     async fn compare(&mut self, draw: Draw) -> Result<(), String> {
         let Some(session) = self.sessions.get(draw.by()) else { return Ok(()) };
         let Some(step) = self.step(session, draw) else { return Ok(()) };
-        let wanted: Result<Fact, ErrorKind> =
-            self.state.apply(self.moment, session.id, &step).map(Fact::essence).map_err(|r| r.kind());
-        let got = step.send(&*session.backend).await.map(Fact::essence).map_err(|error| error.kind());
+        let wanted = self.state.apply(self.moment, session.id, &step);
+        let got = self.translated(draw, &step).send(&*session.backend).await;
+        if let (Draw::Publish { channel, .. }, Ok(Fact::Published(model)), Ok(Fact::Published(of_store))) =
+            (draw, &wanted, &got)
+        {
+            self.offsets.insert((channel, model.number()), (*model, *of_store));
+        }
+        let wanted: Result<Fact, ErrorKind> = wanted.map(Fact::essence).map_err(|refusal| refusal.kind());
+        let got = got.map(Fact::essence).map_err(|error| error.kind());
         if got != wanted {
             return Err(format!(
                 "{} took {step:?}: {got:?}, but the reference says {wanted:?}",
@@ -209,7 +277,10 @@ impl Draw {
             | Self::Join { by, .. }
             | Self::Leave { by, .. }
             | Self::Update { by, .. }
-            | Self::Members { by, .. } => by,
+            | Self::Members { by, .. }
+            | Self::Publish { by, .. }
+            | Self::Fetch { by, .. }
+            | Self::Trim { by, .. } => by,
         }
     }
 }
@@ -219,12 +290,13 @@ async fn live(sessions: &[Session], profile: &Profile, draws: &[Draw]) -> Result
     let mut state = State::new();
     let moment = Moment::ORIGIN;
     for session in sessions {
-        state.open(moment, session.id, &session.member, std::time::Duration::from_secs(3600));
+        state.open(moment, session.id, &session.member, Duration::from_secs(3600));
     }
     let shared = profile.locks.as_ref().is_some_and(|locks| locks.shared);
     let ids = [(); CLAIMS].map(|()| ClaimId::random());
     let stem = crate::unique("model");
-    let mut run = Run { sessions, state, moment, stem, ids, shared };
+    let messages = [(); MESSAGES as usize].map(|()| MessageId::random());
+    let mut run = Run { sessions, state, moment, stem, ids, shared, messages, offsets: BTreeMap::new() };
     let mut told = String::new();
     let mut outcome = Ok(());
     for (number, draw) in draws.iter().enumerate() {

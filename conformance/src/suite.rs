@@ -33,6 +33,8 @@ pub enum Need {
     Fencing,
     /// Groups.
     Groups,
+    /// Topics.
+    Topics,
     /// Sessions that end when they are not renewed.
     Lease,
 }
@@ -47,6 +49,7 @@ impl Need {
             Self::Fifo => locks.is_some_and(|locks| locks.fairness == Fairness::Fifo),
             Self::Fencing => locks.is_some_and(|locks| locks.fencing != Fencing::None),
             Self::Groups => profile.groups.is_some(),
+            Self::Topics => profile.topics.is_some(),
             Self::Lease => matches!(profile.liveness, Liveness::Lease(_)),
         }
     }
@@ -60,6 +63,7 @@ impl fmt::Display for Need {
             Self::Fifo => "service in order",
             Self::Fencing => "fencing tokens",
             Self::Groups => "groups",
+            Self::Topics => "topics",
             Self::Lease => "sessions that live by a lease",
         })
     }

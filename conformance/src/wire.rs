@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use tokio::sync::watch;
 use tooz_core::backend::{
-    Amended, Backend, Created, Deleted, Doubt, Enrolment, Eviction, Grant, GroupSteps, Joined, Left,
-    LockSteps, Mark, Position, Profile, Queue, Renewal, RosterFact, Standing, Turn, Updated, Withdrawn,
+    Amended, Backend, Batch, Created, Deleted, Doubt, Enrolment, Eviction, Grant, GroupSteps, Joined, Left,
+    Limit, LockSteps, Mark, Position, Profile, Publication, Queue, Renewal, Retention, RosterFact, Standing,
+    TopicSteps, Turn, Updated, Withdrawn,
 };
-use tooz_core::{Cause, Claim, ClaimId, Error, ErrorKind, Name, Result, Seat};
+use tooz_core::{Cause, Channel, Claim, ClaimId, Error, ErrorKind, Name, Offset, Result, Seat};
 
 /// What was asked of the drivers in one case.
 #[derive(Debug, Default)]
@@ -17,6 +18,7 @@ pub struct Traffic {
     seats: Mutex<BTreeSet<Seat>>,
     groups: Mutex<BTreeSet<Name>>,
     steps: std::sync::atomic::AtomicU64,
+    channel_steps: std::sync::atomic::AtomicU64,
 }
 
 impl Traffic {
@@ -33,6 +35,16 @@ impl Traffic {
     /// How many steps were taken.
     pub fn steps(&self) -> u64 {
         self.steps.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// How many of them were about a channel.
+    pub fn channel_steps(&self) -> u64 {
+        self.channel_steps.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    fn channel(&self) {
+        self.step();
+        self.channel_steps.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     }
 
     fn step(&self) {
@@ -107,6 +119,12 @@ impl Wire {
         self.gate.check()?;
         self.inner.groups().ok_or_else(|| Error::new(ErrorKind::Unsupported, "the store has no groups"))
     }
+
+    fn inner_topics(&self) -> Result<&dyn TopicSteps> {
+        self.traffic.channel();
+        self.gate.check()?;
+        self.inner.topics().ok_or_else(|| Error::new(ErrorKind::Unsupported, "the store has no topics"))
+    }
 }
 
 #[async_trait]
@@ -139,6 +157,10 @@ impl Backend for Wire {
 
     fn groups(&self) -> Option<&dyn GroupSteps> {
         self.inner.groups().map(|_| self as &dyn GroupSteps)
+    }
+
+    fn topics(&self) -> Option<&dyn TopicSteps> {
+        self.inner.topics().map(|_| self as &dyn TopicSteps)
     }
 }
 
@@ -248,6 +270,28 @@ impl GroupSteps for Wire {
     async fn expelled(&self, enrolment: &Enrolment) {
         if let Some(groups) = self.inner.groups() {
             groups.expelled(enrolment).await;
+        }
+        self.gate.open().await;
+    }
+}
+
+#[async_trait]
+impl TopicSteps for Wire {
+    async fn publish(&self, publication: &Publication) -> Result<Offset> {
+        self.inner_topics()?.publish(publication).await
+    }
+
+    async fn fetch(&self, channel: &Channel, after: Option<Offset>, limit: Limit) -> Result<Batch> {
+        self.inner_topics()?.fetch(channel, after, limit).await
+    }
+
+    async fn trim(&self, channel: &Channel, retention: Retention) -> Result<u64> {
+        self.inner_topics()?.trim(channel, retention).await
+    }
+
+    async fn stirred(&self, channel: &Channel, mark: Mark) {
+        if let Some(topics) = self.inner.topics() {
+            topics.stirred(channel, mark).await;
         }
         self.gate.open().await;
     }

@@ -7,7 +7,9 @@ use std::thread;
 use std::time::Duration;
 
 use tooz_core::blocking::{Coordinator, connect};
-use tooz_core::{Cause, ErrorKind, Event, MembershipState, Registry, memory};
+use tooz_core::{
+    Cause, Delivery, ErrorKind, Event, From, Mail, MembershipState, Registry, Retention, memory,
+};
 
 /// The same story on each store: both are real, and their clock is the machine's.
 fn on_each_store(story: impl Fn(&dyn Fn(&str) -> Coordinator)) {
@@ -120,5 +122,43 @@ fn leaders_campaign_proclaim_and_resign() {
         next.resign().unwrap();
         a.close().unwrap();
         b.close().unwrap();
+    });
+}
+
+#[test]
+fn topics_and_letters_are_published_read_and_answered() {
+    on_each_store(|open| {
+        let (a, b) = (open("a"), open("b"));
+        let topic = a.topic("config");
+        let mut reading = b.topic("config").subscribe(From::Beginning).unwrap();
+        let offsets: Vec<_> = ["1", "2", "3"].map(|text| topic.publish(text).unwrap()).into();
+        for text in ["1", "2", "3"] {
+            let Some(Ok(Delivery::Message(message))) = reading.next() else { panic!("no message {text}") };
+            assert_eq!(message.payload, text);
+        }
+        let two = topic.retain(Retention { count: 2, age: Duration::from_secs(60) });
+        assert_eq!(two.trim().unwrap(), 1);
+        assert_eq!(b.topic("config").last().unwrap(), offsets.last().copied());
+        let late = b.topic("config").subscribe(From::Beginning).unwrap().next().unwrap().unwrap();
+        assert!(matches!(late, Delivery::Message(message) if message.payload == "2"));
+
+        let mut messages = b.group("blue").messages(From::Now).unwrap();
+        a.group("blue").broadcast("all").unwrap();
+        assert!(matches!(messages.next(), Some(Ok(Delivery::Message(message))) if message.payload == "all"));
+        a.group("blue").send("b", "waits").unwrap();
+        let mut inbox = b.group("blue").inbox_from(From::Beginning).unwrap();
+        assert!(matches!(inbox.next(), Some(Ok(Mail::Letter(letter))) if letter.payload == "waits"));
+
+        let answering = std::thread::spawn(move || {
+            let Some(Ok(Mail::Letter(letter))) = inbox.next() else { panic!("no request") };
+            letter.reply_blocking("re").unwrap();
+            inbox
+        });
+        let reply = a.group("blue").request("b", "question", Duration::from_secs(30)).unwrap();
+        assert_eq!(reply.unwrap(), "re");
+        let mut inbox = answering.join().unwrap();
+        b.close().unwrap();
+        assert!(reading.next().is_none() && inbox.next().is_none(), "a closed coordinator reads on");
+        a.close().unwrap();
     });
 }

@@ -1,4 +1,4 @@
-//! Short runs of the tools: many processes on one lock, and acquires dropped at random awaits.
+//! Short runs of the tools: many processes on one lock or topic, and acquires dropped at random awaits.
 
 use std::process::Command;
 
@@ -36,4 +36,22 @@ fn dropped_acquires_leave_nothing() {
         assert!(text.contains("left behind: 0 claims, 0 open files"), "{text}");
         assert!(!text.contains("granted: 0,") && !text.contains("cut: 0,"), "vacuous: {text}");
     }
+}
+
+#[test]
+fn processes_read_one_order_without_gaps_however_often_they_reconnect() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("file://{}/root", folder.path().display());
+    let arguments = ["--url", &url, "--publishers", "4", "--messages", "5000", "--subscribers", "4"];
+    let text = run(env!("CARGO_BIN_EXE_messages"), &[&arguments[..], &["--reconnects", "50"]].concat());
+    assert!(text.contains("20000 published, 80000 delivered, 0 violations"), "{text}");
+}
+
+#[test]
+fn publishers_that_are_killed_leave_one_order_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("file://{}/root", folder.path().display());
+    let arguments = ["--url", &url, "--publishers", "3", "--messages", "1500", "--kills", "6"];
+    let text = run(env!("CARGO_BIN_EXE_messages"), &arguments);
+    assert!(text.contains(" 0 violations"), "{text}");
 }

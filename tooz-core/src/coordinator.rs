@@ -20,6 +20,7 @@ use crate::name::Name;
 use crate::observe;
 use crate::session::{Command, groups, validity};
 use crate::shared::Core;
+use crate::topic::Topic;
 
 /// One member's connection to a store. Cheap to clone; all clones share one session and one heartbeat,
 /// whatever they hold.
@@ -104,6 +105,11 @@ impl Coordinator {
     /// The group of this name. Nothing is sent yet; a bad name is reported by the first call.
     pub fn group(&self, name: impl AsRef<str>) -> Group {
         Group::new(self.clone(), name.as_ref())
+    }
+
+    /// The topic of this name. Nothing is sent yet; a bad name is reported by the first call.
+    pub fn topic(&self, name: impl AsRef<str>) -> Topic {
+        Topic::new(self.clone(), name.as_ref())
     }
 
     /// The names of all groups, sorted.

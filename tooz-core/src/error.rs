@@ -51,7 +51,8 @@ pub enum ErrorKind {
     AlreadyMember,
     /// The member is not in the group.
     NotMember,
-    /// Capabilities or a value are larger or deeper than allowed, or no valid msgpack.
+    /// Capabilities, a value or a message are larger or deeper than allowed, or no valid msgpack; a text is
+    /// no offset.
     InvalidValue,
     /// The store holds something under our names that we cannot read.
     Corrupt,

@@ -13,6 +13,7 @@
 pub mod backend;
 pub mod blocking;
 mod capability;
+mod channel;
 mod claim;
 mod clock;
 mod coordinator;
@@ -24,8 +25,10 @@ mod group;
 mod lock;
 mod lost;
 pub mod memory;
+mod message;
 mod name;
 mod observe;
+mod offset;
 mod options;
 mod partition;
 mod registry;
@@ -33,10 +36,12 @@ mod retry;
 mod scope;
 mod session;
 mod shared;
+mod topic;
 mod watcher;
 
-pub use backend::Requirement;
+pub use backend::{Requirement, Retention};
 pub use capability::{Capabilities, MAX_CAPABILITIES_BYTES, MAX_CAPABILITIES_DEPTH};
+pub use channel::Channel;
 pub use claim::{Claim, ClaimId, FencingToken, Mode, Seat, SessionId};
 pub use clock::{BootClock, Clock, Moment, TokioClock};
 pub use coordinator::{Coordinator, State};
@@ -47,7 +52,9 @@ pub use error::{Effect, Error, ErrorKind, Result};
 pub use group::{Event, Group, Member, Membership, MembershipState, Roster, View};
 pub use lock::{Guard, Hold, Lock, QueueView};
 pub use lost::Cause;
+pub use message::{MAX_PAYLOAD_BYTES, Message, MessageId};
 pub use name::{MAX_NAME_BYTES, Name};
+pub use offset::{Incarnation, Offset};
 pub use options::{Builder, Wrap};
 pub use partition::{
     Changes, DEFAULT_PARTITIONS, HashRing, MAX_POINTS, MAX_WEIGHT, Move, Moved, Moves, Partitioned,
@@ -55,3 +62,4 @@ pub use partition::{
 };
 pub use registry::Registry;
 pub use scope::scope;
+pub use topic::{Delivery, From, Inbox, Letter, Mail, Subscription, Topic};

@@ -14,6 +14,7 @@ use crate::engine::Running;
 use crate::lost::Cause;
 use crate::options::{Settings, Store};
 use crate::session::{Chore, Epoch, Ledger, Session};
+use crate::topic::Upkeep;
 
 /// The shared room of one coordinator. Whoever holds it keeps the engine running, not the session: that
 /// lives as long as there are coordinator handles.
@@ -28,6 +29,7 @@ pub(crate) struct Core {
     state: watch::Sender<State>,
     ending: watch::Sender<Option<Cause>>,
     members: watch::Sender<usize>,
+    topic_upkeep: Upkeep,
 }
 
 impl Core {
@@ -47,6 +49,7 @@ impl Core {
             state: watch::Sender::new(State::Connected),
             ending: watch::Sender::new(None),
             members: watch::Sender::new(0),
+            topic_upkeep: Upkeep::default(),
         }
     }
 
@@ -156,6 +159,11 @@ impl Core {
             // The sender is `self`, which outlives this call.
             Ok(None) | Err(_) => Cause::Closed,
         }
+    }
+
+    /// When this coordinator trimmed which channel.
+    pub(crate) fn topic_upkeep(&self) -> &Upkeep {
+        &self.topic_upkeep
     }
 
     /// One more task attends a membership, until the returned value is dropped.

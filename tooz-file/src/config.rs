@@ -13,6 +13,11 @@ pub(crate) const OPTIONS: &[OptionSpec] = &[
         help: "accept a network file system, whose locks may not hold between hosts, and poll for news",
     },
     OptionSpec {
+        name: "fsync",
+        kind: OptionKind::Flag,
+        help: "acknowledge a message only when it is on the disk, not just written",
+    },
+    OptionSpec {
         name: "polling",
         kind: OptionKind::Flag,
         help: "look for news instead of being told by inotify",
@@ -26,6 +31,8 @@ pub(crate) struct Config {
     pub(crate) root: PathBuf,
     /// Whether a network file system is accepted.
     pub(crate) allow_network_fs: bool,
+    /// Whether messages are on the disk before they are acknowledged.
+    pub(crate) fsync: bool,
     /// Whether news are looked for.
     pub(crate) polling: bool,
 }
@@ -54,6 +61,7 @@ impl Config {
         Ok(Self {
             root: PathBuf::from(path),
             allow_network_fs: endpoint.flag("allow_network_fs")?,
+            fsync: endpoint.flag("fsync")?,
             polling: endpoint.flag("polling")?,
         })
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tooz_core::backend::{
     Backend, Driver, Enrolment, Fairness, Fencing, GroupProfile, GroupSteps, Liveness, LockProfile,
-    LockSteps, Opened, Opening, OptionSpec, Profile, Proof, Renewal, WakeUp,
+    LockSteps, Opened, Opening, OptionSpec, Profile, Proof, Renewal, TopicProfile, TopicSteps, WakeUp,
 };
 use tooz_core::{Cause, Claim, Endpoint, Result};
 
@@ -14,6 +14,7 @@ use crate::config::{Config, OPTIONS};
 use crate::groups::Groups;
 use crate::locks::Locks;
 use crate::session::Session;
+use crate::topics::Topics;
 
 /// Coordination over a directory of this machine: `file:///absolute/path`.
 #[derive(Clone, Copy, Debug, Default)]
@@ -52,6 +53,7 @@ impl Driver for FileDriver {
             profile: profile(session.ear().is_told(), session.root.network),
             locks: Locks::new(Arc::clone(&session)),
             groups: Groups::new(Arc::clone(&session)),
+            topics: Topics::new(Arc::clone(&session), config.fsync),
             session,
         };
         Ok(Opened { backend: Arc::new(backend), proof: Proof::Kernel })
@@ -77,6 +79,7 @@ fn profile(told: bool, network: Option<&str>) -> Profile {
             notice: Duration::from_millis(if told { 50 } else { 250 }),
         }),
         groups: Some(GroupProfile { wake_up }),
+        topics: Some(TopicProfile { wake_up, largest_body: TopicProfile::FULL_BODY }),
         warnings: warning.into_iter().collect(),
     }
 }
@@ -86,6 +89,7 @@ struct FileBackend {
     profile: Profile,
     locks: Locks,
     groups: Groups,
+    topics: Topics,
     session: Arc<Session>,
 }
 
@@ -128,5 +132,9 @@ impl Backend for FileBackend {
 
     fn groups(&self) -> Option<&dyn GroupSteps> {
         Some(&self.groups)
+    }
+
+    fn topics(&self) -> Option<&dyn TopicSteps> {
+        Some(&self.topics)
     }
 }

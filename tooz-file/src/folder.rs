@@ -262,6 +262,11 @@ impl Folder {
         }
     }
 
+    /// Waits until the names inside are on the disk.
+    pub(crate) fn sync(&self) -> Result<()> {
+        rustix::fs::fsync(&self.fd).map_err(|errno| failed("sync", &self.path, errno))
+    }
+
     /// Removes a file; `false` if there is none.
     pub(crate) fn remove(&self, name: &str) -> Result<bool> {
         self.unlink(name, AtFlags::empty())

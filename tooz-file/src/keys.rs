@@ -1,7 +1,7 @@
 //! Names only: how locks, groups, members and claims are called on disk. Pure.
 
 use sha2::{Digest, Sha256};
-use tooz_core::{ClaimId, Mode, Name};
+use tooz_core::{Channel, ClaimId, Mode, Name};
 
 /// The longest segment that spells its name out. Longer ones are hashed; either fits a file name (255
 /// bytes) with room for a prefix.
@@ -25,9 +25,7 @@ impl Segment {
         if text.len() <= LONGEST_SPELLED {
             return Self { text, spelled: true };
         }
-        let digest = Sha256::digest(name.as_str().as_bytes());
-        let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-        Self { text: format!("{HASHED}{hex}"), spelled: false }
+        Self { text: hashed(name.as_str()), spelled: false }
     }
 
     /// The file name.
@@ -39,6 +37,23 @@ impl Segment {
     pub(crate) fn is_spelled(&self) -> bool {
         self.spelled
     }
+}
+
+/// A channel as one safe file name: its kind, and its name or names as in a segment; what gets too long is
+/// hashed.
+pub(crate) fn channel_folder(channel: &Channel) -> String {
+    let (kind, text) = match channel {
+        Channel::Topic(name) => ("t", spell(name.as_str())),
+        Channel::Group(group) => ("g", spell(group.as_str())),
+        Channel::Inbox { group, member } => ("i", spell_both(group, member)),
+        Channel::Replies { group, member } => ("r", spell_both(group, member)),
+    };
+    if text.len() <= LONGEST_SPELLED { format!("{kind}-{text}") } else { format!("{kind}-{}", hashed(&text)) }
+}
+
+/// No spelled name has a tilde.
+fn spell_both(group: &Name, member: &Name) -> String {
+    format!("{}~{}", spell(group.as_str()), spell(member.as_str()))
 }
 
 /// What a file name says about a name.
@@ -62,6 +77,12 @@ pub(crate) fn read_segment(text: &str) -> Reading {
         .and_then(|name| Name::new(name).ok())
         .filter(|name| Segment::of(name).text == text)
         .map_or(Reading::Foreign, Reading::Spelled)
+}
+
+fn hashed(text: &str) -> String {
+    let digest = Sha256::digest(text.as_bytes());
+    let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{HASHED}{hex}")
 }
 
 /// Text with every unsafe byte as `%XX`.
@@ -201,6 +222,22 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn channels_of_all_kinds_and_names_are_apart() {
+        let name = |text: &str| Name::new(text).unwrap();
+        let inbox = |group: &str, member: &str| {
+            channel_folder(&Channel::Inbox { group: name(group), member: name(member) })
+        };
+        assert_eq!(channel_folder(&Channel::Topic(name("a/b"))), "t-a%2Fb");
+        assert_eq!(channel_folder(&Channel::Group(name("a"))), "g-a");
+        assert_eq!(inbox("a", "b~c"), "i-a~b%7Ec");
+        assert_ne!(inbox("a~b", "c"), inbox("a", "b~c"));
+        let (long, wide) = ("x".repeat(255), "é".repeat(127));
+        assert_ne!(inbox(&long, "a"), inbox("a", &long));
+        assert_ne!(inbox(&long, &wide), inbox(&wide, &long));
+        assert!(inbox(&long, &wide).len() < 80);
+    }
 
     #[test]
     fn odd_names_become_one_safe_segment() {

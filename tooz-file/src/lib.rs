@@ -1,4 +1,4 @@
-//! Coordination over a directory: locks, groups and elections between the processes of one machine, without a
+//! Coordination over a directory: locks, groups, elections and messages between the processes of one machine, without a
 //! server.
 //!
 //! The URL is `file:///absolute/path`; the directory is made where missing. Holding a lock is holding a kernel
@@ -25,12 +25,18 @@
 //! | … `h-…`, `t-…`, `x-…` | a holder's record: holding, told to let go, evicted | locked |
 //! | `groups/<group>/gate` | the group's short lock | |
 //! | `groups/<group>/m-<member>` | a member | locked |
+//! | `topics/<channel>/` | a log of messages, in segments | kept for ever |
+//! | … `x-…`, `d-…` | a segment's index and data | |
+//! | … `gate`, `head` | the short lock for appending; where what is retained begins | |
 //!
 //! The full format is in `docs/wire/file.md`.
 //!
 //! # Options
 //! * `allow_network_fs=true` accepts a network file system, where kernel locks may not hold between hosts and
 //!   where nobody is told of changes: news are polled.
+//! * `fsync=true` acknowledges a message only when it is on the disk: some milliseconds each, during which the
+//!   thread of the caller's runtime is blocked. Without it an acknowledged message survives the end of every
+//!   process, but perhaps not a power cut.
 //! * `polling=true` polls in any case, for systems that are out of inotify instances.
 //!
 //! # Limits
@@ -38,6 +44,7 @@
 //! * A child that was forked and never calls `exec` has copies of all descriptors: what its parent does not give
 //!   back before it dies stays held until the child ends, too.
 //! * A seat's folder stays when nobody uses it any more, because its tokens must go on. It is some hundred bytes.
+//! * A topic's folder stays, too, with its last segment (some 9 MiB at most), because its count must go on.
 //! * A lock kept by a tether alone, its holder's process gone, is held by nobody that a look at the queue can name.
 
 mod config;
@@ -45,25 +52,30 @@ mod contend;
 mod contest;
 mod draft;
 mod driver;
+mod entry;
 mod error;
 mod evict;
 mod flock;
 mod folder;
 mod groups;
 mod keys;
+mod known;
 mod latch;
 mod listing;
 mod locks;
+mod log;
 mod look;
 mod order;
 mod our_file;
 mod record;
 mod root;
+mod segment;
 mod sequence;
 mod session;
 mod short;
 mod slots;
 mod spares;
+mod topics;
 mod vigil;
 mod watch;
 

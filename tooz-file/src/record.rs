@@ -89,8 +89,13 @@ impl Record {
 
     /// When it was first written.
     pub(crate) fn written_at(&self) -> SystemTime {
-        UNIX_EPOCH.checked_add(Duration::from_micros(self.written_us)).unwrap_or(UNIX_EPOCH)
+        wall_time(self.written_us)
     }
+}
+
+/// The time that the wall clock showed.
+pub(crate) fn wall_time(us: u64) -> SystemTime {
+    UNIX_EPOCH.checked_add(Duration::from_micros(us)).unwrap_or(UNIX_EPOCH)
 }
 
 /// The wall clock in microseconds.

@@ -26,6 +26,8 @@ pub(crate) struct Root {
     pub(crate) leaders: Folder,
     /// One folder per group.
     pub(crate) groups: Folder,
+    /// One folder per channel that was ever published to.
+    pub(crate) topics: Folder,
     /// One folder per session, for files in the making.
     pub(crate) sessions: Folder,
     /// The network file system it is on, if it is on one.
@@ -56,6 +58,7 @@ impl Root {
             locks: folder.sub_or_make("locks")?,
             leaders: folder.sub_or_make("leaders")?,
             groups: folder.sub_or_make("groups")?,
+            topics: folder.sub_or_make("topics")?,
             sessions: folder.sub_or_make("sessions")?,
             network,
             folder,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tooz_core::backend::{
     Backend, Driver, Enrolment, Fairness, Fencing, GroupProfile, GroupSteps, Liveness, LockProfile,
-    LockSteps, Opened, Opening, OptionSpec, Profile, Proof, Renewal, WakeUp,
+    LockSteps, Opened, Opening, OptionSpec, Profile, Proof, Renewal, TopicSteps, WakeUp,
 };
 use tooz_core::{Cause, Claim, Endpoint, Result};
 
@@ -87,6 +87,7 @@ fn profile(lease: Duration, server: Option<&Server>, wait_replicas: u32) -> Prof
             notice: Duration::from_millis(50),
         }),
         groups: Some(GroupProfile { wake_up: WakeUp::Push }),
+        topics: None,
         warnings,
     }
 }
@@ -123,5 +124,9 @@ impl Backend for RedisBackend {
 
     fn groups(&self) -> Option<&dyn GroupSteps> {
         Some(&self.groups)
+    }
+
+    fn topics(&self) -> Option<&dyn TopicSteps> {
+        None
     }
 }

@@ -14,8 +14,8 @@
 
 #[doc(inline)]
 pub use tooz_core::blocking::{
-    Changes, Coordinator, Election, Group, Guard, Leadership, Lock, Membership, Observer, Partitioned, View,
-    scope,
+    Changes, Coordinator, Election, Group, Guard, Inbox, Leadership, Lock, Membership, Observer, Partitioned,
+    Subscription, Topic, View, scope,
 };
 
 use crate::{Error, Result};

@@ -1,4 +1,4 @@
-//! Distributed locks, group membership and leader election behind one API over several stores.
+//! Distributed locks, group membership, leader election and messages behind one API over several stores.
 //!
 //! Development needs no server (`file://` on one machine, `memory://` in one process); production changes
 //! one URL.
@@ -38,7 +38,8 @@
 //! # Where to start
 //! * [`with`] connects, runs your work and gives everything back on every way out: what a `main` wants.
 //! * [`connect`] is the same without the end; [`builder`] has times to live, timeouts and requirements.
-//! * [`Coordinator`] is the door to [`Lock`], [`Group`] and, through a group, [`Election`].
+//! * [`Coordinator`] is the door to [`Lock`], [`Topic`], [`Group`] and, through a group, [`Election`] and
+//!   letters between members.
 //! * [`Group::join_partitioned`] shares keys out between the members: a [`Partitioner`] says whose is which,
 //!   and [`Changes`] what moves; a [`HashRing`] does so without a store.
 //! * [`blocking`] is all of it without async. Any executor works: sessions live on a thread of their own.
@@ -63,12 +64,14 @@
 pub mod blocking;
 
 pub use tooz_core::{
-    BootClock, Builder, Capabilities, Cause, Changes, Claim, ClaimId, Clock, Coordinator, DEFAULT_PARTITIONS,
-    Effect, Election, Endpoint, Engine, Error, ErrorKind, Event, FencingToken, Group, Guard, HashRing, Hold,
-    Leader, Leadership, Lock, MAX_CAPABILITIES_BYTES, MAX_CAPABILITIES_DEPTH, MAX_NAME_BYTES, MAX_POINTS,
-    MAX_WEIGHT, Member, Membership, MembershipState, Mode, Moment, Move, Moved, Moves, Name, Observation,
-    Observer, Partitioned, Partitioner, QueueView, Registry, Requirement, Result, Roster, Seat, SessionId,
-    Share, State, TokioClock, View, Wrap, backend, endpoint, memory, scope,
+    BootClock, Builder, Capabilities, Cause, Changes, Channel, Claim, ClaimId, Clock, Coordinator,
+    DEFAULT_PARTITIONS, Delivery, Effect, Election, Endpoint, Engine, Error, ErrorKind, Event, FencingToken,
+    From, Group, Guard, HashRing, Hold, Inbox, Incarnation, Leader, Leadership, Letter, Lock,
+    MAX_CAPABILITIES_BYTES, MAX_CAPABILITIES_DEPTH, MAX_NAME_BYTES, MAX_PAYLOAD_BYTES, MAX_POINTS,
+    MAX_WEIGHT, Mail, Member, Membership, MembershipState, Message, MessageId, Mode, Moment, Move, Moved,
+    Moves, Name, Observation, Observer, Offset, Partitioned, Partitioner, QueueView, Registry, Requirement,
+    Result, Retention, Roster, Seat, SessionId, Share, State, Subscription, TokioClock, Topic, View, Wrap,
+    backend, endpoint, memory, scope,
 };
 
 /// Every driver that is compiled in.
@@ -151,7 +154,7 @@ pub async fn with<F, Fut, T, E>(url: impl Into<String>, member: impl Into<String
 where
     F: FnOnce(Coordinator) -> Fut,
     Fut: Future<Output = Result<T, E>>,
-    E: From<Error>,
+    E: std::convert::From<Error>,
 {
     let coord = connect(url, member).await?;
     scope(coord, work).await

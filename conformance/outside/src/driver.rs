@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use tooz_core::backend::{
     Amended, Backend, Contender, Doubt, Driver, Enrolment, Eviction, Fairness, Fencing, Grant, GroupSteps,
     Holder, Liveness, LockProfile, LockSteps, Mark, Opened, Opening, OptionSpec, Position, Profile, Proof,
-    Queue, Renewal, Standing, Turn, WakeUp, Withdrawn,
+    Queue, Renewal, Standing, TopicSteps, Turn, WakeUp, Withdrawn,
 };
 use tooz_core::{Cause, Claim, ClaimId, Endpoint, Error, ErrorKind, Mode, Result, Seat, SessionId};
 
@@ -37,6 +37,7 @@ fn profile() -> Profile {
             notice: Duration::from_millis(100),
         }),
         groups: None,
+        topics: None,
         warnings: Vec::new(),
     }
 }
@@ -163,6 +164,10 @@ impl Backend for DeskBackend {
     }
 
     fn groups(&self) -> Option<&dyn GroupSteps> {
+        None
+    }
+
+    fn topics(&self) -> Option<&dyn TopicSteps> {
         None
     }
 }

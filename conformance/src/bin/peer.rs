@@ -15,7 +15,7 @@ use conformance::arguments::Arguments;
 use conformance::history::now;
 use conformance::peers::Witness;
 use serde_json::{Value, json};
-use tooz_core::{Coordinator, Guard, Leadership, Membership, Registry};
+use tooz_core::{Coordinator, Guard, Leadership, Membership};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
@@ -42,9 +42,7 @@ async fn run() -> Outcome<()> {
     let arguments = Arguments::read(std::env::args().skip(1), &["url", "member"])?;
     let url = arguments.text("url").ok_or("which store? --url redis://localhost")?;
     let member = arguments.text("member").ok_or("who? --member NAME")?;
-    let registry =
-        Registry::embedded().with(tooz_file::FileDriver::new()).with(tooz_redis::RedisDriver::new());
-    let coord = registry.builder(url).member(member).connect().await?;
+    let coord = tooz::registry().builder(url).member(member).connect().await?;
     let mut peer =
         Peer { coord, guards: BTreeMap::new(), memberships: BTreeMap::new(), terms: BTreeMap::new() };
     answer(now(), Ok(json!("ready")))?;

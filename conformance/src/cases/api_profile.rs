@@ -26,6 +26,14 @@ pub(super) async fn undeclared_facets_are_refused(world: &World) {
             assert_eq!(coord.groups().await.unwrap_err().kind(), ErrorKind::Unsupported);
         }
     }
+    let published = coord.topic("config").publish("blue").await.map(drop);
+    let subscribed = coord.topic("config").subscribe(tooz_core::From::Now).await.map(drop);
+    for outcome in [published, subscribed] {
+        match profile.topics {
+            Some(_) => outcome.unwrap(),
+            None => assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Unsupported),
+        }
+    }
     let shared = coord.lock("shared").shared().acquire().await.map(drop);
     match profile.locks {
         Some(locks) if locks.shared => shared.unwrap(),
@@ -43,6 +51,7 @@ pub(super) async fn requirements_are_checked_when_connecting(world: &World) {
         Requirement::shared_locks(),
         Requirement::push(),
         Requirement::groups(),
+        Requirement::topics(),
     ];
     for requirement in all {
         match world.builder("a").require(requirement).connect().await {

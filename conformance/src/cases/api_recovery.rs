@@ -6,7 +6,7 @@ use super::queued;
 use crate::{World, within};
 
 /// Ends the coordinator's session in the store and waits until it has another.
-async fn lose_session(world: &World, coord: &Coordinator) {
+pub(super) async fn lose_session(world: &World, coord: &Coordinator) {
     let old = coord.session().expect("a session");
     world.expire(coord.member(), old).await;
     let mut state = coord.state();

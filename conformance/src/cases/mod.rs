@@ -10,7 +10,7 @@ use tooz_core::{Claim, Coordinator, Name};
 
 use crate::catalogue::catalogue;
 use crate::suite::Case;
-use crate::suite::Need::{Fencing, Fifo, Groups, Lease, Locks, Shared};
+use crate::suite::Need::{Fencing, Fifo, Groups, Lease, Locks, Shared, Topics};
 use crate::world::{Session, eventually, name};
 
 /// Names of every shape a driver has to carry, no two the same.
@@ -217,6 +217,37 @@ catalogue! {($)
             a_wait_for_a_group_ends_with_the_session,
             a_replaced_member_is_told,
         }
+        steps_topics [Topics] {
+            a_message_is_fetched_as_it_was_published,
+            offsets_count_without_gaps_in_one_incarnation,
+            a_repeated_publish_is_the_same_message,
+            a_copy_of_a_publish_long_after_adds_nothing,
+            a_fetch_goes_on_after_an_offset,
+            a_fetch_brings_no_more_than_its_limit,
+            everybody_sees_the_same_order,
+            payloads_of_every_size_are_carried_exactly,
+            a_body_beyond_the_limit_is_refused,
+            names_of_every_shape_are_channels_of_their_own,
+            senders_of_every_shape_are_shown_exactly,
+            a_message_outlives_whoever_published_it,
+            a_look_at_nothing_makes_nothing,
+            an_offset_of_another_incarnation_is_answered_from_the_beginning,
+        }
+        steps_trim [Topics] {
+            the_newest_are_retained_by_count,
+            the_old_are_let_go_of_by_age,
+            what_is_within_the_retention_stays,
+            numbers_go_on_after_everything_is_gone,
+            a_copy_of_a_trimmed_message_does_not_bring_it_back,
+        }
+        steps_topic_waits [Topics] {
+            every_message_stirs,
+            a_message_wakes_the_subscriber,
+            the_first_message_of_all_wakes_the_subscriber,
+            a_wait_for_messages_ends_with_the_session,
+            a_wait_for_messages_may_be_dropped,
+            nothing_new_wakes_nobody,
+        }
         steps_model [Locks, Fifo] {
             the_driver_agrees_with_the_reference,
         }
@@ -287,6 +318,35 @@ catalogue! {($)
             a_closed_leader_leads_no_more,
             elections_and_locks_of_one_name_are_apart,
             a_value_beyond_the_limit_is_refused,
+        }
+        api_topics [Topics] {
+            a_subscriber_gets_what_is_published,
+            a_subscription_begins_where_it_is_told,
+            a_message_sent_again_is_still_one,
+            everybody_reads_the_same_order,
+            a_slow_reader_is_told_how_much_it_missed,
+            another_incarnation_is_a_reset,
+            a_topic_goes_on_for_the_next_process,
+            payloads_up_to_a_mebibyte_are_carried,
+            names_of_every_shape_are_topics_of_their_own,
+            an_idle_subscriber_costs_no_requests,
+            a_subscription_is_a_stream_that_ends_with_the_coordinator,
+            a_subscription_does_not_keep_the_session,
+            reading_cut_anywhere_loses_nothing,
+            publishing_cut_anywhere_makes_one_message_or_none,
+            a_cut_off_subscriber_catches_up,
+        }
+        api_mail [Topics, Groups] {
+            letters_reach_their_member_and_tell_the_sender,
+            an_inbox_keeps_what_came_before,
+            what_is_broadcast_reaches_everybody_in_the_group,
+            groups_and_topics_of_one_name_are_apart,
+            a_request_is_answered,
+            a_request_that_nobody_answers_is_none,
+            a_late_answer_is_not_taken_for_the_next_one,
+        }
+        api_topic_recovery [Lease, Topics] {
+            subscriptions_resume_in_the_next_session,
         }
         api_recovery [Lease, Locks, Groups] {
             a_lock_is_lost_with_its_session,

@@ -13,6 +13,10 @@ pub(super) async fn facets_are_there_as_declared(world: &World) {
     assert!(!profile.store.is_empty());
     assert_eq!(profile.locks.is_some(), a.backend.locks().is_some(), "locks");
     assert_eq!(profile.groups.is_some(), a.backend.groups().is_some(), "groups");
+    assert_eq!(profile.topics.is_some(), a.backend.topics().is_some(), "topics");
+    if let Some(topics) = &profile.topics {
+        assert!(topics.largest_body >= 64 * 1024, "a message of {} bytes is none", topics.largest_body);
+    }
     if let Liveness::Lease(ttl) = profile.liveness {
         assert!(!ttl.is_zero(), "a lease of no time");
     }

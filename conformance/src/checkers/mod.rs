@@ -5,6 +5,7 @@
 //! | C1 | grants that exclude each other do not overlap, and come in the order of their tokens | [`exclusion`] |
 //! | C2 | tokens strictly increase, and what the fenced register accepts never goes back | [`tokens`] |
 //! | C3 | the last true `is_held` of a grant comes before the next grant is known | [`claims`] |
+//! | C5 | every subscriber of a topic reads the same order, without gaps, each message once | [`order`] |
 //! | C7 | nothing is left behind | [`leftovers`] |
 //!
 //! A run in which too little happened proves nothing: see [`Traffic`].
@@ -12,6 +13,7 @@
 mod claims;
 mod exclusion;
 mod grants;
+mod order;
 mod register;
 mod tokens;
 mod traffic;
@@ -21,6 +23,7 @@ use std::fmt;
 pub use self::claims::claims;
 pub use self::exclusion::exclusion;
 pub use self::grants::{Grant, grants};
+pub use self::order::order;
 pub use self::register::Register;
 pub use self::tokens::tokens;
 pub use self::traffic::{Least, Traffic};
@@ -46,12 +49,13 @@ pub fn leftovers(left: &[String]) -> Vec<Violation> {
     left.iter().map(|line| Violation { promise: "C7", text: format!("left behind: {line}") }).collect()
 }
 
-/// C1, C2 and C3 over all names of a history, and that enough happened.
+/// C1, C2, C3 and C5 over all names of a history, and that enough happened.
 pub fn check(records: &[Record], least: &Least) -> Vec<Violation> {
     let grants = grants(records);
     let mut violations = exclusion(&grants);
     violations.extend(tokens(records, &grants));
     violations.extend(claims(&grants));
+    violations.extend(order(records));
     violations.extend(Traffic::of(records, &grants).violations(least));
     violations
 }

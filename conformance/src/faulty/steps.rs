@@ -2,11 +2,12 @@
 
 use async_trait::async_trait;
 use tooz_core::backend::{
-    Amended, Backend, Created, Deleted, Doubt, Enrolment, Eviction, Grant, GroupSteps, Joined, Left,
-    LockSteps, Mark, Position, Profile, Queue, Renewal, RosterFact, Standing, Turn, Updated, Withdrawn,
+    Amended, Backend, Batch, Created, Deleted, Doubt, Enrolment, Eviction, Grant, GroupSteps, Joined, Left,
+    Limit, LockSteps, Mark, Position, Profile, Publication, Queue, Renewal, Retention, RosterFact, Standing,
+    TopicSteps, Turn, Updated, Withdrawn,
 };
 use tooz_core::memory::Step;
-use tooz_core::{Cause, Claim, ClaimId, Error, ErrorKind, Name, Result, Seat};
+use tooz_core::{Cause, Channel, Claim, ClaimId, Error, ErrorKind, Name, Offset, Result, Seat};
 
 use super::Faulty;
 
@@ -17,6 +18,10 @@ impl Faulty {
 
     fn inner_groups(&self) -> Result<&dyn GroupSteps> {
         self.inner.groups().ok_or_else(|| Error::new(ErrorKind::Unsupported, "the store has no groups"))
+    }
+
+    fn inner_topics(&self) -> Result<&dyn TopicSteps> {
+        self.inner.topics().ok_or_else(|| Error::new(ErrorKind::Unsupported, "the store has no topics"))
     }
 }
 
@@ -45,6 +50,10 @@ impl Backend for Faulty {
 
     fn groups(&self) -> Option<&dyn GroupSteps> {
         self.inner.groups().map(|_| self as &dyn GroupSteps)
+    }
+
+    fn topics(&self) -> Option<&dyn TopicSteps> {
+        self.inner.topics().map(|_| self as &dyn TopicSteps)
     }
 }
 
@@ -165,5 +174,32 @@ impl GroupSteps for Faulty {
         if let Some(groups) = self.inner.groups() {
             groups.expelled(enrolment).await;
         }
+    }
+}
+
+/// A publish carries an id, so a copy of it may arrive after anything else.
+#[async_trait]
+impl TopicSteps for Faulty {
+    async fn publish(&self, publication: &Publication) -> Result<Offset> {
+        let topics = self.inner_topics()?;
+        self.pass(Some(Step::Publish(publication.clone())), || topics.publish(publication)).await
+    }
+
+    async fn fetch(&self, channel: &Channel, after: Option<Offset>, limit: Limit) -> Result<Batch> {
+        let topics = self.inner_topics()?;
+        self.pass(None, || topics.fetch(channel, after, limit)).await
+    }
+
+    async fn trim(&self, channel: &Channel, retention: Retention) -> Result<u64> {
+        let topics = self.inner_topics()?;
+        self.pass(None, || topics.trim(channel, retention)).await
+    }
+
+    async fn stirred(&self, channel: &Channel, mark: Mark) {
+        let Some(topics) = self.inner.topics() else { return };
+        if self.ends_early() {
+            return tokio::task::yield_now().await;
+        }
+        topics.stirred(channel, mark).await;
     }
 }

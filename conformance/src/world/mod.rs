@@ -62,6 +62,11 @@ impl World {
         &self.clock
     }
 
+    /// What was asked of the drivers so far.
+    pub fn traffic(&self) -> &Traffic {
+        &self.traffic
+    }
+
     /// Whether coordinators reach the store through a bad network.
     pub fn is_faulty(&self) -> bool {
         self.seed.is_some()

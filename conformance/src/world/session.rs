@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tooz_core::backend::{
-    Backend, Enrolment, Grant, GroupSteps, LockSteps, Position, Proof, Queue, RosterFact, Standing, Turn,
+    Backend, Batch, Enrolment, Grant, GroupSteps, Limit, LockSteps, Position, Proof, Publication, Queue,
+    RosterFact, Standing, TopicSteps, Turn,
 };
-use tooz_core::{Claim, ClaimId, Mode, Name, Seat, SessionId};
+use tooz_core::{Channel, Claim, ClaimId, MessageId, Mode, Name, Offset, Seat, SessionId};
 
 use super::time::within;
 use super::{fail, name};
@@ -37,6 +38,39 @@ impl Session {
     pub fn groups(&self) -> &dyn GroupSteps {
         let groups = self.backend.groups();
         groups.ok_or("the profile declares groups, but there are none").unwrap_or_else(fail("groups"))
+    }
+
+    /// Its steps and waits of topics.
+    pub fn topics(&self) -> &dyn TopicSteps {
+        let topics = self.backend.topics();
+        topics.ok_or("the profile declares topics, but there are none").unwrap_or_else(fail("topics"))
+    }
+
+    /// A new message of this member, not sent yet.
+    pub fn message(&self, channel: &Channel, body: impl Into<Bytes>) -> Publication {
+        let (id, sender, body) = (MessageId::random(), self.member.clone(), body.into());
+        Publication { id, channel: channel.clone(), sender, body }
+    }
+
+    /// Publishes the message.
+    pub async fn publish(&self, publication: &Publication) -> Offset {
+        within("publish", self.topics().publish(publication)).await.unwrap_or_else(fail("publish"))
+    }
+
+    /// Publishes a new message.
+    pub async fn say(&self, channel: &Channel, body: impl Into<Bytes>) -> Offset {
+        self.publish(&self.message(channel, body)).await
+    }
+
+    /// What follows `after`, as much of it as there is room for.
+    pub async fn fetch(&self, channel: &Channel, after: Option<Offset>) -> Batch {
+        let limit = Limit { messages: 1000, bytes: 4 * 1024 * 1024 };
+        within("fetch", self.topics().fetch(channel, after, limit)).await.unwrap_or_else(fail("fetch"))
+    }
+
+    /// Waits until something may have been published since it was seen so.
+    pub async fn channel_stirred(&self, channel: &Channel, seen: &Batch) {
+        until(self.topics().stirred(channel, seen.mark), seen.revisit).await;
     }
 
     /// A new exclusive claim, not sent yet.

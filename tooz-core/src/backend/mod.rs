@@ -9,8 +9,9 @@
 //! Each is a case of the `conformance` suite.
 //!
 //! 1. **A step is one atomic act**, one round trip where the store allows it.
-//! 2. **The same arguments again give the same end state.** [`ClaimId`](crate::ClaimId) and
-//!    [`SessionId`](crate::SessionId) are chosen before sending, so a repeated request is recognised.
+//! 2. **The same arguments again give the same end state.** [`ClaimId`](crate::ClaimId),
+//!    [`SessionId`](crate::SessionId) and [`MessageId`](crate::MessageId) are chosen before sending, so a
+//!    repeated request is recognised.
 //! 3. **Steps return facts, core gives verdicts.** A group that does not exist is a fact, not an error.
 //! 4. **`Err` means infrastructure** and says by [`Effect`](crate::Effect) whether the store may have
 //!    changed. A step answers or fails within about [`Opening::timeout`]. `SessionLost` ends the session at
@@ -35,6 +36,7 @@ mod per_runtime;
 mod profile;
 mod proof;
 mod steps;
+mod topics;
 
 pub use driver::{Driver, Opened, Opening, OptionKind, OptionSpec};
 pub use facts::{
@@ -42,6 +44,9 @@ pub use facts::{
     Position, Queue, Renewal, RosterEntry, RosterFact, Standing, Turn, Updated, Withdrawn,
 };
 pub use per_runtime::PerRuntime;
-pub use profile::{Fairness, Fencing, GroupProfile, Liveness, LockProfile, Profile, Requirement, WakeUp};
+pub use profile::{
+    Fairness, Fencing, GroupProfile, Liveness, LockProfile, Profile, Requirement, TopicProfile, WakeUp,
+};
 pub use proof::Proof;
 pub use steps::{Backend, GroupSteps, LockSteps};
+pub use topics::{Batch, Limit, Publication, Retention, TopicSteps};

@@ -16,6 +16,8 @@ pub struct Profile {
     pub locks: Option<LockProfile>,
     /// Groups, if any.
     pub groups: Option<GroupProfile>,
+    /// Topics, if any.
+    pub topics: Option<TopicProfile>,
     /// What an operator should know: an old version, a risky setting. Shown by `tooz doctor`.
     pub warnings: Vec<String>,
 }
@@ -49,6 +51,21 @@ pub struct LockProfile {
 pub struct GroupProfile {
     /// How a watcher learns of changes.
     pub wake_up: WakeUp,
+}
+
+/// What a store offers for topics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TopicProfile {
+    /// How a subscriber learns of messages.
+    pub wake_up: WakeUp,
+    /// The largest body of one message in bytes. Core never sends more than
+    /// [`MAX_PAYLOAD_BYTES`](crate::MAX_PAYLOAD_BYTES) and 4 KiB of its own.
+    pub largest_body: usize,
+}
+
+impl TopicProfile {
+    /// The largest body core ever sends: for stores that have no smaller limit.
+    pub const FULL_BODY: usize = crate::message::MAX_PAYLOAD_BYTES + 4096;
 }
 
 /// How far fencing tokens can be relied on, from least to most.
@@ -107,6 +124,7 @@ enum Need {
     SharedLocks,
     Push,
     Groups,
+    Topics,
 }
 
 impl Requirement {
@@ -135,6 +153,11 @@ impl Requirement {
         Self(Need::Groups)
     }
 
+    /// Topics and messages.
+    pub fn topics() -> Self {
+        Self(Need::Topics)
+    }
+
     /// Whether a store of this profile has it.
     pub fn is_met_by(&self, profile: &Profile) -> bool {
         let locks = profile.locks.as_ref();
@@ -145,8 +168,10 @@ impl Requirement {
             Need::Push => {
                 locks.is_none_or(|locks| locks.wake_up == WakeUp::Push)
                     && profile.groups.as_ref().is_none_or(|groups| groups.wake_up == WakeUp::Push)
+                    && profile.topics.as_ref().is_none_or(|topics| topics.wake_up == WakeUp::Push)
             }
             Need::Groups => profile.groups.is_some(),
+            Need::Topics => profile.topics.is_some(),
         }
     }
 }
@@ -159,6 +184,7 @@ impl fmt::Display for Requirement {
             Need::SharedLocks => f.write_str("shared locks"),
             Need::Push => f.write_str("push wake-ups"),
             Need::Groups => f.write_str("groups"),
+            Need::Topics => f.write_str("topics"),
         }
     }
 }

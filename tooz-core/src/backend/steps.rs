@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use super::{
     Amended, Created, Deleted, Doubt, Enrolment, Eviction, Grant, Joined, Left, Mark, Position, Profile,
-    Queue, Renewal, RosterFact, Standing, Turn, Updated, Withdrawn,
+    Queue, Renewal, RosterFact, Standing, TopicSteps, Turn, Updated, Withdrawn,
 };
 use crate::claim::{Claim, ClaimId, Seat};
 use crate::error::Result;
@@ -36,6 +36,9 @@ pub trait Backend: Send + Sync {
 
     /// Groups, if the store has them.
     fn groups(&self) -> Option<&dyn GroupSteps>;
+
+    /// Topics, if the store has them.
+    fn topics(&self) -> Option<&dyn TopicSteps>;
 }
 
 /// Steps and waits of locks and elections.

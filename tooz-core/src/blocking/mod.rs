@@ -19,6 +19,7 @@ mod election;
 mod group;
 mod lock;
 mod partition;
+mod topic;
 
 use std::time::Duration;
 
@@ -28,6 +29,7 @@ pub use election::{Election, Leadership, Observer};
 pub use group::{Group, Membership, View};
 pub use lock::{Guard, Lock};
 pub use partition::{Changes, Partitioned};
+pub use topic::{Inbox, Subscription, Topic};
 
 use crate::error::Result;
 use crate::options::Builder;
@@ -73,6 +75,11 @@ impl Coordinator {
     /// See [`crate::Coordinator::group`].
     pub fn group(&self, name: impl AsRef<str>) -> Group {
         Group { inner: self.inner.group(name) }
+    }
+
+    /// See [`crate::Coordinator::topic`].
+    pub fn topic(&self, name: impl AsRef<str>) -> Topic {
+        Topic { inner: self.inner.topic(name) }
     }
 
     /// See [`crate::Coordinator::groups`].

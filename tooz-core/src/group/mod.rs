@@ -3,6 +3,7 @@
 mod attendant;
 mod diff;
 mod enrolled;
+mod mail;
 mod membership;
 mod roster;
 mod view;

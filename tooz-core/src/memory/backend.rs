@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use super::ear::Ear;
 use super::shared::Shared;
 use super::state::{Refusal, State, Subject};
-use crate::backend::{Backend, Enrolment, GroupSteps, LockSteps, Opening, Profile, Renewal};
+use crate::backend::{Backend, Enrolment, GroupSteps, LockSteps, Opening, Profile, Renewal, TopicSteps};
 use crate::claim::{Claim, SessionId};
 use crate::clock::{Clock, Moment};
 use crate::error::{Error, ErrorKind, Result};
@@ -97,6 +97,10 @@ impl Backend for MemoryBackend {
     }
 
     fn groups(&self) -> Option<&dyn GroupSteps> {
+        Some(self)
+    }
+
+    fn topics(&self) -> Option<&dyn TopicSteps> {
         Some(self)
     }
 }

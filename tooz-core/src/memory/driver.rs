@@ -10,7 +10,7 @@ use super::ear::Ear;
 use super::shared::Shared;
 use crate::backend::{
     Driver, Fairness, Fencing, GroupProfile, Liveness, LockProfile, Opened, Opening, OptionSpec, Profile,
-    WakeUp,
+    TopicProfile, WakeUp,
 };
 use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind, Result};
@@ -84,6 +84,7 @@ fn profile(ttl: Duration) -> Profile {
             notice: Duration::from_millis(250),
         }),
         groups: Some(GroupProfile { wake_up: WakeUp::Push }),
+        topics: Some(TopicProfile { wake_up: WakeUp::Push, largest_body: TopicProfile::FULL_BODY }),
         warnings: Vec::new(),
     }
 }

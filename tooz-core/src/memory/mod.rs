@@ -25,8 +25,8 @@
 //!   killed process does with a server.
 //!
 //! # Rooms
-//! [`State`] decides, purely; [`Store`] is one state with its clock and its wake-ups; `backend`, `locks` and
-//! `groups` speak the driver interface; `ear` ends sessions in time while nobody takes a step.
+//! [`State`] decides, purely; [`Store`] is one state with its clock and its wake-ups; `backend`, `locks`,
+//! `groups` and `topics` speak the driver interface; `ear` ends sessions in time while nobody takes a step.
 
 mod backend;
 mod bells;
@@ -39,6 +39,7 @@ mod state;
 mod store;
 #[cfg(test)]
 mod tests;
+mod topics;
 
 pub use driver::driver;
 pub use state::{Fact, Place, Refusal, Snapshot, State, Step, Subject};

@@ -28,7 +28,7 @@ pub struct Store(Arc<Shared>);
 pub enum Data {
     /// Everything is there again, and every lease starts anew.
     Kept,
-    /// Everything is gone, sessions and groups too. Tokens still go on growing.
+    /// Everything is gone, sessions, groups and messages too. Tokens still go on growing.
     Lost,
 }
 

@@ -26,7 +26,7 @@ pub(crate) use steps::{Flight, ended};
 pub(crate) use tenure::Tenure;
 use validity::Deadline;
 
-use crate::backend::{Backend, GroupSteps, LockSteps, Proof};
+use crate::backend::{Backend, GroupSteps, LockSteps, Proof, TopicSteps};
 use crate::claim::SessionId;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lost::Cause;
@@ -84,6 +84,11 @@ pub(crate) fn locks(backend: &dyn Backend) -> Result<&dyn LockSteps> {
 /// The group steps of a store that is known to have them.
 pub(crate) fn groups(backend: &dyn Backend) -> Result<&dyn GroupSteps> {
     backend.groups().ok_or_else(|| unsupported(backend, "groups"))
+}
+
+/// The topic steps of a store that is known to have them.
+pub(crate) fn topics(backend: &dyn Backend) -> Result<&dyn TopicSteps> {
+    backend.topics().ok_or_else(|| unsupported(backend, "topics"))
 }
 
 fn unsupported(backend: &dyn Backend, what: &str) -> Error {

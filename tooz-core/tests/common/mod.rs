@@ -151,6 +151,10 @@ impl Backend for Tap {
     fn groups(&self) -> Option<&dyn GroupSteps> {
         Some(self)
     }
+
+    fn topics(&self) -> Option<&dyn tooz_core::backend::TopicSteps> {
+        self.inner.topics()
+    }
 }
 
 #[async_trait]

@@ -104,7 +104,7 @@ impl Drop for Peer {
 }
 
 /// What the second process does. Commands: `claim NAME N`, `share NAME N`, `acquire NAME N`, `try NAME N`, `withdraw NAME N`,
-/// `join GROUP MEMBER`, `leave GROUP MEMBER`, `cycle NAME COUNT`, `starve NAME DESCRIPTORS`.
+/// `join GROUP MEMBER`, `leave GROUP MEMBER`, `cycle NAME COUNT`, `publish TOPIC COUNT SIZE`, `starve NAME DESCRIPTORS`.
 pub async fn serve() {
     let root = std::env::var("TOOZ_FILE_TEST_ROOT").unwrap();
     let opening = opening();
@@ -140,6 +140,19 @@ pub async fn serve() {
                 answer(if left == Left::Done { "left" } else { "absent" });
             }
             ["starve", name, free] => answer(&starve(&session, name, free.parse().unwrap()).await),
+            ["publish", topic, count, size] => {
+                let channel = tooz_core::Channel::Topic(super::name(topic));
+                for _ in 0..count.parse::<usize>().unwrap() {
+                    let publication = tooz_core::backend::Publication {
+                        id: tooz_core::MessageId::random(),
+                        channel: channel.clone(),
+                        sender: super::name("peer"),
+                        body: vec![b'x'; size.parse().unwrap()].into(),
+                    };
+                    session.topics().unwrap().publish(&publication).await.unwrap();
+                }
+                answer("published");
+            }
             ["cycle", name, count] => {
                 let mut tokens = Vec::new();
                 for _ in 0..count.parse::<usize>().unwrap() {

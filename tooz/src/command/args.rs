@@ -6,9 +6,9 @@ use std::time::Duration;
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 use super::exit;
-use super::span;
+use super::{span, topic};
 
-/// Distributed locks, groups, elections and partitioning for shells and scripts.
+/// Distributed locks, groups, elections, messages and partitioning for shells and scripts.
 #[derive(Debug, Parser)]
 #[command(name = "tooz", version, after_help = exit::TABLE, disable_help_subcommand = true)]
 pub(crate) struct Line {
@@ -76,6 +76,30 @@ pub(crate) enum Verb {
     /// Create, list, join and watch groups
     #[command(subcommand, disable_help_subcommand = true)]
     Group(GroupVerb),
+    /// Publish to topics and read them
+    #[command(subcommand, disable_help_subcommand = true)]
+    Topic(TopicVerb),
+    /// Send letters to one member, and print their offsets
+    Send {
+        /// The member's id
+        #[arg(value_name = "MEMBER")]
+        to: String,
+        /// In which group; it need not exist
+        #[arg(long, default_value = MAIL_GROUP)]
+        group: String,
+        #[command(flatten)]
+        data: Data,
+    },
+    /// Print the letters to this member (--member), what waits and what comes, until INT or TERM
+    ///
+    /// One line each: the sender, a tab, the letter.
+    Inbox {
+        /// In which group; it need not exist
+        #[arg(long, default_value = MAIL_GROUP)]
+        group: String,
+        #[command(flatten)]
+        reading: Reading,
+    },
     /// Show who leads a group
     Leader {
         /// The group's name
@@ -131,6 +155,55 @@ pub(crate) enum Verb {
     Supervise {
         #[arg(last = true)]
         command: Vec<OsString>,
+    },
+}
+
+/// The group of letters where none is named.
+const MAIL_GROUP: &str = "tooz";
+
+/// What to send.
+#[derive(Debug, Args)]
+pub(crate) struct Data {
+    /// The message, at most 1 MiB [default: one message for each line of standard input]
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) data: Option<OsString>,
+}
+
+/// What to read.
+#[derive(Debug, Args)]
+pub(crate) struct Reading {
+    /// Begin `now`, at the `beginning`, or after an offset [default: now; inbox: beginning]
+    #[arg(long, value_name = "WHERE", value_parser = topic::start)]
+    pub(crate) from: Option<tooz::From>,
+    /// Stop after so many messages
+    #[arg(long, value_name = "N")]
+    pub(crate) count: Option<u64>,
+}
+
+/// What to do with topics.
+#[derive(Debug, Subcommand)]
+pub(crate) enum TopicVerb {
+    /// Publish messages and print their offsets
+    Publish {
+        /// The topic's name
+        topic: String,
+        #[command(flatten)]
+        data: Data,
+        /// Let go of all but the newest so many messages [default: 10000]
+        #[arg(long, value_name = "N")]
+        keep: Option<u64>,
+        /// Let go of messages older than this [default: 1h]
+        #[arg(long, value_name = "TIME", value_parser = span::parse_positive)]
+        keep_for: Option<Duration>,
+    },
+    /// Print messages as they come, one a line, until INT or TERM
+    ///
+    /// What was missed because it is no longer retained is told on standard error, with --json as an event.
+    Subscribe {
+        /// The topic's name
+        topic: String,
+        #[command(flatten)]
+        reading: Reading,
     },
 }
 

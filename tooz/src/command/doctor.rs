@@ -110,6 +110,14 @@ impl Findings {
             None => "groups       none".to_owned(),
             Some(groups) => format!("groups       wake-up {:?}", groups.wake_up),
         });
+        lines.push(match &self.profile.topics {
+            None => "topics       none".to_owned(),
+            Some(topics) => format!(
+                "topics       wake-up {:?}, messages of up to {} bytes",
+                topics.wake_up,
+                topics.largest_body.min(tooz::MAX_PAYLOAD_BYTES)
+            ),
+        });
         for Setting { name, value, help } in &self.settings {
             let value = value.as_ref().map_or_else(|| "default".to_owned(), |value| plain(value));
             lines.push(format!("option       {name} = {value} ({help})"));
@@ -152,6 +160,10 @@ impl Findings {
             })),
             "groups": self.profile.groups.as_ref().map(|groups| json!({
                 "wake_up": format!("{:?}", groups.wake_up),
+            })),
+            "topics": self.profile.topics.as_ref().map(|topics| json!({
+                "wake_up": format!("{:?}", topics.wake_up),
+                "largest_message": topics.largest_body.min(tooz::MAX_PAYLOAD_BYTES),
             })),
             "options": options,
             "warnings": self.profile.warnings,

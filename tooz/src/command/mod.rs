@@ -20,6 +20,7 @@ mod root;
 mod signals;
 mod span;
 mod supervisor;
+mod topic;
 mod value;
 mod waiting;
 mod who;
@@ -71,6 +72,9 @@ async fn perform(context: &Context, verb: &Verb) -> Result<Exit, Failure> {
         Verb::Lock { name, shared, command } => Box::pin(lock::run(context, name, *shared, command)).await,
         Verb::Elect { group, value, command } => Box::pin(elect::run(context, group, value, command)).await,
         Verb::Group(verb) => Box::pin(group::run(context, verb)).await,
+        Verb::Topic(verb) => Box::pin(topic::run(context, verb)).await,
+        Verb::Send { to, group, data } => Box::pin(topic::send(context, to, group, data)).await,
+        Verb::Inbox { group, reading } => Box::pin(topic::inbox(context, group, reading)).await,
         Verb::Leader { group, watch } => Box::pin(leader::run(context, group, *watch)).await,
         Verb::Who { name } => Box::pin(who::run(context, name)).await,
         Verb::Break { name, now } => Box::pin(evict::run(context, name, *now)).await,

@@ -1,7 +1,7 @@
 //! What the command prints: for people, or as JSON for machines.
 
 use std::fmt::Display;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
 use serde_json::{Value, json};
 
@@ -25,6 +25,21 @@ impl Output {
     /// Prints one result in the form wanted, at once.
     pub(crate) fn say(self, human: impl Display, machine: &Value) -> Result<(), Failure> {
         if self.json { line(machine) } else { line(human) }
+    }
+
+    /// Prints one result whose text somebody else chose: byte for byte where a program reads it, harmless
+    /// where a terminal shows it.
+    pub(crate) fn payload(self, head: &str, raw: &[u8], machine: &Value) -> Result<(), Failure> {
+        if self.json {
+            return line(machine);
+        }
+        let out = io::stdout();
+        if out.is_terminal() {
+            return line(format_args!("{head}{}", plain(&String::from_utf8_lossy(raw))));
+        }
+        let whole = [head.as_bytes(), raw, b"\n"].concat();
+        let mut out = out.lock();
+        written(out.write_all(&whole).and_then(|()| out.flush()))
     }
 
     /// Prints many results: a line each for people, one array for machines.
@@ -65,8 +80,11 @@ pub(crate) fn plain(text: &str) -> String {
 
 fn line(text: impl Display) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
-    let written = writeln!(out, "{text}").and_then(|()| out.flush());
-    written.map_err(|e| match e.kind() {
+    written(writeln!(out, "{text}").and_then(|()| out.flush()))
+}
+
+fn written(outcome: io::Result<()>) -> Result<(), Failure> {
+    outcome.map_err(|e| match e.kind() {
         io::ErrorKind::BrokenPipe => Failure::reader_gone(),
         _ => Failure::system("write to standard output", &e),
     })

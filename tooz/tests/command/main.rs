@@ -18,4 +18,5 @@ mod signals;
 mod store;
 mod supervisor;
 mod terminal;
+mod topics;
 mod waiting;

@@ -1,6 +1,6 @@
 //! The store as a pure machine: a moment, a session and a step go in, a fact comes out.
 //!
-//! Rooms: `sessions` (leases), `locks` (seats, their `contest`, `voids` and `retired` marks), `groups`,
+//! Rooms: `sessions` (leases), `locks` (seats, their `contest`, `voids` and `retired` marks), `groups`, `topics`,
 //! `step` (every step and fact as a value), `look` (questions that change nothing), `snapshot`.
 
 mod contest;
@@ -15,6 +15,7 @@ mod snapshot;
 mod step;
 #[cfg(test)]
 mod tests;
+mod topics;
 mod voids;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,7 +29,9 @@ use self::contest::Contest;
 use self::groups::Group;
 use self::retired::Retired;
 use self::sessions::Session;
+use self::topics::Topics;
 use self::voids::Voids;
+use crate::channel::Channel;
 use crate::claim::{ClaimId, Seat, SessionId};
 use crate::clock::Moment;
 use crate::name::Name;
@@ -85,6 +88,7 @@ pub struct State {
     retired: Retired,
     voids: Voids,
     groups: BTreeMap<Name, Group>,
+    topics: Topics,
     news: BTreeSet<Subject>,
 }
 
@@ -97,6 +101,8 @@ pub enum Subject {
     Seat(Seat),
     /// A group was created or deleted, or its members changed.
     Group(Name),
+    /// Something was published to a channel, or it was lost.
+    Channel(Channel),
     /// A session's membership of a group ended.
     Membership(SessionId, Name),
     /// A session ended.
@@ -119,6 +125,7 @@ impl State {
             retired: Retired::default(),
             voids: Voids::default(),
             groups: BTreeMap::new(),
+            topics: Topics::default(),
             news: BTreeSet::new(),
         }
     }

@@ -7,10 +7,15 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::{Fact, Refusal, Snapshot, State, Step, Subject};
-use crate::backend::{Doubt, Enrolment, Eviction, Mark, Queue, RosterFact};
+use crate::backend::{
+    Batch, Doubt, Enrolment, Eviction, Limit, Mark, Publication, Queue, Retention, RosterFact,
+};
+use crate::channel::Channel;
 use crate::claim::{Claim, ClaimId, FencingToken, Mode, Seat, SessionId};
 use crate::clock::Moment;
+use crate::message::MessageId;
 use crate::name::Name;
+use crate::offset::Offset;
 
 const SESSIONS: u8 = 4;
 const CLAIMS: u8 = 6;
@@ -66,6 +71,23 @@ fn enrolment(i: u8, replaces: Option<u8>, value: u8) -> Enrolment {
     }
 }
 
+fn channel(v: u8) -> Channel {
+    let name = name("x");
+    if v == 0 { Channel::Topic(name) } else { Channel::Group(name) }
+}
+
+/// Few ids, so that most are sent again; what is sent under one id is always the same.
+fn publication(i: u8, k: u8, v: u8) -> Publication {
+    let id = MessageId::from_bytes([i * 16 + k + 1; 16]);
+    Publication { id, channel: channel(v), sender: member(i), body: Bytes::copy_from_slice(&[i, k]) }
+}
+
+fn retention(k: u8) -> Retention {
+    Retention { count: u64::from(k), age: Duration::from_secs(4 * u64::from(k)) }
+}
+
+const ALL: Limit = Limit { messages: usize::MAX, bytes: usize::MAX };
+
 fn event() -> impl Strategy<Value = Event> {
     let doubt = prop_oneof![Just(Doubt::None), Just(Doubt::MayLand)];
     let how = prop_oneof![Just(Eviction::Notice), Just(Eviction::Force)];
@@ -90,6 +112,9 @@ fn event() -> impl Strategy<Value = Event> {
             1 => Just(Some(Step::Leave(enrolment(i, None, v)))),
             2 => Just(Some(Step::Update(enrolment(i, None, v)))),
             1 => Just(Some(Step::Members(name("g")))),
+            6 => Just(Some(Step::Publish(publication(i, k, v)))),
+            1 => Just(Some(Step::Fetch { channel: channel(v), after: None, limit: ALL })),
+            2 => Just(Some(Step::Trim { channel: channel(v), retention: retention(k) })),
         ];
         (0..1500u64, step).prop_map(move |(ms, step)| Event {
             after: Duration::from_millis(ms),
@@ -140,6 +165,10 @@ impl Run {
         let mut queue = self.state.clone().queue(self.now, seat);
         queue.holders.iter_mut().for_each(|holder| holder.age = None);
         (std::mem::take(&mut queue.mark), queue)
+    }
+
+    fn read(&self, v: u8, after: Option<Offset>) -> Batch {
+        self.state.clone().fetch(self.now, &channel(v), after, ALL)
     }
 
     fn roster(&self) -> (Option<Mark>, Option<RosterFact>) {
@@ -266,7 +295,14 @@ proptest! {
             // Steps that report how things stand say the same; the others report that it was done before.
             let reports = !matches!(
                 event.step,
-                Some(Step::Withdraw(..) | Step::Create(_) | Step::Delete(_) | Step::Leave(_) | Step::Evict { .. })
+                Some(
+                    Step::Withdraw(..)
+                        | Step::Create(_)
+                        | Step::Delete(_)
+                        | Step::Leave(_)
+                        | Step::Evict { .. }
+                        | Step::Trim { .. }
+                )
             );
             if reports {
                 prop_assert_eq!(first, again);
@@ -292,6 +328,52 @@ proptest! {
             let told = run.state.news().any(|news| *news == Subject::Group(name("g")));
             prop_assert_eq!(new_mark != mark, new_roster != roster);
             prop_assert_eq!(told, new_roster != roster);
+        }
+    }
+
+    #[test]
+    fn a_channel_only_grows_at_its_end_and_shrinks_at_its_beginning(events in history()) {
+        let mut run = Run::new();
+        let mut everything: [Vec<(u64, MessageId)>; 2] = Default::default();
+        for event in &events {
+            let before = [0, 1].map(|v| run.read(v, None));
+            run.take(event);
+            for (v, (before, ever)) in before.into_iter().zip(&mut everything).enumerate() {
+                let now = run.read(v as u8, None);
+                let news: Vec<_> = now
+                    .messages
+                    .iter()
+                    .filter(|message| !before.messages.contains(message))
+                    .map(|message| (message.offset.number(), message.id))
+                    .collect();
+                prop_assert!(news.len() <= 1);
+                for (number, id) in news {
+                    prop_assert_eq!(number, ever.len() as u64 + 1);
+                    prop_assert!(ever.iter().all(|(_, known)| *known != id), "{} came twice", id);
+                    ever.push((number, id));
+                }
+                prop_assert_eq!(now.last.map_or(0, Offset::number), ever.len() as u64);
+                let first = ever.len() - now.messages.len();
+                let numbers = now.messages.iter().map(|message| message.offset.number());
+                prop_assert!(numbers.eq(first as u64 + 1..=ever.len() as u64));
+
+                // Marks and news move exactly with what is published.
+                let told = run.state.news().any(|news| *news == Subject::Channel(channel(v as u8)));
+                prop_assert_eq!(now.mark != before.mark, now.last != before.last);
+                prop_assert_eq!(told, now.last != before.last);
+            }
+        }
+    }
+
+    #[test]
+    fn reading_on_after_any_offset_is_the_rest(events in history()) {
+        let mut run = Run::new();
+        events.iter().for_each(|event| drop(run.take(event)));
+        for v in [0, 1] {
+            let all = run.read(v, None);
+            for (i, message) in all.messages.iter().enumerate() {
+                prop_assert_eq!(&run.read(v, Some(message.offset)).messages, &all.messages[i + 1..]);
+            }
         }
     }
 

@@ -153,7 +153,7 @@ impl State {
         }
     }
 
-    /// The store lost its data: sessions, seats and groups are gone. Only tokens go on growing.
+    /// The store lost its data: sessions, seats, groups and messages are gone. Only tokens go on growing.
     pub fn wipe(&mut self, now: Moment) {
         self.settle(now);
         let mut news = BTreeSet::new();
@@ -168,6 +168,7 @@ impl State {
             news.insert(Subject::Seat(seat));
         }
         news.extend(std::mem::take(&mut self.groups).into_keys().map(Subject::Group));
+        news.extend(self.topics.wipe(mark).map(Subject::Channel));
         self.expiries.clear();
         self.voids = Default::default();
         self.news.extend(news);

@@ -2,17 +2,19 @@
 
 use super::{Refusal, State};
 use crate::backend::{
-    Amended, Backend, Created, Deleted, Doubt, Enrolment, Eviction, Grant, Joined, Left, Mark, Position,
-    Proof, Queue, Renewal, RosterFact, Standing, Updated, Withdrawn,
+    Amended, Backend, Batch, Created, Deleted, Doubt, Enrolment, Eviction, Grant, Joined, Left, Limit, Mark,
+    Position, Proof, Publication, Queue, Renewal, Retention, RosterFact, Standing, Updated, Withdrawn,
 };
+use crate::channel::Channel;
 use crate::claim::{Claim, ClaimId, FencingToken, Seat, SessionId};
 use crate::clock::Moment;
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::Name;
+use crate::offset::{Incarnation, Offset};
 
 /// One step of the driver interface with its arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(missing_docs)] // named after the steps of `backend::{Backend, LockSteps, GroupSteps}`
+#[allow(missing_docs)] // named after the steps of `backend::{Backend, LockSteps, GroupSteps, TopicSteps}`
 pub enum Step {
     Renew { claims: Vec<Claim>, memberships: Vec<Enrolment> },
     Close,
@@ -29,6 +31,9 @@ pub enum Step {
     Leave(Enrolment),
     Update(Enrolment),
     Members(Name),
+    Publish(Publication),
+    Fetch { channel: Channel, after: Option<Offset>, limit: Limit },
+    Trim { channel: Channel, retention: Retention },
 }
 
 /// What a [`Step`] reported.
@@ -50,6 +55,9 @@ pub enum Fact {
     Left(Left),
     Updated(Updated),
     Members(Option<RosterFact>),
+    Published(Offset),
+    Fetched(Batch),
+    Trimmed(u64),
 }
 
 impl State {
@@ -79,6 +87,9 @@ impl State {
             Step::Leave(enrolment) => Fact::Left(self.leave(now, session, enrolment)),
             Step::Update(enrolment) => Fact::Updated(self.update(now, session, enrolment)?),
             Step::Members(group) => Fact::Members(self.members(now, group)),
+            Step::Publish(publication) => Fact::Published(self.publish(now, publication)),
+            Step::Fetch { channel, after, limit } => Fact::Fetched(self.fetch(now, channel, *after, *limit)),
+            Step::Trim { channel, retention } => Fact::Trimmed(self.trim(now, channel, *retention)),
         })
     }
 }
@@ -92,6 +103,7 @@ impl Step {
         let lacks = |facet: &str| Error::new(ErrorKind::Unsupported, format!("the store has no {facet}"));
         let locks = || backend.locks().ok_or_else(|| lacks("locks"));
         let groups = || backend.groups().ok_or_else(|| lacks("groups"));
+        let topics = || backend.topics().ok_or_else(|| lacks("topics"));
         Ok(match self {
             Self::Renew { claims, memberships } => Fact::Renewed(backend.renew(claims, memberships).await?),
             Self::Close => {
@@ -111,13 +123,18 @@ impl Step {
             Self::Leave(enrolment) => Fact::Left(groups()?.leave(enrolment).await?),
             Self::Update(enrolment) => Fact::Updated(groups()?.update(enrolment).await?),
             Self::Members(group) => Fact::Members(groups()?.members(group).await?),
+            Self::Publish(publication) => Fact::Published(topics()?.publish(publication).await?),
+            Self::Fetch { channel, after, limit } => {
+                Fact::Fetched(topics()?.fetch(channel, *after, *limit).await?)
+            }
+            Self::Trim { channel, retention } => Fact::Trimmed(topics()?.trim(channel, *retention).await?),
         })
     }
 }
 
 impl Fact {
-    /// The fact without what drivers may rightly differ in: proofs, numbers of tokens and marks, notes on
-    /// places, ages, times and the order of what comes in any order. Two drivers that did the same are
+    /// The fact without what drivers may rightly differ in: proofs, numbers of tokens and marks, incarnations,
+    /// notes on places, ages, times and the order of what comes in any order. Two drivers that did the same are
     /// equal in this.
     #[must_use]
     pub fn essence(mut self) -> Self {
@@ -147,6 +164,14 @@ impl Fact {
                 roster.members.iter_mut().for_each(|entry| entry.joined_at = None);
                 roster.members.sort_unstable_by(|a, b| a.member.cmp(&b.member));
             }
+            Self::Published(offset) => *offset = numbered(*offset),
+            Self::Fetched(batch) => {
+                (batch.mark, batch.revisit) = (Mark::default(), None);
+                batch.last = batch.last.map(numbered);
+                for message in &mut batch.messages {
+                    (message.offset, message.published_at) = (numbered(message.offset), None);
+                }
+            }
             _ => {}
         }
         self
@@ -155,4 +180,9 @@ impl Fact {
 
 fn blank() -> Grant {
     Grant { token: FencingToken::new(0), proof: Proof::Kernel }
+}
+
+/// Incarnations and places are each store's own; the count is everybody's.
+fn numbered(offset: Offset) -> Offset {
+    Offset::new(Incarnation::from_bytes([0; 16]), offset.number(), 0)
 }

@@ -3,6 +3,7 @@
 mod groups;
 mod leases;
 mod seats;
+mod topics;
 
 use std::time::Duration;
 

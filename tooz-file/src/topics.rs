@@ -1,0 +1,220 @@
+//! Topics: a folder each, a log of segments in it, appended to at a gate, read without one.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::Mutex as TaskMutex;
+use tooz_core::backend::{Batch, Limit, Mark, Publication, Retention, TopicProfile, TopicSteps};
+use tooz_core::{Channel, Error, ErrorKind, Incarnation, Offset, Result};
+
+use crate::error::{deaf, failed};
+use crate::folder::Folder;
+use crate::groups::GATE;
+use crate::keys::channel_folder;
+use crate::known::Known;
+use crate::log;
+use crate::record::wall_us;
+use crate::segment::{Access, INDEX, Segment, data_name, index_name};
+use crate::session::Session;
+use crate::short::ShortLock;
+use crate::watch::{Interest, Watch};
+
+/// So many channels' ids are kept at hand; those of others are read again when needed.
+const AT_HAND: usize = 64;
+
+/// What a wait listens to.
+enum Subject {
+    /// The channel's folder.
+    Channel,
+    /// The folder in which it will appear.
+    Coming,
+}
+
+/// The topics of one session.
+pub(crate) struct Topics {
+    session: Arc<Session>,
+    sync: bool,
+    known: Mutex<HashMap<Channel, Arc<TaskMutex<Known>>>>,
+}
+
+impl Topics {
+    pub(crate) fn new(session: Arc<Session>, sync: bool) -> Self {
+        Self { session, sync, known: Mutex::default() }
+    }
+
+    fn find(&self, channel: &Channel) -> Result<Option<Folder>> {
+        self.session.root.topics.sub(&channel_folder(channel))
+    }
+
+    /// The ids of a channel; its lock makes the tasks of this session wait for each other here, which costs
+    /// less than meeting at the gate.
+    fn known(&self, channel: &Channel) -> Arc<TaskMutex<Known>> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= AT_HAND && !known.contains_key(channel) {
+            // Whoever uses one now keeps its own until it is done; two are as good as two sessions.
+            known.clear();
+        }
+        Arc::clone(known.entry(channel.clone()).or_default())
+    }
+
+    /// Enters a channel's gate, making it first where it is missing.
+    async fn enter(&self, folder: &Folder) -> Result<ShortLock> {
+        for _ in 0..8 {
+            if let Some(gate) = self.session.patience.enter(folder, GATE).await? {
+                return Ok(gate);
+            }
+            folder.file_or_create(GATE)?;
+        }
+        Err(failed("lock", &folder.path_of(GATE), rustix::io::Errno::NOENT))
+    }
+
+    /// Begins a segment.
+    fn begin<'a>(&self, folder: &'a Folder, incarnation: Incarnation, first: u64) -> Result<Segment<'a>> {
+        let segment = Segment::create(folder, incarnation, first)?;
+        if self.sync {
+            // A name is no safer than the folder it stands in.
+            folder.sync()?;
+            self.session.root.topics.sync()?;
+        }
+        Ok(segment)
+    }
+
+    /// Appends at the gate, unless the id is known.
+    fn append(&self, folder: &Folder, known: &mut Known, publication: &Publication) -> Result<Offset> {
+        let id = publication.id;
+        let newest = log::newest(folder, Access::Append)?;
+        let incarnation = newest.as_ref().map_or(Incarnation::from(id), |it| it.segment.header.incarnation);
+        let (mut segment, mut count, mut last) = match newest {
+            Some(newest) => {
+                known.catch_up(folder, &newest.state())?;
+                if let Some(number) = known.number(id) {
+                    return Ok(log::offset(incarnation, number, Some(id)));
+                }
+                (newest.segment, newest.count, newest.entry)
+            }
+            None => (self.begin(folder, incarnation, 1)?, 0, None),
+        };
+        if segment.is_full(count, last.as_ref()) {
+            segment = self.begin(folder, incarnation, segment.header.first.saturating_add(count))?;
+            (count, last) = (0, None);
+        }
+        let entry = segment.append((count, last.as_ref()), publication, wall_us(), self.sync)?;
+        known.add(incarnation, entry.number, id);
+        Ok(log::offset(incarnation, entry.number, Some(id)))
+    }
+
+    /// Waits until a look may show something else than the one that made the mark.
+    async fn stirred_since(&self, channel: &Channel, mark: Mark) {
+        loop {
+            let heard = self.attend(channel).and_then(|watch| Ok((watch, self.mark(channel)?)));
+            match heard {
+                Ok((_, now)) if now != mark => return,
+                // What is heard of the channel itself is a message nearly always: the fetch will see.
+                Ok((Some((watch, Subject::Channel)), _)) => return watch.rung().await,
+                Ok((Some((watch, Subject::Coming)), _)) => watch.rung().await,
+                // Its place in the file system changes this moment: look again.
+                Ok((None, _)) => self.session.patience.breathe().await,
+                // Deaf for now: let the caller look, in a while.
+                Err(_) => return self.session.patience.while_deaf().await,
+            }
+        }
+    }
+
+    fn mark(&self, channel: &Channel) -> Result<Mark> {
+        let Some(folder) = self.find(channel)? else { return Ok(Mark::default()) };
+        let newest = log::newest(&folder, Access::Read)?;
+        let state = newest.map(|newest| newest.state()).filter(|state| state.last > 0);
+        Ok(state.map_or(Mark::default(), |state| state.mark()))
+    }
+
+    /// Listens to the channel's folder, or for its coming; `None` if it comes or goes right now.
+    fn attend(&self, channel: &Channel) -> Result<Option<(Watch, Subject)>> {
+        let topics = &self.session.root.topics;
+        let name = channel_folder(channel);
+        if let Some(watch) = self.listen(&topics.path_of(&name), Interest::Entries(INDEX))? {
+            return Ok(Some((watch, Subject::Channel)));
+        }
+        let watch = self.listen(topics.path(), Interest::Entry(name.clone()))?;
+        let is_missing = topics.identity_of(&name)?.is_none();
+        Ok(watch.filter(|_| is_missing).map(|watch| (watch, Subject::Coming)))
+    }
+
+    fn listen(&self, path: &std::path::Path, interest: Interest) -> Result<Option<Watch>> {
+        match self.session.ear().listen(path, interest) {
+            Ok(watch) => Ok(Some(watch)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(deaf(path, error)),
+        }
+    }
+}
+
+#[async_trait]
+impl TopicSteps for Topics {
+    async fn publish(&self, publication: &Publication) -> Result<Offset> {
+        self.session.check()?;
+        if publication.body.len() > TopicProfile::FULL_BODY {
+            let (bytes, most) = (publication.body.len(), TopicProfile::FULL_BODY);
+            let text = format!("the message has {bytes} bytes: a file topic carries at most {most}");
+            return Err(Error::new(ErrorKind::InvalidValue, text));
+        }
+        let known = self.known(&publication.channel);
+        let mut known = known.lock().await;
+        let folder = self.session.root.topics.sub_or_make(&channel_folder(&publication.channel))?;
+        let _gate = self.enter(&folder).await?;
+        self.append(&folder, &mut known, publication)
+    }
+
+    async fn fetch(&self, channel: &Channel, after: Option<Offset>, limit: Limit) -> Result<Batch> {
+        self.session.check()?;
+        match self.find(channel)? {
+            Some(folder) => log::fetch(&folder, after, limit),
+            None => Ok(Batch { anew: after.is_some(), ..Batch::default() }),
+        }
+    }
+
+    async fn trim(&self, channel: &Channel, retention: Retention) -> Result<u64> {
+        self.session.check()?;
+        let Some(folder) = self.find(channel)? else { return Ok(0) };
+        // Most of the time there is nothing to do, and nobody needs to wait.
+        if beyond(&folder, retention)?.is_none() {
+            return Ok(0);
+        }
+        let _gate = self.enter(&folder).await?;
+        let Some((state, head)) = beyond(&folder, retention)? else { return Ok(0) };
+        log::set_head(&folder, head)?;
+        // The newest segment stays: it knows the count.
+        for pair in state.segments.windows(2) {
+            if let [first, next] = *pair
+                && next <= head
+            {
+                folder.remove(&index_name(first))?;
+                folder.remove(&data_name(first))?;
+            }
+        }
+        Ok(head - state.head)
+    }
+
+    async fn stirred(&self, channel: &Channel, mark: Mark) {
+        tokio::select! {
+            () = self.stirred_since(channel, mark) => {}
+            _ = self.session.ended() => {}
+        }
+    }
+}
+
+/// How the log stands and which message is the first to be retained, if those before it are still there.
+fn beyond(folder: &Folder, retention: Retention) -> Result<Option<(log::State, u64)>> {
+    let Some(state) = log::state(folder)?.filter(|state| state.last > 0) else { return Ok(None) };
+    let mut head = state.head.max((state.last + 1).saturating_sub(retention.count));
+    let now = Duration::from_micros(wall_us());
+    log::entries(folder, &state, head, |entry| {
+        let is_old = now.saturating_sub(Duration::from_micros(entry.written_us)) > retention.age;
+        if is_old {
+            head = entry.number + 1;
+        }
+        is_old
+    })?;
+    Ok((head > state.head).then_some((state, head)))
+}

@@ -1,0 +1,51 @@
+//! `tooz inbox`: letters to this member as they come.
+
+use serde_json::{Value, json};
+use tooz::{Coordinator, Mail, Name};
+
+use super::reading::{Countdown, machine, tell_gap, tell_reset};
+use crate::command::args::Reading;
+use crate::command::context::{self, Context};
+use crate::command::exit::Exit;
+use crate::command::failure::Failure;
+use crate::command::signals::Signals;
+
+pub(super) async fn run(context: &Context, group: &str, reading: &Reading) -> Result<Exit, Failure> {
+    let name = Name::new(group)?;
+    let mut signals = Signals::ending().map_err(|e| Failure::system("listen for signals", &e))?;
+    let coord = context.connect().await?;
+    let done = tokio::select! {
+        ended = read(context, &coord, &name, reading) => ended,
+        number = signals.next() => Ok(context::ended_by(number)),
+    };
+    context::close(&coord, done).await
+}
+
+async fn read(
+    context: &Context,
+    coord: &Coordinator,
+    name: &Name,
+    reading: &Reading,
+) -> Result<Exit, Failure> {
+    // What waits for a member is what it wants to read first.
+    let from = reading.from.unwrap_or(tooz::From::Beginning);
+    let mut letters = coord.group(name).inbox_from(from).await?;
+    let member = coord.member();
+    let note = json!({ "note": "reading", "group": name.as_str(), "member": member.as_str() });
+    context.out.note(format_args!("reading the inbox of {member} in group \"{name}\""), &note);
+    let mut left = Countdown::from(reading.count);
+    while !left.is_over() {
+        match letters.next().await? {
+            Mail::Letter(letter) => {
+                let mut told = machine(letter.offset, letter.sender.as_str(), &letter.payload);
+                told.insert("wants_reply".to_owned(), letter.wants_reply().into());
+                let head = format!("{}\t", letter.sender);
+                context.out.payload(&head, &letter.payload, &Value::Object(told))?;
+                left.tick();
+            }
+            Mail::Lagged { missed } => tell_gap(context, missed)?,
+            Mail::Reset => tell_reset(context)?,
+        }
+    }
+    Ok(Exit::Done)
+}

@@ -1,0 +1,128 @@
+//! `tooz topic`, `tooz send`, `tooz inbox`.
+
+use rustix::process::Signal;
+use serde_json::json;
+
+use crate::store::Store;
+
+#[test]
+fn lines_become_messages_and_messages_become_lines() {
+    let store = Store::file();
+    let mut reader = store.start(&["topic", "subscribe", "news", "--count", "3"]);
+    reader.err.until("reading topic \"news\"");
+    let mut publisher = store.start(&["topic", "publish", "news", "--member", "one"]);
+    for line in ["first", "", "a\tb \u{1b}[2J é"] {
+        publisher.type_line(line);
+        // What a program reads is what was written, byte for byte.
+        assert_eq!(reader.out.next(), line);
+    }
+    assert_eq!(reader.code(), 0);
+
+    let published = publisher.end();
+    assert_eq!((published.code, published.out.len()), (0, 3), "{published:?}");
+    let first = store.run(&["topic", "subscribe", "news", "--from", &published.out[0], "--count", "2"]);
+    assert_eq!(first.out, ["", "a\tb \u{1b}[2J é"]);
+}
+
+#[test]
+fn one_message_is_published_and_read_from_the_beginning() {
+    let store = Store::file();
+    let told =
+        store.run(&["topic", "publish", "news", "--data", "hello", "--member", "one", "--json"]).json();
+    assert_eq!((&told["topic"], &told["number"]), (&"news".into(), &1.into()));
+    store.run(&["topic", "publish", "news", "--data", ""]);
+
+    let read = ["topic", "subscribe", "news", "--from", "beginning", "--count", "2", "--json"];
+    let read = store.run(&read);
+    assert_eq!(read.code, 0, "{read:?}");
+    let first: serde_json::Value = serde_json::from_str(&read.out[0]).unwrap();
+    assert_eq!(first["offset"], told["offset"]);
+    assert_eq!(
+        (&first["event"], &first["sender"], &first["data"], &first["number"]),
+        (&"message".into(), &"one".into(), &"hello".into(), &1.into())
+    );
+    let second: serde_json::Value = serde_json::from_str(&read.out[1]).unwrap();
+    assert_eq!((&second["data"], &second["number"]), (&"".into(), &2.into()));
+}
+
+#[test]
+fn a_subscriber_reads_until_told_and_ends_with_code_0() {
+    let store = Store::file();
+    for signal in [Signal::INT, Signal::TERM] {
+        let mut reader = store.start(&["topic", "subscribe", "news"]);
+        reader.err.until("reading");
+        store.run(&["topic", "publish", "news", "--data", "x"]);
+        assert_eq!(reader.out.next(), "x");
+        reader.signal(signal);
+        assert_eq!(reader.code(), 0);
+    }
+}
+
+#[test]
+fn what_is_no_longer_retained_is_told() {
+    let store = Store::file();
+    let first = store.run(&["topic", "publish", "news", "--data", "0"]).out[0].clone();
+    for number in 1..10 {
+        store.run(&["topic", "publish", "news", "--data", &number.to_string(), "--keep", "3"]);
+    }
+    let read = store.run(&["topic", "subscribe", "news", "--from", &first, "--count", "3"]);
+    assert_eq!(read.out, ["7", "8", "9"]);
+    assert!(read.err.iter().any(|line| line.contains("missed 6 messages")), "{read:?}");
+
+    let told = store.run(&["topic", "subscribe", "news", "--from", &first, "--count", "1", "--json"]);
+    assert_eq!(told.out[0], json!({ "event": "lagged", "missed": 6 }).to_string());
+
+    // Interleaving 30: an offset that the topic never had is no reason to be silent.
+    let alien = format!("{}:4:0", "a".repeat(32));
+    let told = store.run(&["topic", "subscribe", "news", "--from", &alien, "--count", "1", "--json"]);
+    assert_eq!(told.out[0], json!({ "event": "reset" }).to_string());
+}
+
+#[test]
+fn letters_reach_their_member_with_their_sender() {
+    let store = Store::file();
+    assert_eq!(store.run(&["send", "bob", "--data", "hello", "--member", "alice"]).code, 0);
+    let mut inbox = store.start(&["inbox", "--member", "bob", "--count", "3"]);
+    assert_eq!(inbox.out.next(), "alice\thello");
+
+    let mut carol = store.start(&["send", "bob", "--member", "carol"]);
+    carol.type_line("one");
+    assert_eq!(inbox.out.next(), "carol\tone");
+    carol.type_line("two");
+    assert_eq!(inbox.out.next(), "carol\ttwo");
+    assert_eq!(inbox.code(), 0);
+    assert_eq!(carol.end().code, 0);
+
+    store.run(&["send", "bob", "--group", "blue", "--data", "elsewhere", "--member", "alice"]);
+    let told = store.run(&["inbox", "--member", "bob", "--group", "blue", "--count", "1", "--json"]).json();
+    assert_eq!(
+        (&told["sender"], &told["data"], &told["wants_reply"]),
+        (&"alice".into(), &"elsewhere".into(), &false.into())
+    );
+}
+
+#[test]
+fn what_cannot_be_sent_or_read_is_refused_with_code_2() {
+    let store = Store::file();
+    let large = "x".repeat(1024 * 1024 + 1);
+    let mut publisher = store.start(&["topic", "publish", "news"]);
+    // It may have ended before all of it is written.
+    let _ = std::io::Write::write_all(publisher.input.as_mut().unwrap(), large.as_bytes());
+    let refused = publisher.end();
+    assert_eq!(refused.code, 2);
+    assert!(refused.complaint().contains("1 MiB"), "{refused:?}");
+
+    let unclear = store.run(&["topic", "subscribe", "news", "--from", "yesterday"]);
+    assert_eq!(unclear.code, 2);
+    assert!(unclear.err.iter().any(|line| line.contains("beginning")), "{unclear:?}");
+    assert_eq!(store.run(&["topic", "publish", "", "--data", "x"]).code, 2);
+}
+
+#[test]
+fn messages_cannot_move_a_terminals_cursor() {
+    let store = Store::file();
+    store.run(&["topic", "publish", "news", "--data", "a\u{1b}[2Jb"]);
+    let command = store.command(&["topic", "subscribe", "news", "--from", "beginning", "--count", "1"]);
+    let before = crate::pty::Pty::start(&command).until("a\\u{1b}[2Jb");
+    assert!(!before.contains("\u{1b}[2J"), "{before:?}");
+}
