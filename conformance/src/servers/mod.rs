@@ -25,6 +25,7 @@ pub mod process;
 pub mod redis;
 pub mod resp;
 pub mod sentinel;
+pub mod zookeeper;
 
 pub use certificates::Certificates;
 pub use cluster::Cluster;
@@ -32,6 +33,7 @@ pub use folder::Folder;
 pub use process::{Plan, Process};
 pub use redis::Redis;
 pub use sentinel::Sentinels;
+pub use zookeeper::Zookeeper;
 
 use std::time::{Duration, Instant};
 

@@ -1,0 +1,42 @@
+//! What tests of this driver need and no program does.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex};
+
+use tooz_core::SessionId;
+use zookeeper_client::{Client, SessionInfo};
+
+use crate::config::Config;
+use crate::session::locked;
+
+/// The sessions that were opened, with what it takes to end them.
+#[derive(Clone, Default)]
+pub(crate) struct Opened(Arc<Mutex<HashMap<SessionId, (String, SessionInfo)>>>);
+
+impl Opened {
+    pub(crate) fn note(&self, session: SessionId, config: &Config, info: SessionInfo) {
+        locked(&self.0).insert(session, (config.cluster.clone(), info));
+    }
+
+    /// Takes the session over and closes it, as the store itself does when its time is up.
+    pub(crate) async fn expire(&self, session: SessionId) {
+        let Some((cluster, info)) = locked(&self.0).remove(&session) else { return };
+        // Fails where the session is over already.
+        let Ok(client) = Client::connector().with_fail_eagerly().with_session(info).connect(&cluster).await else {
+            return;
+        };
+        let mut states = client.state_watcher();
+        let mut state = states.state();
+        drop(client);
+        while !state.is_terminated() {
+            state = states.changed().await;
+        }
+    }
+}
+
+impl fmt::Debug for Opened {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Opened({})", locked(&self.0).len())
+    }
+}
