@@ -10,8 +10,16 @@ use crate::keys::OWN_ROOT;
 
 /// The options besides the common ones.
 pub(crate) const OPTIONS: &[OptionSpec] = &[
-    OptionSpec { name: "chroot", kind: OptionKind::Text, help: "the node below which everything lies, made where missing" },
-    OptionSpec { name: "namespace", kind: OptionKind::Text, help: "the node of locks and groups, as in Python: tooz" },
+    OptionSpec {
+        name: "chroot",
+        kind: OptionKind::Text,
+        help: "the node below which everything lies, made where missing",
+    },
+    OptionSpec {
+        name: "namespace",
+        kind: OptionKind::Text,
+        help: "the node of locks and groups, as in Python: tooz",
+    },
     OptionSpec {
         name: "python_elections",
         kind: OptionKind::Flag,
@@ -127,7 +135,9 @@ fn digest(endpoint: &Endpoint) -> Result<Option<Secret>> {
         (Some(user), Some(password)) if !user.contains(':') => {
             Ok(Some(Secret::new(format!("{user}:{}", password.reveal()))))
         }
-        (Some(_), Some(_)) => Err(Error::new(ErrorKind::InvalidUrl, "the user has a colon, which digest cannot carry")),
+        (Some(_), Some(_)) => {
+            Err(Error::new(ErrorKind::InvalidUrl, "the user has a colon, which digest cannot carry"))
+        }
         _ => Err(Error::new(ErrorKind::InvalidUrl, "digest credentials are a user and a password")),
     }
 }
@@ -168,7 +178,8 @@ mod tests {
 
     #[test]
     fn hosts_ports_and_options_are_read() {
-        let config = read("zookeeper://a,[::1]:1,c:2?chroot=apps/blue/&namespace=n&python_elections=1").unwrap();
+        let config =
+            read("zookeeper://a,[::1]:1,c:2?chroot=apps/blue/&namespace=n&python_elections=1").unwrap();
         assert_eq!(config.cluster, "tcp://a:2181,tcp://[::1]:1,tcp://c:2");
         assert_eq!(config.chroot.as_deref(), Some("/apps/blue"));
         assert!(config.namespace == "n" && config.python_elections);

@@ -24,7 +24,12 @@ pub(crate) struct Line {
 }
 
 /// Opens a session and makes the directories it needs.
-pub(crate) async fn open(config: &Config, opening: &Opening, keys: &Keys, acls: Acls<'static>) -> Result<Line> {
+pub(crate) async fn open(
+    config: &Config,
+    opening: &Opening,
+    keys: &Keys,
+    acls: Acls<'static>,
+) -> Result<Line> {
     if opening.ttl != opening.membership_ttl {
         let text = format!(
             "lock_timeout {:?} and membership_timeout {:?} differ: on zookeeper both are the session's",
@@ -104,7 +109,13 @@ fn tls(files: &TlsFiles) -> Result<TlsOptions> {
 async fn furnish(line: &mut Line, config: &Config, keys: &Keys, acls: Acls<'static>) -> Result<()> {
     let options = CreateMode::Persistent.with_acls(acls);
     if let Some(chroot) = &config.chroot {
-        if line.client.check_stat(chroot).await.map_err(|fault| unread("look for the chroot", fault))?.is_none() {
+        if line
+            .client
+            .check_stat(chroot)
+            .await
+            .map_err(|fault| unread("look for the chroot", fault))?
+            .is_none()
+        {
             line.client.mkdir(chroot, &options).await.map_err(|fault| failed("make the chroot", fault))?;
             line.warnings.push(format!("the chroot {chroot:?} was missing and has been made"));
         }
@@ -153,10 +164,14 @@ fn check_layout(data: &[u8]) -> Result<()> {
     match version {
         Some(version) if version <= LAYOUT => Ok(()),
         Some(version) => {
-            let text = format!("the store has layout {version} of tooz, this program knows {LAYOUT}: update it first");
+            let text = format!(
+                "the store has layout {version} of tooz, this program knows {LAYOUT}: update it first"
+            );
             Err(Error::new(ErrorKind::Unsupported, text))
         }
-        None => Err(Error::new(ErrorKind::Corrupt, "our root in zookeeper holds something else: see docs/wire")),
+        None => {
+            Err(Error::new(ErrorKind::Corrupt, "our root in zookeeper holds something else: see docs/wire"))
+        }
     }
 }
 
@@ -170,7 +185,8 @@ async fn open_doors(client: &Client, keys: &Keys) -> Result<Vec<String>> {
             acl.scheme() == "world" && writes.iter().any(|write| acl.permission().has(*write))
         };
         if acls.iter().any(is_open) {
-            warnings.push(format!("anyone may change {path:?}: it was there before with a wider access list"));
+            warnings
+                .push(format!("anyone may change {path:?}: it was there before with a wider access list"));
         }
     }
     Ok(warnings)

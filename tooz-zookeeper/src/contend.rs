@@ -26,7 +26,8 @@ impl Locks {
                 return Ok(standing);
             }
         }
-        Err(Error::new(ErrorKind::Unavailable, "the claim's node is removed as soon as it is made").effect_unknown())
+        Err(Error::new(ErrorKind::Unavailable, "the claim's node is removed as soon as it is made")
+            .effect_unknown())
     }
 
     /// Takes the seat if nobody is in the way.
@@ -109,7 +110,13 @@ impl Locks {
     }
 
     /// Where the claim stands that has just made `node`.
-    async fn standing(&self, claim: &Claim, contest: &Contest, node: &str, stat: Stat) -> Result<Option<Standing>> {
+    async fn standing(
+        &self,
+        claim: &Claim,
+        contest: &Contest,
+        node: &str,
+        stat: Stat,
+    ) -> Result<Option<Standing>> {
         let mut own = contest.of_claim(claim.id).map(|entry| entry.name.as_str());
         let Some(first) = own.next() else { return Ok(None) };
         let surplus: Vec<&str> = own.collect();

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tooz_core::backend::{
-    Backend, Driver, Enrolment, Fairness, Fencing, GroupProfile, GroupSteps, Liveness, LockProfile, LockSteps,
-    Opened, Opening, OptionSpec, Profile, Renewal, WakeUp,
+    Backend, Driver, Enrolment, Fairness, Fencing, GroupProfile, GroupSteps, Liveness, LockProfile,
+    LockSteps, Opened, Opening, OptionSpec, Profile, Renewal, WakeUp,
 };
 use tooz_core::{Cause, Claim, Endpoint, Result};
 

@@ -26,7 +26,9 @@ fn judge(fault: &Fault) -> (ErrorKind, bool) {
         Fault::NoHosts | Fault::Throttled | Fault::NotReadOnly | Fault::SessionMoved => {
             (ErrorKind::Unavailable, false)
         }
-        Fault::NoNode | Fault::NodeExists | Fault::NotEmpty | Fault::BadVersion => (ErrorKind::Unavailable, false),
+        Fault::NoNode | Fault::NodeExists | Fault::NotEmpty | Fault::BadVersion => {
+            (ErrorKind::Unavailable, false)
+        }
         Fault::NoChildrenForEphemerals => (ErrorKind::Corrupt, false),
         Fault::Unimplemented | Fault::ReconfigDisabled => (ErrorKind::Unsupported, false),
         Fault::BadArguments(_) | Fault::NoWatcher | Fault::MarshallingError => (ErrorKind::Internal, false),

@@ -154,7 +154,8 @@ impl Groups {
             Err(fault) => return Err(unread("list a group", fault)),
         };
         let nodes = members(nodes);
-        let looks: Vec<_> = nodes.iter().map(|(node, _)| client.get_data(&format!("{path}/{node}"))).collect();
+        let looks: Vec<_> =
+            nodes.iter().map(|(node, _)| client.get_data(&format!("{path}/{node}"))).collect();
         let mut roster = RosterFact::default();
         let mut seen = Seen::default();
         for ((node, member), look) in nodes.iter().zip(looks) {

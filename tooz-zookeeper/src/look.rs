@@ -23,7 +23,8 @@ impl Locks {
         let looks = contest.entries().iter().enumerate().map(|(index, entry)| {
             let holds = index < contest.holders();
             let node = client.get_data(&format!("{directory}/{}", entry.name));
-            let value = entry.claim.filter(|_| holds).map(|claim| client.get_data(&session.keys.value(claim)));
+            let value =
+                entry.claim.filter(|_| holds).map(|claim| client.get_data(&session.keys.value(claim)));
             (entry, holds, node, value)
         });
         let looks: Vec<_> = looks.collect();

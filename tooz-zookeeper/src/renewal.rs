@@ -46,7 +46,8 @@ fn standing(
     for path in nodes {
         let Some((seat, node)) = keys.contender(path) else { continue };
         let contest = Contest::of(vec![node.to_owned()]);
-        let Some((id, mode)) = contest.entries().first().and_then(|entry| Some((entry.claim?, entry.mode))) else {
+        let Some((id, mode)) = contest.entries().first().and_then(|entry| Some((entry.claim?, entry.mode)))
+        else {
             continue;
         };
         if there.insert(id) && !asked.contains(&id) {
@@ -77,7 +78,8 @@ mod tests {
         };
         let (held, gone, stray) =
             (claim("a/b", Mode::Exclusive), claim("c", Mode::Exclusive), claim("d", Mode::Shared));
-        let node = |claim: &Claim| format!("{}/{}0000000007", keys.seat(&claim.seat), prefix(claim.id, claim.mode));
+        let node =
+            |claim: &Claim| format!("{}/{}0000000007", keys.seat(&claim.seat), prefix(claim.id, claim.mode));
         let nodes = [node(&held), node(&stray), keys.session(7), "/tooz/blue/w".to_owned()];
         let facts = standing(&keys, &nodes, &[held, gone.clone()], &member);
         assert_eq!(facts, (vec![gone.id], vec![stray]));

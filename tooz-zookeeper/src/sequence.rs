@@ -49,7 +49,11 @@ impl Entry {
         };
         let reader = head.strip_suffix(READER);
         let claim = ClaimId::parse(reader.unwrap_or(head)).filter(|_| !kazoo_reader);
-        let mode = if kazoo_reader || (reader.is_some() && claim.is_some()) { Mode::Shared } else { Mode::Exclusive };
+        let mode = if kazoo_reader || (reader.is_some() && claim.is_some()) {
+            Mode::Shared
+        } else {
+            Mode::Exclusive
+        };
         Some(Self { claim, mode, number, name })
     }
 }
@@ -184,7 +188,15 @@ mod tests {
 
     #[test]
     fn what_is_no_contender_is_left_out() {
-        for name in ["", "x", "__lock__", "a__lock__1", "a__lock__00000000012", "a__lock__000000000x", "lock__0000000001"] {
+        for name in [
+            "",
+            "x",
+            "__lock__",
+            "a__lock__1",
+            "a__lock__00000000012",
+            "a__lock__000000000x",
+            "lock__0000000001",
+        ] {
             assert_eq!(Entry::read(name.to_owned()), None, "{name}");
         }
     }

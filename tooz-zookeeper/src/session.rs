@@ -98,7 +98,11 @@ impl Session {
     }
 
     /// Takes one step within the time an attempt may take: while disconnected, the client would wait.
-    pub(crate) async fn step<T>(&self, deed: &str, work: impl Future<Output = Result<T>> + Send) -> Result<T> {
+    pub(crate) async fn step<T>(
+        &self,
+        deed: &str,
+        work: impl Future<Output = Result<T>> + Send,
+    ) -> Result<T> {
         self.check()?;
         match timeout(self.timeout, work).await {
             Ok(Ok(fact)) => Ok(fact),
@@ -131,7 +135,10 @@ impl Session {
     }
 
     /// A small committed write. It tells of nothing else: what the session has is asked beside it.
-    pub(crate) fn beat(&self, client: &Arc<Client>) -> impl Future<Output = Result<(), Fault>> + Send + use<> {
+    pub(crate) fn beat(
+        &self,
+        client: &Arc<Client>,
+    ) -> impl Future<Output = Result<(), Fault>> + Send + use<> {
         let text = format!("{}\n{}", self.id, self.member);
         client_call(client, self.keys.session(self.owner), text)
     }
@@ -185,9 +192,7 @@ impl Session {
                 false => drop(futures_util::future::select_all(news).await),
             }
         };
-        let replaced = async {
-            while states.changed().await == SessionState::Disconnected {}
-        };
+        let replaced = async { while states.changed().await == SessionState::Disconnected {} };
         tokio::select! {
             () = event => {}
             () = replaced => {}

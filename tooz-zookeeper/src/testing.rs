@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 
 use tooz_core::SessionId;
-use zookeeper_client::{Client, SessionInfo};
+use zookeeper_client::{Client, Error as Fault, SessionInfo};
 
 use crate::config::Config;
 use crate::session::locked;
@@ -22,15 +22,21 @@ impl Opened {
     /// Takes the session over and closes it, as the store itself does when its time is up.
     pub(crate) async fn expire(&self, session: SessionId) {
         let Some((cluster, info)) = locked(&self.0).remove(&session) else { return };
-        // Fails where the session is over already.
-        let Ok(client) = Client::connector().with_fail_eagerly().with_session(info).connect(&cluster).await else {
-            return;
-        };
-        let mut states = client.state_watcher();
-        let mut state = states.state();
-        drop(client);
-        while !state.is_terminated() {
-            state = states.changed().await;
+        // The owner comes back as soon as it is pushed off, and may push back before the session is closed.
+        loop {
+            let connector = Client::connector().with_fail_eagerly().with_session(info.clone());
+            match connector.connect(&cluster).await {
+                Ok(client) => {
+                    let mut states = client.state_watcher();
+                    let mut state = states.state();
+                    drop(client);
+                    while !state.is_terminated() {
+                        state = states.changed().await;
+                    }
+                }
+                Err(Fault::SessionExpired) => return,
+                Err(_) => tokio::task::yield_now().await,
+            }
         }
     }
 }

@@ -31,8 +31,11 @@ mod tests {
 
     #[test]
     fn a_ticket_reads_back_and_anything_else_does_not() {
-        let ticket =
-            Ticket { node: "a__lock__0000000001".into(), predecessor: "é".into(), token: FencingToken::new(7) };
+        let ticket = Ticket {
+            node: "a__lock__0000000001".into(),
+            predecessor: "é".into(),
+            token: FencingToken::new(7),
+        };
         assert_eq!(Ticket::read(&ticket.write()), Some(ticket));
         for bytes in [b"".as_slice(), b"7", b"7/a", b"x/a/b", b"\xff/a/b"] {
             assert_eq!(Ticket::read(bytes), None);

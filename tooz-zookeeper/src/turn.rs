@@ -32,7 +32,9 @@ impl Locks {
                 session.heard(states, vec![predecessor.1, own.1]).await;
             }
             match self.confirm(claim, &ticket).await? {
-                Some(Standing::Held(grant)) => return Ok(Turn::Granted(Grant { token: ticket.token, ..grant })),
+                Some(Standing::Held(grant)) => {
+                    return Ok(Turn::Granted(Grant { token: ticket.token, ..grant }));
+                }
                 Some(Standing::Waiting(position)) => {
                     let Some(next) = Ticket::read(&position.ticket) else { return Ok(Turn::AskAgain) };
                     ticket = next;
@@ -51,7 +53,8 @@ impl Locks {
         let mut writer = client.new_multi_writer();
         writer.add_check_version(&path, -1).map_err(|fault| failed("confirm a claim", fault))?;
         let sent = session.now();
-        let (check, list, look) = (writer.commit(), client.list_children(&directory), client.check_stat(&path));
+        let (check, list, look) =
+            (writer.commit(), client.list_children(&directory), client.check_stat(&path));
         match check.await {
             Ok(_) => session.committed(sent),
             Err(MultiWriteError::OperationFailed { source: Fault::NoNode, .. }) => return Ok(None),
@@ -60,7 +63,9 @@ impl Locks {
         let contest = Contest::of(list.await.map_err(|fault| unread("list a queue", fault))?);
         let stat = look.await.map_err(|fault| unread("look at a claim", fault))?;
         let own = stat.filter(|stat| stat.ephemeral_owner == session.owner);
-        Ok(own.filter(|_| contest.place(&ticket.node).is_some()).map(|stat| self.judge(&contest, &ticket.node, stat)))
+        Ok(own
+            .filter(|_| contest.place(&ticket.node).is_some())
+            .map(|stat| self.judge(&contest, &ticket.node, stat)))
     }
 
     /// Waits until a claim that holds was told to let go, or its node is gone.

@@ -1,5 +1,7 @@
 //! A ZooKeeper server of any make: plain, over TLS, one of an ensemble.
 
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::Path;
 use std::time::Duration;
 
@@ -73,7 +75,9 @@ impl ZookeeperPlan {
         let folder = Folder::new("zookeeper");
         let file = folder.write("zoo.cfg", self.file(folder.path(), port));
         let mut arguments: Vec<String> =
-            ["-Xmx192m", "-Xms32m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"].map(str::to_owned).to_vec();
+            ["-Xmx192m", "-Xms32m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
+                .map(str::to_owned)
+                .to_vec();
         let mut properties = vec![
             ("zookeeper.admin.enableServer".to_owned(), "false".to_owned()),
             ("zookeeper.forceSync".to_owned(), "no".to_owned()),
@@ -92,9 +96,7 @@ impl ZookeeperPlan {
             package: "default-jre-headless",
             arguments,
             environment: Vec::new(),
-            ready: Box::new(move |_| {
-                std::net::TcpStream::connect((std::net::Ipv4Addr::LOCALHOST, port)).is_ok()
-            }),
+            ready: Box::new(move |_| word(port, "srvr").is_some_and(|said| said.contains("Mode:"))),
         };
         Process::start(folder, plan).map(|process| Zookeeper { process, port })
     }
@@ -135,4 +137,14 @@ impl Zookeeper {
     pub fn process(&self) -> &Process {
         &self.process
     }
+}
+
+/// What the server answers to one of its four-letter words.
+fn word(port: u16, word: &str) -> Option<String> {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+    stream.write_all(word.as_bytes()).ok()?;
+    let mut said = String::new();
+    stream.read_to_string(&mut said).ok()?;
+    Some(said)
 }

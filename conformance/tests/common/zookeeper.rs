@@ -13,7 +13,6 @@ use tooz_core::{Name, SessionId};
 use tooz_zookeeper::ZookeeperDriver;
 use zookeeper_client::{Client, Error};
 
-
 /// The server of this test binary.
 pub(crate) fn server() -> &'static Zookeeper {
     static SERVER: OnceLock<Zookeeper> = OnceLock::new();
