@@ -25,7 +25,6 @@ pub mod process;
 pub mod redis;
 pub mod resp;
 pub mod sentinel;
-pub mod zookeeper;
 
 pub use certificates::Certificates;
 pub use cluster::Cluster;
@@ -33,7 +32,6 @@ pub use folder::Folder;
 pub use process::{Plan, Process};
 pub use redis::Redis;
 pub use sentinel::Sentinels;
-pub use zookeeper::Zookeeper;
 
 use std::time::{Duration, Instant};
 

@@ -3,9 +3,6 @@
 #![allow(dead_code)] // each test binary uses its own
 #![allow(clippy::unwrap_used, clippy::panic)] // a failed assumption here is a failed test
 
-#[cfg(feature = "servers")]
-pub(crate) mod zookeeper;
-
 use std::fs::{File, TryLockError};
 use std::path::PathBuf;
 use std::sync::Arc;
