@@ -49,6 +49,7 @@
 //! * [`faulty`]: a bad network in front of any driver. [`wire`]: what passed, and a line that can be cut.
 //! * [`model`]: any driver against the pure reference, step by step, over drawn histories.
 //! * [`cancel`]: a future dropped at each of its awaits in turn.
+//! * `servers` and `proxy` (feature `servers`): real servers, started by tests, and a network that breaks.
 //! * [`history`] and [`checkers`]: what happened, on one clock, and whether it was allowed.
 //!
 //! # Skips
@@ -70,9 +71,13 @@ pub mod checkers;
 pub mod contend;
 pub mod drops;
 pub mod faulty;
+#[cfg(feature = "tools")]
+pub mod figures;
 mod harness;
 pub mod history;
 pub mod model;
+#[cfg(all(unix, feature = "servers"))]
+pub mod proxy;
 #[cfg(all(unix, feature = "servers"))]
 pub mod servers;
 mod suite;

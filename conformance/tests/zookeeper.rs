@@ -1,5 +1,5 @@
 //! The ZooKeeper driver under the suite, on a real server.
 
-mod common;
+mod zookeeper_server;
 
-conformance::suite!(common::zookeeper::Chroot::new());
+conformance::suite!(zookeeper_server::Chroot::new());

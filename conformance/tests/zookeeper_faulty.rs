@@ -1,5 +1,5 @@
 //! Core over the ZooKeeper driver behind a bad network, on a real server.
 
-mod common;
+mod zookeeper_server;
 
-conformance::suite_faulty!(common::zookeeper::Chroot::new());
+conformance::suite_faulty!(zookeeper_server::Chroot::new());

@@ -7,12 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::resp::{Decoded, Value, decode, encode};
-use super::{Certificates, Folder, Plan, Process, ports, until};
+use super::{Certificates, Folder, Plan, Process, TRIES, ports, until};
 
 /// How long a command of a test may take.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How often another port is tried.
-const TRIES: usize = 5;
 
 /// When the log of writes reaches the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -237,7 +235,7 @@ impl Redis {
     pub fn replicated(&self, replicas: usize) {
         until("the replicas have caught up", || {
             let text = self.command(&["INFO", "replication"]).text();
-            let field = |line: &str, name: &str| line.split(name).nth(1).and_then(|rest| number(rest));
+            let field = |line: &str, name: &str| line.split(name).nth(1).and_then(number);
             let all = text.lines().find_map(|line| field(line, "master_repl_offset:"));
             let up = text.lines().filter(|line| line.contains("state=online"));
             up.filter(|line| field(line, "offset=") == all).count() >= replicas
