@@ -1,7 +1,7 @@
 //! One ZooKeeper server per test binary, and below it a node of its own for each case.
 
 #![allow(dead_code, unreachable_pub)] // each test binary uses its own
-#![allow(clippy::unwrap_used, clippy::expect_used)] // a failed assumption here is a failed test
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a failed assumption here is a failed test
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -16,7 +16,7 @@ use zookeeper_client::{Client, Error};
 /// The server of this test binary.
 pub(crate) fn server() -> &'static Zookeeper {
     static SERVER: OnceLock<Zookeeper> = OnceLock::new();
-    SERVER.get_or_init(|| Zookeeper::start())
+    SERVER.get_or_init(Zookeeper::start)
 }
 
 /// A node of its own below the server.
