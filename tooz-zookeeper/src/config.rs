@@ -25,10 +25,11 @@ pub(crate) const OPTIONS: &[OptionSpec] = &[
         kind: OptionKind::Flag,
         help: "hold elections where Python tooz holds them, below the group",
     },
-    OptionSpec { name: "tls", kind: OptionKind::Flag, help: "speak TLS to every host" },
-    OptionSpec { name: "tls_ca", kind: OptionKind::Text, help: "file with the authorities to trust, PEM" },
-    OptionSpec { name: "tls_cert", kind: OptionKind::Text, help: "file with the client's certificate, PEM" },
-    OptionSpec { name: "tls_key", kind: OptionKind::Text, help: "file with the client's key, PEM" },
+    OptionSpec { name: "use_ssl", kind: OptionKind::Flag, help: "speak TLS to every host" },
+    OptionSpec { name: "ca", kind: OptionKind::Text, help: "file with the authorities to trust, PEM" },
+    OptionSpec { name: "certfile", kind: OptionKind::Text, help: "file with the client's certificate, PEM" },
+    OptionSpec { name: "keyfile", kind: OptionKind::Text, help: "file with the client's key, PEM" },
+    OptionSpec { name: "verify_certs", kind: OptionKind::Flag, help: "always true" },
     OptionSpec {
         name: "allow_plaintext_auth",
         kind: OptionKind::Flag,
@@ -78,22 +79,29 @@ impl Config {
             );
             return Err(Error::new(ErrorKind::InvalidUrl, text));
         }
-        let tls = endpoint.flag("tls")?;
-        let files = ["tls_ca", "tls_cert", "tls_key"].map(|name| endpoint.text(name).map(str::to_owned));
+        let tls = endpoint.flag("use_ssl")?;
+        if endpoint.text("verify_certs").is_some() && !endpoint.flag("verify_certs")? {
+            return Err(invalid(
+                "option verify_certs=false is refused: a server that is not verified may be anybody's",
+            ));
+        }
+        let files = ["ca", "certfile", "keyfile"].map(|name| endpoint.text(name).map(str::to_owned));
         let tls = match (tls, files) {
             (false, [None, None, None]) => None,
-            (false, _) => return Err(invalid("options tls_… are given without tls=true")),
+            (false, _) => {
+                return Err(invalid("options ca, certfile and keyfile are given without use_ssl=true"));
+            }
             (true, [authorities, None, None]) => Some(TlsFiles { authorities, identity: None }),
             (true, [authorities, Some(cert), Some(key)]) => {
                 Some(TlsFiles { authorities, identity: Some((cert, key)) })
             }
-            (true, _) => return Err(invalid("options tls_cert and tls_key go together")),
+            (true, _) => return Err(invalid("options certfile and keyfile go together")),
         };
         let digest = digest(endpoint)?;
         let plain = digest.is_some() && tls.is_none() && !endpoint.flag("allow_plaintext_auth")?;
         if let Some(host) = endpoint.hosts().iter().find(|host| plain && !is_loopback(&host.name)) {
             let text = format!(
-                "the password would travel unencrypted to {:?}: use tls=true, or allow_plaintext_auth=true",
+                "the password would travel unencrypted to {:?}: use use_ssl=true, or allow_plaintext_auth=true",
                 host.name
             );
             return Err(invalid(&text));
@@ -185,7 +193,7 @@ mod tests {
         assert!(config.namespace == "n" && config.python_elections);
         let plain = read("kazoo://a").unwrap();
         assert_eq!((plain.namespace.as_str(), plain.chroot, plain.tls), ("tooz", None, None));
-        assert_eq!(read("zookeeper://a?tls=true").unwrap().cluster, "tcp+tls://a:2281");
+        assert_eq!(read("zookeeper://a?use_ssl=true").unwrap().cluster, "tcp+tls://a:2281");
     }
 
     #[test]
@@ -199,8 +207,9 @@ mod tests {
     #[test]
     fn what_contradicts_itself_or_is_no_node_is_refused() {
         for url in [
-            "zookeeper://h?tls_ca=x",
-            "zookeeper://h?tls=true&tls_cert=x",
+            "zookeeper://h?ca=x",
+            "zookeeper://h?use_ssl=true&certfile=x",
+            "zookeeper://h?use_ssl=true&verify_certs=false",
             "zookeeper://h?chroot=",
             "zookeeper://h?chroot=/a//b",
             "zookeeper://h?chroot=/zookeeper",
@@ -220,7 +229,7 @@ mod tests {
     fn passwords_travel_in_the_open_on_loopback_only_and_never_show() {
         for url in [
             "zookeeper://u:canary@localhost,127.0.0.1,[::1]",
-            "zookeeper://u:canary@h?tls=true",
+            "zookeeper://u:canary@h?use_ssl=true",
             "zookeeper://u:canary@h?allow_plaintext_auth=true",
         ] {
             let config = read(url).unwrap();

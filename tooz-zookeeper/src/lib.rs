@@ -32,7 +32,8 @@
 //! * `python_elections=true` campaigns below the group, where Python tooz does. Python then lists `leader` as a member
 //!   of the group, as it does with its own elections.
 //! * `user:password@` in the URL are digest credentials: all that is made is then its maker's alone.
-//! * `tls=true`, `tls_ca`, `tls_cert`, `tls_key`: TLS, with a certificate of the client's own if the server wants one.
+//! * `use_ssl=true`, `ca`, `certfile`, `keyfile`: TLS, as Python tooz spells it, with a certificate of the client's own
+//!   if the server wants one. Verification cannot be switched off.
 //!
 //! # Limits
 //! * ZooKeeper 3.6 or later.
