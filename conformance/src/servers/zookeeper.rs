@@ -107,7 +107,7 @@ impl ZookeeperPlan {
         let jars = JARS.map(|jar| format!("{JARS_FOLDER}/{jar}"));
         if let Some(missing) = jars.iter().find(|jar| !Path::new(jar).exists()) {
             panic!(
-                "{missing} is missing: it comes with the packages zookeeper and libnetty-java; \
+                "{missing} is missing: it comes with libzookeeper-java, libslf4j-java or libnetty-java; \
                  `conformance/test` installs them"
             );
         }
