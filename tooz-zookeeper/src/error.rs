@@ -19,8 +19,7 @@ pub(crate) fn unread(deed: &str, fault: Fault) -> Error {
 /// Kind, and whether the request may have been carried out.
 fn judge(fault: &Fault) -> (ErrorKind, bool) {
     match fault {
-        Fault::SessionExpired => (ErrorKind::SessionLost, false),
-        Fault::ClientClosed => (ErrorKind::Closed, false),
+        Fault::SessionExpired | Fault::ClientClosed => (ErrorKind::SessionLost, false),
         Fault::NoAuth | Fault::AuthFailed | Fault::InvalidAcl => (ErrorKind::Denied, false),
         Fault::QuotaExceeded => (ErrorKind::Exhausted, false),
         Fault::NoHosts | Fault::Throttled | Fault::NotReadOnly | Fault::SessionMoved => {

@@ -106,10 +106,6 @@ impl Session {
         self.check()?;
         match timeout(self.timeout, work).await {
             Ok(Ok(fact)) => Ok(fact),
-            Ok(Err(error)) if error.kind() == ErrorKind::Closed && locked(&self.client).is_some() => {
-                // The word of the client for a session that is over, whoever ended it; or of a void claim.
-                self.check().map_or_else(Err, |()| Err(error)).map_err(|error| error.while_doing(deed))
-            }
             Ok(Err(error)) => Err(error.while_doing(deed)),
             Err(_) => {
                 self.check()?;
@@ -251,8 +247,10 @@ pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// The word for it is the same as for an end in the store: a step that comes late because core has given the
+/// session up is then sent again under the next one. That a coordinator is closed, core says by itself.
 fn closed() -> Error {
-    Error::new(ErrorKind::Closed, "the session is closed")
+    Error::new(ErrorKind::SessionLost, "the session is closed")
 }
 
 fn ended() -> Error {
