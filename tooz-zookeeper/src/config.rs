@@ -52,6 +52,8 @@ pub(crate) struct TlsFiles {
 pub(crate) struct Config {
     /// `host:port`, several separated by commas.
     pub(crate) cluster: String,
+    /// Their ports.
+    pub(crate) ports: Vec<u16>,
     /// The node below which everything lies, with its leading slash.
     pub(crate) chroot: Option<String>,
     pub(crate) namespace: String,
@@ -108,6 +110,11 @@ impl Config {
         }
         Ok(Self {
             cluster: cluster(endpoint, tls.is_some())?,
+            ports: endpoint
+                .hosts()
+                .iter()
+                .map(|host| host.port.unwrap_or(usual_port(tls.is_some())))
+                .collect(),
             chroot: chroot(endpoint)?,
             namespace: namespace(endpoint)?,
             python_elections: endpoint.flag("python_elections")?,
@@ -126,7 +133,7 @@ fn cluster(endpoint: &Endpoint, tls: bool) -> Result<String> {
         let text = format!("URL {endpoint} names no host: write it like zookeeper://localhost:2181");
         return Err(Error::new(ErrorKind::InvalidUrl, text));
     }
-    let (scheme, usual) = if tls { ("tcp+tls", TLS_PORT) } else { ("tcp", PORT) };
+    let (scheme, usual) = (if tls { "tcp+tls" } else { "tcp" }, usual_port(tls));
     let hosts = endpoint.hosts().iter().map(|host| {
         let port = host.port.unwrap_or(usual);
         match host.name.contains(':') {
@@ -135,6 +142,10 @@ fn cluster(endpoint: &Endpoint, tls: bool) -> Result<String> {
         }
     });
     Ok(hosts.collect::<Vec<_>>().join(","))
+}
+
+fn usual_port(tls: bool) -> u16 {
+    if tls { TLS_PORT } else { PORT }
 }
 
 fn digest(endpoint: &Endpoint) -> Result<Option<Secret>> {

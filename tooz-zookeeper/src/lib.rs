@@ -64,6 +64,7 @@ mod groups;
 mod keys;
 mod locks;
 mod look;
+mod nodelay;
 mod proof;
 mod renewal;
 mod sequence;

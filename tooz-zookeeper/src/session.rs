@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::connect;
 use crate::error::{failed, unread};
 use crate::keys::Keys;
+use crate::nodelay::send_at_once;
 use crate::proof::Proofs;
 
 /// How many sessions of others are remembered by their ZooKeeper number.
@@ -62,6 +63,8 @@ impl Session {
             client: Mutex::new(None),
         };
         let info = client.session().clone();
+        send_at_once(&config.ports);
+        tokio::spawn(keep_sending_at_once(client.state_watcher(), config.ports.clone()));
         *locked(&session.client) = Some(Arc::new(client));
         session.step("open a session", session.register()).await?;
         Ok((session, info))
@@ -224,6 +227,17 @@ impl Session {
                 let text = format!("close the session on zookeeper: no answer within {:?}", self.timeout);
                 Err(Error::new(ErrorKind::Unavailable, text).effect_unknown())
             }
+        }
+    }
+}
+
+/// The session's ear: tells every new connection to send at once. Ends with the session.
+async fn keep_sending_at_once(mut states: StateWatcher, ports: Vec<u16>) {
+    loop {
+        match states.changed().await {
+            SessionState::SyncConnected => send_at_once(&ports),
+            state if state.is_terminated() => return,
+            _ => {}
         }
     }
 }
