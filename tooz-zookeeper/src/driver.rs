@@ -24,12 +24,21 @@ const USUAL_TTL: Duration = Duration::from_secs(30);
 pub struct ZookeeperDriver {
     #[cfg(feature = "testing")]
     opened: crate::testing::Opened,
+    #[cfg(feature = "testing")]
+    credulous: bool,
 }
 
 impl ZookeeperDriver {
     /// The driver.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The driver with a mistake: its sessions take a read's answer for a proof of life. For tests that must fail.
+    #[cfg(feature = "testing")]
+    #[doc(hidden)]
+    pub fn credulous() -> Self {
+        Self { credulous: true, ..Self::default() }
     }
 
     /// Ends a session in the store while its owner lives on. For tests of drivers.
@@ -60,9 +69,13 @@ impl Driver for ZookeeperDriver {
 
     async fn open(&self, endpoint: &Endpoint, opening: &Opening) -> Result<Opened> {
         let config = Config::read(endpoint)?;
-        let (session, _info) = Session::open(&config, opening).await?;
+        #[cfg_attr(not(feature = "testing"), allow(unused_mut, unused_variables))]
+        let (mut session, info) = Session::open(&config, opening).await?;
         #[cfg(feature = "testing")]
-        self.opened.note(opening.session, &config, _info);
+        {
+            session.credulous = self.credulous;
+            self.opened.note(opening.session, &config, info);
+        }
         let proof = session.proof();
         let session = Arc::new(session);
         let backend = ZookeeperBackend {

@@ -16,6 +16,13 @@ impl Session {
     pub(crate) async fn renew(&self, claims: &[Claim], memberships: &[Enrolment]) -> Result<Renewal> {
         let client = self.client()?;
         let sent = self.now();
+        #[cfg(feature = "testing")]
+        if self.credulous {
+            let look = client.check_stat(&self.keys.session(self.owner)).await;
+            look.map_err(|fault| unread("look for the session", fault))?;
+            self.believe(sent);
+            return Ok(Renewal { proof: self.proof(), ousted: vec![], stray: vec![], expelled: vec![] });
+        }
         let (beat, list) = (self.beat(&client), client.list_ephemerals("/"));
         match beat.await {
             Ok(()) => self.committed(sent),

@@ -32,6 +32,9 @@ pub(crate) struct Session {
     pub(crate) keys: Keys,
     pub(crate) acls: Acls<'static>,
     pub(crate) warnings: Vec<String>,
+    /// Whether reads are taken for proofs of life.
+    #[cfg(feature = "testing")]
+    pub(crate) credulous: bool,
     clock: Arc<dyn Clock>,
     timeout: Duration,
     client: Mutex<Option<Arc<Client>>>,
@@ -55,6 +58,8 @@ impl Session {
             keys,
             acls,
             warnings: line.warnings,
+            #[cfg(feature = "testing")]
+            credulous: false,
             clock: Arc::clone(&opening.clock),
             timeout: opening.timeout,
             states: client.state_watcher(),
@@ -126,6 +131,12 @@ impl Session {
     /// A write that was sent at `sent` has just been answered.
     pub(crate) fn committed(&self, sent: Moment) {
         locked(&self.proofs).committed(sent, self.now());
+    }
+
+    /// Any request that was sent at `sent` was answered: no proof, but a test may want to see why.
+    #[cfg(feature = "testing")]
+    pub(crate) fn believe(&self, sent: Moment) {
+        locked(&self.proofs).believe(sent);
     }
 
     /// How long the session is proved to live.
