@@ -120,7 +120,10 @@ impl Backend for ZookeeperBackend {
     }
 
     async fn renew(&self, claims: &[Claim], memberships: &[Enrolment]) -> Result<Renewal> {
-        self.session.step("renew", self.session.renew(claims, memberships)).await
+        let renewal = self.session.step("renew", self.session.renew(claims, memberships)).await?;
+        // Housekeeping: that it failed is no news about the session.
+        let _ = self.session.step("renew", self.locks.sweep_voids()).await;
+        Ok(renewal)
     }
 
     async fn lost(&self) -> Cause {

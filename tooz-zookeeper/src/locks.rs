@@ -15,6 +15,9 @@ use crate::session::Session;
 use crate::ticket::Ticket;
 use crate::traces::Traces;
 
+/// How many times the longest attempt a void mark stays: whatever was under way has arrived by then.
+const VOID_FOR: u32 = 10;
+
 /// The contests of one session.
 pub(crate) struct Locks {
     pub(crate) session: Arc<Session>,
@@ -90,7 +93,7 @@ impl Locks {
         }
         // What one attempt has found is not all there may be.
         self.traces.begin(claim.id);
-        self.traces.leave_void();
+        self.traces.leave_void(claim.id, self.session.now());
         let client = self.session.client()?;
         let options = CreateMode::Ephemeral.with_acls(self.session.acls);
         match client.create(&self.session.keys.void(claim.id), b"", &options).await {
@@ -98,6 +101,25 @@ impl Locks {
             Err(fault) => return Err(failed("make the claim void", fault)),
         }
         self.take_out(claim).await
+    }
+
+    /// Removes void marks that no attempt can meet any more. What it cannot remove goes with the session.
+    pub(crate) async fn sweep_voids(&self) -> Result<()> {
+        let session = &self.session;
+        let old = self.traces.old_voids(session.now() - session.timeout * VOID_FOR);
+        if old.is_empty() {
+            return Ok(());
+        }
+        let client = session.client()?;
+        let deletions: Vec<_> =
+            old.iter().map(|claim| client.delete(&session.keys.void(*claim), None)).collect();
+        for deletion in deletions {
+            match deletion.await {
+                Ok(()) | Err(Fault::NoNode) => {}
+                Err(fault) => return Err(failed("remove a void mark", fault)),
+            }
+        }
+        Ok(())
     }
 
     async fn change_value(&self, claim: &Claim) -> Result<Amended> {

@@ -36,7 +36,8 @@ pub(crate) struct Session {
     #[cfg(feature = "testing")]
     pub(crate) credulous: bool,
     clock: Arc<dyn Clock>,
-    timeout: Duration,
+    /// How long one attempt of a step may take.
+    pub(crate) timeout: Duration,
     client: Mutex<Option<Arc<Client>>>,
     states: StateWatcher,
     proofs: Mutex<Proofs>,

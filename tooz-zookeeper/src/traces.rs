@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tooz_core::ClaimId;
+use tooz_core::{ClaimId, Moment};
 
 use crate::session::locked;
 
@@ -21,7 +21,8 @@ enum Trace {
 #[derive(Debug, Default)]
 pub(crate) struct Traces {
     nodes: Mutex<HashMap<ClaimId, Trace>>,
-    voids: AtomicBool,
+    voids: Mutex<Vec<(ClaimId, Moment)>>,
+    any_voids: AtomicBool,
 }
 
 impl Traces {
@@ -55,14 +56,28 @@ impl Traces {
     }
 
     /// A mark that makes a claim void is about to be left.
-    pub(crate) fn leave_void(&self) {
-        self.voids.store(true, Ordering::SeqCst);
+    pub(crate) fn leave_void(&self, claim: ClaimId, now: Moment) {
+        let mut voids = locked(&self.voids);
+        voids.push((claim, now));
+        self.any_voids.store(true, Ordering::SeqCst);
     }
 
-    /// Whether this session ever left one: only a claim's own session does. To be asked after the claim was
+    /// Takes the marks out that were left before this moment: whatever they were for has arrived or never will.
+    pub(crate) fn old_voids(&self, before: Moment) -> Vec<ClaimId> {
+        if !self.has_voids() {
+            return Vec::new();
+        }
+        let mut voids = locked(&self.voids);
+        let old = voids.iter().filter(|(_, left)| *left < before).map(|(claim, _)| *claim).collect();
+        voids.retain(|(_, left)| *left >= before);
+        self.any_voids.store(!voids.is_empty(), Ordering::SeqCst);
+        old
+    }
+
+    /// Whether this session left one that still counts: only a claim's own session does. To be asked after the claim was
     /// sent, so that a withdrawal in between either finds its node or is found by it.
     pub(crate) fn has_voids(&self) -> bool {
-        self.voids.load(Ordering::SeqCst)
+        self.any_voids.load(Ordering::SeqCst)
     }
 }
 
@@ -82,5 +97,16 @@ mod tests {
         traces.forget(claim);
         traces.found(claim, "late");
         assert_eq!(traces.node(claim), None);
+    }
+
+    #[test]
+    fn void_marks_count_until_they_are_old() {
+        let (traces, claim) = (Traces::default(), ClaimId::random());
+        assert!(!traces.has_voids());
+        traces.leave_void(claim, Moment::from_nanos(5));
+        assert_eq!(traces.old_voids(Moment::from_nanos(5)), []);
+        assert!(traces.has_voids());
+        assert_eq!(traces.old_voids(Moment::from_nanos(6)), [claim]);
+        assert!(!traces.has_voids());
     }
 }
