@@ -52,6 +52,7 @@
 //! | always | `memory://NAME` | one process: tests and the reference of what every store does |
 //! | `file` (default) | `file:///absolute/directory` | one machine, no server: the kernel frees what a killed process held |
 //! | `redis` | `redis://HOST:PORT`, `rediss://`, `redis+unix://`, `redis+sentinel://`, `redis+cluster://` | several machines, locks and groups shared with Python tooz |
+//! | `zookeeper` | `zookeeper://HOST[:PORT][,…]`, `kazoo://…` | ZooKeeper 3.6 and later; shared with kazoo and Python tooz |
 //! | `metrics` | | counters and histograms through the `metrics` facade |
 //! | `cli` | | the command `tooz`: `cargo install tooz --features cli` (Unix) |
 //!
@@ -81,6 +82,8 @@ pub fn registry() -> Registry {
     let registry = registry.with(tooz_file::FileDriver::new());
     #[cfg(feature = "redis")]
     let registry = registry.with(tooz_redis::RedisDriver::new());
+    #[cfg(feature = "zookeeper")]
+    let registry = registry.with(tooz_zookeeper::ZookeeperDriver::new());
     registry
 }
 

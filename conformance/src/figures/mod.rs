@@ -8,6 +8,7 @@ mod grants;
 mod redis;
 mod samples;
 mod weight;
+mod zookeeper;
 
 pub use grants::{hand_over, hold_for_others, take_over, together, uncontended};
 pub use samples::Samples;
@@ -42,6 +43,7 @@ pub type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 /// If it cannot be reached.
 pub async fn bare(url: &str) -> Outcome<Option<Arc<dyn Bare>>> {
     Ok(match url.split(':').next() {
+        Some("zookeeper") => Some(Arc::new(zookeeper::Plain::connect(url).await?)),
         Some("redis") => Some(Arc::new(redis::Plain::connect(url).await?)),
         _ => None,
     })

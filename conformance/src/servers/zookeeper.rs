@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::process::Failure;
 use super::{Certificates, Folder, Plan, Process, TRIES, ports, until};
+use crate::proxy::{Proxy, Way};
 
 /// The length of a tick unless told otherwise.
 pub const TICK_MS: u64 = 500;
@@ -26,9 +27,17 @@ pub struct ZookeeperPlan {
     certificates: Option<Arc<Certificates>>,
     options: Vec<(String, String)>,
     properties: Vec<(String, String)>,
+    partable: bool,
 }
 
 impl ZookeeperPlan {
+    /// Lets the nodes reach each other through proxies, so that one can be [isolated](Zookeeper::isolate) from its
+    /// peers while its clients reach it.
+    pub fn partable(mut self) -> Self {
+        self.partable = true;
+        self
+    }
+
     /// So many nodes.
     pub fn nodes(mut self, nodes: usize) -> Self {
         self.nodes = nodes;
@@ -77,19 +86,37 @@ impl ZookeeperPlan {
     fn attempt(&self) -> Result<Zookeeper, Failure> {
         let taken = ports::several(self.nodes * PORTS);
         let places: Vec<&[u16]> = taken.chunks(PORTS).collect();
-        let peers = places.iter().enumerate().filter_map(|(number, ports)| match **ports {
-            [_, _, peer, election] => Some(format!("server.{}=127.0.0.1:{peer}:{election}", number + 1)),
-            _ => None,
-        });
-        let peers: Vec<_> = if self.nodes > 1 { peers.collect() } else { Vec::new() };
-        let node = |(number, ports): (usize, &&[u16])| match **ports {
+        let mut links = Vec::new();
+        let nodes = places.iter().enumerate().map(|(number, ports)| match **ports {
             [client, secure, ..] => {
+                let peers = self.peers(number, &places, &mut links);
                 self.node(number + 1, &peers, client, self.certificates.as_ref().map(|_| secure))
             }
             _ => panic!("four ports for each node"),
-        };
-        let nodes = places.iter().enumerate().map(node).collect::<Result<_, _>>()?;
-        Ok(Zookeeper { nodes, certificates: self.certificates.clone() })
+        });
+        let nodes = nodes.collect::<Result<_, _>>()?;
+        Ok(Zookeeper { nodes, certificates: self.certificates.clone(), links })
+    }
+
+    /// How a node finds itself and its peers.
+    fn peers(&self, node: usize, places: &[&[u16]], links: &mut Vec<Link>) -> Vec<String> {
+        if self.nodes == 1 {
+            return Vec::new();
+        }
+        let lines = places.iter().enumerate().filter_map(|(number, ports)| match **ports {
+            [_, _, mut peer, mut election] => {
+                if self.partable && number != node {
+                    for port in [&mut peer, &mut election] {
+                        let proxy = Proxy::bytes(*port);
+                        *port = proxy.port();
+                        links.push(Link { ends: [node, number], proxy });
+                    }
+                }
+                Some(format!("server.{}=127.0.0.1:{peer}:{election}", number + 1))
+            }
+            _ => None,
+        });
+        lines.collect()
     }
 
     fn node(
@@ -236,12 +263,26 @@ impl ZookeeperNode {
 pub struct Zookeeper {
     nodes: Vec<ZookeeperNode>,
     certificates: Option<Arc<Certificates>>,
+    links: Vec<Link>,
+}
+
+/// One way by which a node calls another.
+#[derive(Debug)]
+struct Link {
+    ends: [usize; 2],
+    proxy: Proxy,
 }
 
 impl Zookeeper {
     /// One plain node, to be made less plain before it is started.
     pub fn plan() -> ZookeeperPlan {
-        ZookeeperPlan { nodes: 1, certificates: None, options: Vec::new(), properties: Vec::new() }
+        ZookeeperPlan {
+            nodes: 1,
+            certificates: None,
+            options: Vec::new(),
+            properties: Vec::new(),
+            partable: false,
+        }
     }
 
     /// Starts one plain node.
@@ -312,6 +353,25 @@ impl Zookeeper {
         self.leader();
         self.serving();
         leader
+    }
+
+    /// Cuts a node off its peers: nothing passes between them, and neither side is told. Its clients still reach it.
+    ///
+    /// # Panics
+    /// If it was not planned as [partable](ZookeeperPlan::partable).
+    pub fn isolate(&self, node: &ZookeeperNode) {
+        assert!(!self.links.is_empty(), "these nodes cannot be parted: plan them so");
+        self.links_of(node).for_each(|link| link.proxy.cut(Way::Both));
+    }
+
+    /// Ends what [`isolate`](Self::isolate) began.
+    pub fn rejoin(&self, node: &ZookeeperNode) {
+        self.links_of(node).for_each(|link| link.proxy.join());
+    }
+
+    fn links_of(&self, node: &ZookeeperNode) -> impl Iterator<Item = &Link> {
+        let index = self.nodes.iter().position(|other| other.client == node.client);
+        self.links.iter().filter(move |link| link.ends.iter().any(|end| Some(*end) == index))
     }
 
     fn alive(&self) -> impl Iterator<Item = &ZookeeperNode> {

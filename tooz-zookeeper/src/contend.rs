@@ -1,0 +1,204 @@
+//! Entering a contest, and finding oneself in it again.
+
+use tooz_core::backend::{Grant, Position, Standing};
+use tooz_core::{Claim, Error, ErrorKind, FencingToken, Result};
+use zookeeper_client::{CreateMode, Error as Fault, Stat};
+
+use crate::error::{failed, unread};
+use crate::locks::Locks;
+use crate::sequence::{Contest, Place, prefix};
+use crate::ticket::Ticket;
+
+/// How often a claim is entered again whose node or directory went while it was entered.
+const TRIES: usize = 3;
+
+impl Locks {
+    /// Takes the seat or a place in its queue.
+    pub(crate) async fn contend(&self, claim: &Claim) -> Result<Standing> {
+        let fresh = self.traces.begin(claim.id);
+        if (!fresh || self.traces.has_voids())
+            && let Some(standing) = self.again(claim).await?
+        {
+            return Ok(standing);
+        }
+        for _ in 0..TRIES {
+            if let Some(standing) = self.enter(claim).await? {
+                return Ok(standing);
+            }
+        }
+        Err(Error::new(ErrorKind::Unavailable, "the claim's node is removed as soon as it is made")
+            .effect_unknown())
+    }
+
+    /// Takes the seat if nobody is in the way.
+    pub(crate) async fn attempt(&self, claim: &Claim) -> Result<Option<Grant>> {
+        // What stands there already costs one read and nobody anything.
+        let contest = self.contest(claim).await?;
+        if contest.of_claim(claim.id).next().is_none() {
+            if self.traces.has_voids() && self.is_void(claim).await? {
+                return Err(void());
+            }
+            if !contest.is_free_for(claim.mode) {
+                return Ok(None);
+            }
+        } else {
+            return match self.again(claim).await? {
+                Some(Standing::Held(grant)) => Ok(Some(grant)),
+                _ => Ok(None),
+            };
+        }
+        match self.contend(claim).await? {
+            Standing::Held(grant) => Ok(Some(grant)),
+            Standing::Waiting(_) => {
+                self.take_out(claim).await?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// The contenders of the claim's seat; none where its directory was never made.
+    async fn contest(&self, claim: &Claim) -> Result<Contest> {
+        let client = self.session.client()?;
+        match client.list_children(&self.session.keys.seat(&claim.seat)).await {
+            Ok(children) => Ok(Contest::of(children)),
+            Err(Fault::NoNode) => Ok(Contest::default()),
+            Err(fault) => Err(unread("list a queue", fault)),
+        }
+    }
+
+    /// Makes the claim's node and looks where it stands, sent together: one round trip. `None` if the node was
+    /// not there any more, or there was no directory to make it in, which there is now.
+    async fn enter(&self, claim: &Claim) -> Result<Option<Standing>> {
+        let (session, client) = (&self.session, self.session.client()?);
+        let directory = session.keys.seat(&claim.seat);
+        let (value, void_path) = (session.keys.value(claim.id), session.keys.void(claim.id));
+        let path = format!("{directory}/{}", prefix(claim.id, claim.mode));
+        let ephemeral = CreateMode::Ephemeral.with_acls(session.acls);
+        let sequential = CreateMode::EphemeralSequential.with_acls(session.acls);
+
+        let sent = session.now();
+        let record = (!claim.value.is_empty()).then(|| client.create(&value, &claim.value, &ephemeral));
+        let create = client.create(&path, claim.member.as_str().as_bytes(), &sequential);
+        let list = client.list_children(&directory);
+        // After the claim was sent: see there.
+        let void_look = self.traces.has_voids().then(|| client.check_stat(&void_path));
+
+        if let Some(record) = record {
+            match record.await {
+                Ok(_) | Err(Fault::NodeExists) => {}
+                Err(fault) => return Err(failed("write the value", fault)),
+            }
+        }
+        let (stat, sequence) = match create.await {
+            Ok(created) => created,
+            Err(Fault::NoNode) => {
+                self.make_seat(claim).await?;
+                return Ok(None);
+            }
+            Err(fault) => return Err(failed("enter the queue", fault)),
+        };
+        session.committed(sent);
+        let contest = Contest::of(list.await.map_err(|fault| failed("list the queue", fault))?);
+        if let Some(void_look) = void_look
+            && void_look.await.map_err(|fault| failed("look for a void mark", fault))?.is_some()
+        {
+            self.take_out(claim).await?;
+            return Err(void());
+        }
+        let node = format!("{}{sequence}", prefix(claim.id, claim.mode));
+        self.standing(claim, &contest, &node, stat).await
+    }
+
+    /// Where the claim stands that has just made `node`.
+    async fn standing(
+        &self,
+        claim: &Claim,
+        contest: &Contest,
+        node: &str,
+        stat: Stat,
+    ) -> Result<Option<Standing>> {
+        let mut own = contest.of_claim(claim.id).map(|entry| entry.name.as_str());
+        let Some(first) = own.next() else { return Ok(None) };
+        let surplus: Vec<&str> = own.collect();
+        if first == node && surplus.is_empty() {
+            self.traces.found(claim.id, node);
+            return Ok(Some(self.judge(contest, node, stat)));
+        }
+        // An earlier attempt went unanswered and has made a node after all: that one counts.
+        self.remove(claim, &surplus).await?;
+        self.again(claim).await
+    }
+
+    /// Where the claim stands by an earlier attempt; `None` if it does not.
+    async fn again(&self, claim: &Claim) -> Result<Option<Standing>> {
+        let (session, client) = (&self.session, self.session.client()?);
+        if self.traces.has_voids() && self.is_void(claim).await? {
+            return Err(void());
+        }
+        let contest = self.contest(claim).await?;
+        let mut own = contest.of_claim(claim.id).map(|entry| entry.name.as_str());
+        let Some(first) = own.next() else { return Ok(None) };
+        let surplus: Vec<&str> = own.collect();
+        if !surplus.is_empty() {
+            self.remove(claim, &surplus).await?;
+        }
+        let path = format!("{}/{first}", session.keys.seat(&claim.seat));
+        let stat = client.check_stat(&path).await.map_err(|fault| unread("look at a claim", fault))?;
+        let Some(stat) = stat.filter(|stat| stat.ephemeral_owner == session.owner) else { return Ok(None) };
+        self.traces.found(claim.id, first);
+        Ok(Some(self.judge(&contest, first, stat)))
+    }
+
+    /// What the place of a node of this session means.
+    pub(crate) fn judge(&self, contest: &Contest, node: &str, stat: Stat) -> Standing {
+        match contest.place(node) {
+            Some(Place::Behind { predecessor, ahead }) => {
+                let token = token(&stat);
+                let ticket = Ticket { node: node.to_owned(), predecessor: predecessor.name.clone(), token };
+                Standing::Waiting(Position {
+                    ahead: Some(u64::try_from(ahead).unwrap_or(u64::MAX)),
+                    ticket: ticket.write(),
+                    revisit: None,
+                })
+            }
+            _ => Standing::Held(Grant { token: token(&stat), proof: self.session.proof() }),
+        }
+    }
+
+    /// Removes nodes of a claim beside the one that counts.
+    async fn remove(&self, claim: &Claim, nodes: &[&str]) -> Result<()> {
+        let client = self.session.client()?;
+        let directory = self.session.keys.seat(&claim.seat);
+        for node in nodes {
+            match client.delete(&format!("{directory}/{node}"), None).await {
+                Ok(()) | Err(Fault::NoNode) => {}
+                Err(fault) => return Err(failed("remove a surplus node", fault)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the claim was withdrawn while an attempt went unanswered.
+    async fn is_void(&self, claim: &Claim) -> Result<bool> {
+        let client = self.session.client()?;
+        let look = client.check_stat(&self.session.keys.void(claim.id)).await;
+        Ok(look.map_err(|fault| unread("look for a void mark", fault))?.is_some())
+    }
+
+    /// Makes a seat's directory. It stays for ever: Python's locks remember theirs.
+    async fn make_seat(&self, claim: &Claim) -> Result<()> {
+        let client = self.session.client()?;
+        let options = CreateMode::Persistent.with_acls(self.session.acls);
+        let made = client.mkdir(&self.session.keys.seat(&claim.seat), &options).await;
+        made.map_err(|fault| failed("make the seat", fault))
+    }
+}
+
+/// The transaction that made the node: grows with the order of the queue, on all servers.
+pub(crate) fn token(stat: &Stat) -> FencingToken {
+    FencingToken::new(u64::try_from(stat.czxid).unwrap_or_default())
+}
+
+fn void() -> Error {
+    Error::new(ErrorKind::Closed, "the claim was withdrawn before it arrived")
+}

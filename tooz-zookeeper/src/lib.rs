@@ -1,0 +1,78 @@
+//! Coordination over ZooKeeper: locks, groups and elections shared with kazoo and Python tooz.
+//!
+//! The URL is `zookeeper://host[:2181][,host…]` (or `kazoo://…`). One session and one connection serve everything a
+//! coordinator has; a lock is one round trip when it is free and one more to let go, and a waiter is woken by the
+//! one before it alone.
+//!
+//! ```no_run
+//! use tooz_core::backend::Driver;
+//! use tooz_zookeeper::ZookeeperDriver;
+//!
+//! assert_eq!(ZookeeperDriver::new().schemes(), ["zookeeper", "kazoo"]);
+//! ```
+//!
+//! # What lies where
+//! | path | what | kind |
+//! |---|---|---|
+//! | `/tooz/<group>` | a group | persistent |
+//! | `/tooz/<group>/<member>` | a member; data: its capabilities | ephemeral |
+//! | `/tooz/locks/<name>/<claim>__lock__<number>` | a claim; data: the member's id | ephemeral, sequential |
+//! | `/tooz/locks/<name>/<claim>_shared__lock__<number>` | a shared claim, for which Python waits too | ephemeral, sequential |
+//! | `/tooz-rs/tooz` | everything of our own; data: its version | persistent |
+//! | … `/leaders/<group>/<claim>__lock__<number>` | a candidate; the first one leads | ephemeral, sequential |
+//! | … `/sessions/<ZooKeeper's number>` | whose session it is; rewritten by each beat | ephemeral |
+//! | … `/values/<claim>` | an election's value | ephemeral |
+//! | … `/voids/<claim>` | a claim that must not come about any more | ephemeral |
+//!
+//! The full format is in `docs/wire/zookeeper.md`.
+//!
+//! # Options
+//! * `chroot=/apps/blue`: everything lies below that node, which is made where missing.
+//! * `namespace=tooz`: the first node of what is shared with Python.
+//! * `python_elections=true` campaigns below the group, where Python tooz does. Python then lists `leader` as a member
+//!   of the group, as it does with its own elections.
+//! * `user:password@` in the URL are digest credentials: all that is made is then its maker's alone.
+//! * `use_ssl=true`, `ca`, `certfile`, `keyfile`: TLS, as Python tooz spells it, with a certificate of the client's own
+//!   if the server wants one. Verification cannot be switched off.
+//!
+//! # Limits
+//! * ZooKeeper 3.6 or later.
+//! * Locks and memberships live as long as the session: `lock_timeout` and `membership_timeout` must be the same.
+//! * Servers grant sessions from 2 to 20 ticks. The proof of life needs 4 ticks, so a time to live that was raised to
+//!   the minimum is raised once more; a server whose minimum was configured below 4 ticks is not noticed.
+//! * How long a holder has held is not known: it takes over without writing anything.
+//! * Fencing tokens are transaction ids: they grow as long as the ensemble keeps its data.
+//!
+//! # Guarded writes
+//! Who keeps data in the same ZooKeeper need not pass tokens: a transaction that checks the lock's node is carried out
+//! only while the lock is held, whatever its writer believes. With `zookeeper-client`, `path` being the claim's node:
+//!
+//! ```no_run
+//! # async fn run(client: zookeeper_client::Client, path: &str) -> Result<(), zookeeper_client::Error> {
+//! let mut write = client.new_check_writer(path, None)?;
+//! write.add_set_data("/apps/blue/config", b"new", None)?;
+//! write.commit().await?; // fails with `RuntimeInconsistent` if the node is gone
+//! # Ok(()) }
+//! ```
+
+mod config;
+mod connect;
+mod contend;
+mod driver;
+mod error;
+mod groups;
+mod keys;
+mod locks;
+mod look;
+mod nodelay;
+mod proof;
+mod renewal;
+mod sequence;
+mod session;
+#[cfg(feature = "testing")]
+mod testing;
+mod ticket;
+mod traces;
+mod turn;
+
+pub use driver::ZookeeperDriver;

@@ -1,0 +1,218 @@
+//! Locks and elections.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tooz_core::backend::{
+    Amended, Doubt, Eviction, Grant, LockSteps, Mark, Position, Queue, Standing, Turn, Withdrawn,
+};
+use tooz_core::{Claim, ClaimId, Result, Seat};
+use zookeeper_client::{CreateMode, Error as Fault};
+
+use crate::error::{failed, unread};
+use crate::sequence::Contest;
+use crate::session::Session;
+use crate::ticket::Ticket;
+use crate::traces::Traces;
+
+/// How many times the longest attempt a void mark stays: whatever was under way has arrived by then.
+const VOID_FOR: u32 = 10;
+
+/// The contests of one session.
+pub(crate) struct Locks {
+    pub(crate) session: Arc<Session>,
+    pub(crate) traces: Traces,
+}
+
+impl Locks {
+    pub(crate) fn new(session: Arc<Session>) -> Self {
+        Self { session, traces: Traces::default() }
+    }
+
+    /// The claim's node: as remembered, or as found.
+    pub(crate) async fn node_of(&self, claim: &Claim) -> Result<Option<String>> {
+        if let Some(node) = self.traces.node(claim.id) {
+            return Ok(Some(node));
+        }
+        let contest = self.contenders(&claim.seat).await?;
+        Ok(contest.of_claim(claim.id).next().map(|entry| entry.name.clone()))
+    }
+
+    /// Who contends for a seat.
+    pub(crate) async fn contenders(&self, seat: &Seat) -> Result<Contest> {
+        let client = self.session.client()?;
+        match client.list_children(&self.session.keys.seat(seat)).await {
+            Ok(children) => Ok(Contest::of(children)),
+            Err(Fault::NoNode) => Ok(Contest::default()),
+            Err(fault) => Err(unread("list a queue", fault)),
+        }
+    }
+
+    /// Removes every node of a claim, and its value.
+    pub(crate) async fn take_out(&self, claim: &Claim) -> Result<Withdrawn> {
+        let (session, client) = (&self.session, self.session.client()?);
+        let directory = session.keys.seat(&claim.seat);
+        let nodes = match self.traces.node(claim.id) {
+            Some(node) => vec![node],
+            None => {
+                let contest = self.contenders(&claim.seat).await?;
+                contest.of_claim(claim.id).map(|entry| entry.name.clone()).collect()
+            }
+        };
+        let sent = session.now();
+        let deletions: Vec<_> =
+            nodes.iter().map(|node| client.delete(&format!("{directory}/{node}"), None)).collect();
+        let value = self.has_value(claim).then(|| client.delete(&session.keys.value(claim.id), None));
+        let mut withdrawn = Withdrawn::Absent;
+        for deletion in deletions {
+            match deletion.await {
+                Ok(()) => withdrawn = Withdrawn::Removed,
+                Err(Fault::NoNode) => {}
+                Err(fault) => return Err(failed("leave the queue", fault)),
+            }
+            session.committed(sent);
+        }
+        if let Some(value) = value {
+            match value.await {
+                Ok(()) | Err(Fault::NoNode) => {}
+                Err(fault) => return Err(failed("remove the value", fault)),
+            }
+        }
+        self.traces.forget(claim.id);
+        Ok(withdrawn)
+    }
+
+    /// Whether a value may have been written for the claim: an election's can be amended.
+    fn has_value(&self, claim: &Claim) -> bool {
+        !claim.value.is_empty() || matches!(claim.seat, Seat::Leader(_))
+    }
+
+    async fn give_up(&self, claim: &Claim, doubt: Doubt) -> Result<Withdrawn> {
+        if doubt == Doubt::None {
+            return self.take_out(claim).await;
+        }
+        // What one attempt has found is not all there may be.
+        self.traces.begin(claim.id);
+        self.traces.leave_void(claim.id, self.session.now());
+        let client = self.session.client()?;
+        let options = CreateMode::Ephemeral.with_acls(self.session.acls);
+        match client.create(&self.session.keys.void(claim.id), b"", &options).await {
+            Ok(_) | Err(Fault::NodeExists) => {}
+            Err(fault) => return Err(failed("make the claim void", fault)),
+        }
+        self.take_out(claim).await
+    }
+
+    /// Removes void marks that no attempt can meet any more. What it cannot remove goes with the session.
+    pub(crate) async fn sweep_voids(&self) -> Result<()> {
+        let session = &self.session;
+        let old = self.traces.old_voids(session.now() - session.timeout * VOID_FOR);
+        if old.is_empty() {
+            return Ok(());
+        }
+        let client = session.client()?;
+        let deletions: Vec<_> =
+            old.iter().map(|claim| client.delete(&session.keys.void(*claim), None)).collect();
+        for deletion in deletions {
+            match deletion.await {
+                Ok(()) | Err(Fault::NoNode) => {}
+                Err(fault) => return Err(failed("remove a void mark", fault)),
+            }
+        }
+        Ok(())
+    }
+
+    async fn change_value(&self, claim: &Claim) -> Result<Amended> {
+        let (session, client) = (&self.session, self.session.client()?);
+        let contest = self.contenders(&claim.seat).await?;
+        let holders = contest.entries().get(..contest.holders()).unwrap_or_default();
+        if !holders.iter().any(|entry| entry.claim == Some(claim.id)) {
+            return Ok(Amended::Absent);
+        }
+        let path = session.keys.value(claim.id);
+        match client.set_data(&path, &claim.value, None).await {
+            Ok(_) => return Ok(Amended::Done),
+            Err(Fault::NoNode) => {}
+            Err(fault) => return Err(failed("write the value", fault)),
+        }
+        let options = CreateMode::Ephemeral.with_acls(session.acls);
+        match client.create(&path, &claim.value, &options).await {
+            Ok(_) | Err(Fault::NodeExists) => Ok(Amended::Done),
+            Err(fault) => Err(failed("write the value", fault)),
+        }
+    }
+
+    async fn oust(&self, seat: &Seat, how: Eviction, only: &[ClaimId]) -> Result<Vec<ClaimId>> {
+        let (session, client) = (&self.session, self.session.client()?);
+        let contest = self.contenders(seat).await?;
+        let holders = contest.entries().get(..contest.holders()).unwrap_or_default();
+        let mut dealt_with = Vec::new();
+        for holder in holders {
+            if !only.is_empty() && holder.claim.is_none_or(|claim| !only.contains(&claim)) {
+                continue;
+            }
+            let path = format!("{}/{}", session.keys.seat(seat), holder.name);
+            let done = match how {
+                Eviction::Force => client.delete(&path, None).await,
+                // Written again as it is: other languages read the holder's name there.
+                Eviction::Notice => match client.get_data(&path).await {
+                    Ok((data, stat)) => client.set_data(&path, &data, Some(stat.version)).await.map(drop),
+                    Err(fault) => Err(fault),
+                },
+            };
+            match done {
+                // Another's notice in between says the same.
+                Ok(()) | Err(Fault::BadVersion) => dealt_with.extend(holder.claim),
+                Err(Fault::NoNode) => {}
+                Err(fault) => return Err(failed("evict a holder", fault)),
+            }
+        }
+        Ok(dealt_with)
+    }
+}
+
+#[async_trait]
+impl LockSteps for Locks {
+    async fn claim(&self, claim: &Claim) -> Result<Standing> {
+        self.session.step("claim", self.contend(claim)).await
+    }
+
+    async fn try_claim(&self, claim: &Claim) -> Result<Option<Grant>> {
+        self.session.step("try", self.attempt(claim)).await
+    }
+
+    async fn turn(&self, claim: &Claim, position: &Position) -> Turn {
+        let Some(ticket) = Ticket::read(&position.ticket) else { return Turn::AskAgain };
+        // Whatever went wrong, the claim is to be sent again, which tells.
+        self.wait(claim, ticket).await.unwrap_or(Turn::AskAgain)
+    }
+
+    async fn amend(&self, claim: &Claim) -> Result<Amended> {
+        self.session.step("amend", self.change_value(claim)).await
+    }
+
+    async fn withdraw(&self, claim: &Claim, doubt: Doubt) -> Result<Withdrawn> {
+        self.session.step("withdraw", self.give_up(claim, doubt)).await
+    }
+
+    async fn evict(&self, seat: &Seat, how: Eviction, only: &[ClaimId]) -> Result<Vec<ClaimId>> {
+        self.session.step("evict", self.oust(seat, how, only)).await
+    }
+
+    async fn queue(&self, seat: &Seat) -> Result<Queue> {
+        self.session.step("look at a queue", self.look(seat)).await
+    }
+
+    async fn stirred(&self, seat: &Seat, mark: Mark) {
+        self.stirred_since(seat, mark).await;
+    }
+
+    async fn ousted(&self, claim: &Claim) {
+        self.watch_hold(claim).await;
+    }
+
+    #[cfg(unix)]
+    fn tether(&self, _claim: &Claim) -> Option<std::os::fd::OwnedFd> {
+        None
+    }
+}
