@@ -2,6 +2,11 @@
 
 use std::collections::BTreeMap;
 
+/// Every driver of this workspace.
+pub fn registry() -> tooz_core::Registry {
+    tooz_core::Registry::embedded().with(tooz_file::FileDriver::new()).with(tooz_redis::RedisDriver::new())
+}
+
 /// The options given, each at most once.
 #[derive(Clone, Debug, Default)]
 pub struct Arguments(BTreeMap<String, String>);

@@ -6,9 +6,10 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
+use conformance::peers::Peer;
 use conformance::proxy::{Counts, Loss, Proxy, Way};
 use conformance::servers::resp::{Decoded, Value, decode, encode};
-use conformance::servers::{Redis, until};
+use conformance::servers::{Etcd, Redis, Zookeeper, until};
 
 /// How long nothing must be heard to call it silence.
 const SILENCE: Duration = Duration::from_millis(80);
@@ -286,4 +287,45 @@ fn a_dropped_proxy_takes_its_connections_along() {
     drop(proxy);
     assert!(is_broken(&client.hear()));
     assert!(TcpStream::connect(address).is_err());
+}
+
+#[test]
+fn zookeeper_requests_are_counted_and_lost() {
+    let zookeeper = Zookeeper::start();
+    let proxy = Proxy::zookeeper(zookeeper.port());
+    let peer = Peer::kazoo(&format!("127.0.0.1:{}", proxy.port()), "adder");
+    assert!(peer.acquire("/locks/nightly") && peer.release("/locks/nightly"));
+    let before = proxy.counts();
+    assert!(peer.acquire("/locks/nightly"));
+    let passed = proxy.counts().since(&before);
+    assert_eq!((passed.command("create"), passed.connections), (1, 0), "{passed:?}");
+    assert_eq!((passed.trips, passed.requests), (passed.replies, passed.replies), "{passed:?}");
+
+    // The node is gone, its owner was not told and asks again on another connection.
+    let before = proxy.counts();
+    proxy.lose_next_reply_to("/locks/nightly");
+    peer.begin("release", serde_json::json!({ "name": "/locks/nightly" })).wait();
+    let passed = proxy.counts().since(&before);
+    assert_eq!((passed.lost, passed.connections), (1, 1), "{passed:?}");
+    assert!(peer.try_acquire("/locks/nightly"));
+}
+
+#[test]
+fn grpc_calls_are_counted_and_lost() {
+    let etcd = Etcd::start();
+    let proxy = Proxy::grpc(etcd.node().port());
+    let etcdctl = |words: &[&str]| {
+        let mut command = std::process::Command::new("etcdctl");
+        command.env("ETCDCTL_API", "3").arg(format!("--endpoints=http://{}", proxy.address())).args(words);
+        command.output().unwrap()
+    };
+    assert!(etcdctl(&["put", "key", "one"]).status.success());
+    let counts = proxy.counts();
+    assert_eq!((counts.requests, counts.replies, counts.trips), (1, 1, 1), "{counts:?}");
+
+    proxy.lose_next_reply_to("key");
+    let output = etcdctl(&["--command-timeout=2s", "put", "key", "two"]);
+    assert!(!output.status.success(), "{output:?}");
+    assert_eq!(etcd.etcdctl(&["get", "key", "--print-value-only"]), "two\n");
+    assert_eq!(proxy.counts().lost, 1);
 }

@@ -2,12 +2,13 @@
 
 #![allow(clippy::unwrap_used)] // a failed assumption here is a failed test
 
+use std::io::Write;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use conformance::servers::redis::Fsync;
-use conformance::servers::{Certificates, Cluster, Redis, Sentinels, ports, until};
+use conformance::servers::{Certificates, Cluster, Etcd, Redis, Sentinels, Zookeeper, ports, until};
 
 #[test]
 fn redis_keeps_over_a_restart_what_it_was_told_to_keep() {
@@ -114,7 +115,22 @@ fn redis_refuses_what_exceeds_its_memory_and_its_users_rights() {
     let answers = [(); 2].map(|()| redis.command(&["SET", "large", &large]).text());
     assert!(answers.iter().any(|answer| answer.contains("OOM")), "{answers:?}");
 
-    assert!(redis.command(&["ACL", "LIST"]).text().contains("user reader on"));
+    redis.command(&["SET", "shown:key", "value"]);
+    let cli = |words: &[&str]| {
+        let mut command = Command::new("redis-cli");
+        command.args([
+            "-p",
+            &redis.port().to_string(),
+            "--no-auth-warning",
+            "--user",
+            "reader",
+            "--pass",
+            "secret",
+        ]);
+        String::from_utf8_lossy(&command.args(words).output().unwrap().stdout).into_owned()
+    };
+    assert_eq!(cli(&["GET", "shown:key"]), "value\n");
+    assert!(cli(&["GET", "hidden"]).contains("NOPERM") && cli(&["SET", "shown:key", "x"]).contains("NOPERM"));
 }
 
 #[test]
@@ -155,4 +171,72 @@ fn a_cluster_survives_a_primary_and_moves_a_slot() {
     cluster.move_slot(slot, to);
     assert_eq!(to.command(&["GET", "key"]).text(), "value");
     assert!(heir.command(&["GET", "key"]).text().contains("MOVED"));
+}
+
+#[test]
+fn etcd_keeps_its_data_and_counts_what_it_did() {
+    let etcd = Etcd::start();
+    let puts = || etcd.node().metric("grpc_server_handled_total", "grpc_method=\"Put\"");
+    etcd.etcdctl(&["put", "key", "value"]);
+    assert_eq!(puts(), 1.0);
+
+    etcd.node().process().restart();
+    etcd.healthy();
+    assert_eq!(etcd.etcdctl(&["get", "key", "--print-value-only"]), "value\n");
+    etcd.authenticate("secret");
+    assert_eq!(etcd.etcdctl(&["--user", "root:secret", "get", "key", "--print-value-only"]), "value\n");
+}
+
+#[test]
+fn etcd_of_three_survives_its_leader_over_tls() {
+    let certificates = Arc::new(Certificates::new());
+    let etcd = Etcd::plan().nodes(3).tls(&certificates, true).start();
+    etcd.etcdctl(&["put", "key", "value"]);
+    let dead = etcd.kill_leader();
+    assert_ne!(etcd.leader().port(), dead.port());
+    assert_eq!(etcd.etcdctl(&["get", "key", "--print-value-only"]), "value\n");
+
+    dead.process().restart();
+    etcd.healthy();
+    assert!(dead.is_healthy() && !dead.is_leader());
+}
+
+#[test]
+fn zookeeper_of_three_survives_its_leader() {
+    let zookeeper = Zookeeper::plan().nodes(3).start();
+    let dead = zookeeper.kill_leader();
+    assert_eq!(zookeeper.leader().mode().as_deref(), Some("leader"));
+    dead.process().restart();
+    zookeeper.serving();
+    assert_eq!(dead.mode().as_deref(), Some("follower"));
+}
+
+#[test]
+fn zookeeper_speaks_tls_to_those_with_a_certificate() {
+    let certificates = Arc::new(Certificates::new());
+    let zookeeper = Zookeeper::plan().tls(&certificates, true).start();
+    assert_eq!(zookeeper.node().mode().as_deref(), Some("standalone"));
+    let srvr = |certificate: bool| {
+        let mut command = Command::new("openssl");
+        command.args([
+            "s_client",
+            "-quiet",
+            "-verify_return_error",
+            "-connect",
+            &zookeeper.secure_addresses(),
+        ]);
+        command.arg("-CAfile").arg(certificates.authority());
+        let (shown, key) = certificates.client();
+        if certificate {
+            command.arg("-cert").arg(shown).arg("-key").arg(key);
+        }
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        let mut input = child.stdin.take().unwrap();
+        let _ = input.write_all(b"srvr"); // the other side may have hung up already
+        let output = child.wait_with_output().unwrap();
+        String::from_utf8_lossy(&output.stdout).contains("Mode: standalone")
+    };
+    assert!(srvr(true));
+    assert!(!srvr(false));
 }

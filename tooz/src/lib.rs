@@ -48,6 +48,7 @@
 //! |---|---|---|
 //! | always | `memory://NAME` | one process: tests and the reference of what every store does |
 //! | `file` (default) | `file:///absolute/directory` | one machine, no server: the kernel frees what a killed process held |
+//! | `redis` | `redis://HOST:PORT`, `rediss://`, `redis+unix://`, `redis+sentinel://`, `redis+cluster://` | several machines, locks and groups shared with Python tooz |
 //! | `metrics` | | counters and histograms through the `metrics` facade |
 //! | `cli` | | the command `tooz`: `cargo install tooz --features cli` (Unix) |
 //!
@@ -72,6 +73,8 @@ pub fn registry() -> Registry {
     let registry = Registry::embedded();
     #[cfg(feature = "file")]
     let registry = registry.with(tooz_file::FileDriver::new());
+    #[cfg(feature = "redis")]
+    let registry = registry.with(tooz_redis::RedisDriver::new());
     registry
 }
 

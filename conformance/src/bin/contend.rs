@@ -15,7 +15,6 @@ use conformance::arguments::Arguments;
 use conformance::checkers::{Least, Register, Traffic, check, grants};
 use conformance::contend::{contend, contend_plainly};
 use conformance::history::{Recorder, merge};
-use tooz_core::Registry;
 
 const NAME: &str = "contended";
 const KNOWN: &[&str] = &["url", "processes", "cycles", "kills", "folder", "worker"];
@@ -50,7 +49,7 @@ fn work(arguments: &Arguments, worker: &str) -> Outcome<()> {
     let Some(url) = arguments.text("url") else {
         return Ok(contend_plainly(&folder.join("plain"), NAME, cycles, &recorder, &mut register)?);
     };
-    let registry = Registry::embedded().with(tooz_file::FileDriver::new());
+    let registry = conformance::arguments::registry();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let coord = registry.builder(url).member(worker).connect().await?;

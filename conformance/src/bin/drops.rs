@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use conformance::arguments::Arguments;
 use conformance::drops::{drop_acquires, remains};
-use tooz_core::Registry;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
@@ -25,7 +24,7 @@ async fn run() -> Result<bool, Box<dyn std::error::Error>> {
     let arguments = Arguments::read(std::env::args().skip(1), &["url", "count", "seed"])?;
     let url = arguments.text("url").ok_or("which store? --url file:///tmp/drops")?.to_owned();
     let (count, seed) = (arguments.number("count", 10_000)?, arguments.number("seed", 1)?);
-    let registry = Registry::embedded().with(tooz_file::FileDriver::new());
+    let registry = conformance::arguments::registry();
     let files_before = open_files();
     let mut coords = Vec::new();
     for member in ["a", "b", "c"] {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use super::framing::{Frame, Kind};
 use super::{Counts, Protocol};
 
 /// A direction.
@@ -121,10 +122,15 @@ impl Control {
     }
 
     /// What is to be lost of this request: the first loss in line that means it.
-    pub(super) fn loss_of(&self, request: &[u8]) -> Option<Loss> {
+    pub(super) fn loss_of(&self, request: &Frame) -> Option<Loss> {
+        if request.kind == Kind::Noise && request.stream.is_none() {
+            return None;
+        }
         let mut losses = locked(&self.losses);
+        let has = |text: &[u8]| request.bytes.windows(text.len()).any(|part| part == text);
+        // A call may take several frames: its text is in one of them, and the last makes it a call.
         let meant =
-            |text: &str| text.is_empty() || request.windows(text.len()).any(|part| part == text.as_bytes());
+            |text: &str| if text.is_empty() { request.kind == Kind::Call } else { has(text.as_bytes()) };
         let found = losses.iter().position(|(_, text)| meant(text))?;
         losses.remove(found).map(|(loss, _)| loss)
     }

@@ -1,7 +1,7 @@
 //! One connection through a proxy: each way is read by one loop and written by another, with time between.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::Protocol;
 use super::control::{Control, Loss, Way};
-use super::framing::{Frame, Splitter};
+use super::framing::{Frame, Kind, Splitter};
 
 /// Pieces under way each way: a network holds some too.
 const UNDER_WAY: usize = 1024;
@@ -59,6 +59,7 @@ pub(super) async fn carry(mut client: TcpStream, control: &Control) {
         answered: AtomicBool::new(true),
         asked: AtomicU64::new(0),
         losing: AtomicU64::new(0),
+        losing_stream: AtomicU32::new(0),
     };
     let end = tokio::select! {
         biased;
@@ -102,6 +103,8 @@ struct Ways<'control> {
     asked: AtomicU64,
     /// The number of the request whose answer is to be lost; 0: none.
     losing: AtomicU64,
+    /// The stream of that request, where answers come in any order; 0: none.
+    losing_stream: AtomicU32,
 }
 
 impl Ways<'_> {
@@ -130,7 +133,7 @@ impl Ways<'_> {
     }
 
     async fn read(&self, way: Way, mut from: ReadHalf<'_>, under_way: Sender<Piece>) -> Result<(), End> {
-        let mut splitter = Splitter::new(self.control.protocol);
+        let mut splitter = Splitter::new(self.control.protocol, way);
         let mut buffer = vec![0; PIECE];
         loop {
             let read = from.read(&mut buffer).await.unwrap_or(0); // a reset ends it as well
@@ -149,12 +152,13 @@ impl Ways<'_> {
     }
 
     fn count_requests(&self, bytes: usize, frames: &[Frame]) {
-        let begins = !frames.is_empty() && self.answered.swap(false, Ordering::Relaxed);
+        let requests = || frames.iter().filter(|frame| frame.kind != Kind::Noise);
+        let begins = requests().next().is_some() && self.answered.swap(false, Ordering::Relaxed);
         self.control.count(|counts| {
             counts.bytes_up += bytes as u64;
-            counts.requests += frames.len() as u64;
+            counts.requests += requests().count() as u64;
             counts.trips += u64::from(begins);
-            for command in frames.iter().filter_map(|frame| frame.command.as_ref()) {
+            for command in requests().filter_map(|frame| frame.command.as_ref()) {
                 *counts.commands.entry(command.clone()).or_default() += 1;
             }
         });
@@ -165,15 +169,17 @@ impl Ways<'_> {
             self.arrived(Way::Up, arrives).await;
             let mut bytes = Vec::new();
             for frame in frames {
-                let loss = self.control.loss_of(&frame.bytes);
+                let loss = self.control.loss_of(&frame);
                 if loss == Some(Loss::Request) {
                     self.control.count(|counts| counts.lost += 1);
                     self.send(&mut to, &bytes).await?;
                     return Err(End::Lost);
                 }
-                let asked = self.asked.fetch_add(u64::from(frame.answered), Ordering::Relaxed);
-                if loss.is_some() {
-                    self.losing.store(asked + 1, Ordering::Relaxed);
+                let asked = self.asked.fetch_add(u64::from(frame.kind == Kind::Call), Ordering::Relaxed);
+                match (loss, frame.stream) {
+                    (None, _) => {}
+                    (_, Some(stream)) => self.losing_stream.store(stream, Ordering::Relaxed),
+                    (_, None) => self.losing.store(asked + 1, Ordering::Relaxed),
                 }
                 bytes.extend(frame.bytes);
             }
@@ -190,13 +196,12 @@ impl Ways<'_> {
             let mut given: Vec<Frame> = Vec::new();
             let mut lost = false;
             for frame in frames {
-                replies += u64::from(frame.answered);
-                let losing = self.losing.load(Ordering::Relaxed);
-                lost = losing > 0 && (replies >= losing || self.control.protocol == Protocol::Bytes);
+                let answers = u64::from(frame.kind == Kind::Call);
+                lost = self.is_lost(&frame, replies + answers);
                 if lost {
-                    replies -= u64::from(frame.answered);
                     break;
                 }
+                replies += answers;
                 given.push(frame);
             }
             let bytes: Vec<u8> = given.iter().flat_map(|frame| &frame.bytes).copied().collect();
@@ -204,7 +209,7 @@ impl Ways<'_> {
             self.control.count(|counts| {
                 counts.bytes_down += bytes.len() as u64;
                 counts.replies += replies - before;
-                counts.pushes += given.len() as u64 - (replies - before);
+                counts.pushes += given.iter().filter(|frame| frame.kind == Kind::Note).count() as u64;
                 counts.lost += u64::from(lost);
             });
             if replies > before {
@@ -219,6 +224,14 @@ impl Ways<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Whether this is the answer that is to be lost, given how many answers there are with it.
+    fn is_lost(&self, frame: &Frame, replies: u64) -> bool {
+        let (losing, stream) =
+            (self.losing.load(Ordering::Relaxed), self.losing_stream.load(Ordering::Relaxed));
+        let in_order = losing > 0 && (replies >= losing || self.control.protocol == Protocol::Bytes);
+        in_order || (stream > 0 && frame.stream == Some(stream))
     }
 
     /// Waits until a piece arrives: its time has come, and nothing cuts its way.

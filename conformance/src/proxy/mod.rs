@@ -60,6 +60,16 @@ impl Proxy {
         Self::new(port, Protocol::Redis)
     }
 
+    /// In front of a ZooKeeper server at this port of 127.0.0.1: counts its requests.
+    pub fn zookeeper(port: u16) -> Self {
+        Self::new(port, Protocol::Zookeeper)
+    }
+
+    /// In front of an etcd server without TLS at this port of 127.0.0.1: counts the calls that end.
+    pub fn grpc(port: u16) -> Self {
+        Self::new(port, Protocol::Grpc)
+    }
+
     /// In front of any server at this port of 127.0.0.1: what comes in one piece counts as one request.
     pub fn bytes(port: u16) -> Self {
         Self::new(port, Protocol::Bytes)

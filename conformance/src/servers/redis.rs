@@ -7,12 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::resp::{Decoded, Value, decode, encode};
-use super::{Certificates, Folder, Plan, Process, ports, until};
+use super::{Certificates, Folder, Plan, Process, TRIES, ports, until};
 
 /// How long a command of a test may take.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How often another port is tried.
-const TRIES: usize = 5;
 
 /// When the log of writes reaches the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

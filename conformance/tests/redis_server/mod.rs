@@ -54,3 +54,34 @@ impl Harness for Server {
         Duration::from_secs(10)
     }
 }
+
+/// A session with the server behind `url`, spoken to without core, and so without beats of its own.
+pub(crate) async fn session_at(url: &str, member: &str, ttl: Duration) -> conformance::Session {
+    let endpoint = tooz_core::Endpoint::parse(url).unwrap();
+    let opening = tooz_core::backend::Opening {
+        member: Name::new(member).unwrap(),
+        session: SessionId::random(),
+        predecessor: None,
+        ttl,
+        membership_ttl: ttl,
+        timeout: Duration::from_secs(5),
+        clock: Arc::new(tooz_core::BootClock),
+    };
+    let opened = tooz_redis::RedisDriver::new().open(&endpoint, &opening).await.unwrap();
+    conformance::Session {
+        backend: opened.backend,
+        id: opening.session,
+        member: opening.member,
+        proof: opened.proof,
+    }
+}
+
+/// A name that is known to be valid.
+pub(crate) fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+/// The lock of this name.
+pub(crate) fn lock(text: &str) -> tooz_core::Seat {
+    tooz_core::Seat::Lock(name(text))
+}

@@ -143,8 +143,11 @@ local function pass_on()
   end
   local moved = false
   for _ = 1, 1000 do
+    if kind == 'one' then
+      break
+    end
     local id, text, expiry = head()
-    if not id or kind == 'one' then
+    if not id then
       break
     end
     local alone = string.sub(text, 2, 2) == 'x'
