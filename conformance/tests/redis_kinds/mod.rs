@@ -1,4 +1,4 @@
-//! Redis servers of other kinds: over TLS, with users, on a Unix socket, behind sentinels, in a cluster.
+//! Redis servers of other kinds: over TLS, as a least user on a Unix socket, behind sentinels, in a cluster.
 //!
 //! Sentinels and clusters take seconds to start: all cases of one test binary share them, each under a
 //! namespace of its own.
@@ -31,7 +31,6 @@ pub(crate) struct Store {
 enum Kind {
     Tls(Redis),
     User(Redis),
-    Socket(Redis),
     Sentinels(&'static Sentinels),
     Cluster(&'static Cluster),
 }
@@ -44,16 +43,11 @@ impl Store {
         Self::of(Kind::Tls(Redis::plan().tls(certificates, true).start()))
     }
 
-    /// A server where we are a user with the least permissions.
+    /// A server on a Unix socket where we are a user with the least permissions.
     pub(crate) fn user() -> Self {
         let rules = RULES.split_whitespace().collect::<Vec<_>>().join(" ").replace("NS", "_tooz");
         let redis = Redis::plan().user("worker", &format!("on >secret {rules}")).start();
         Self { kind: Kind::User(redis), namespace: "_tooz".to_owned() }
-    }
-
-    /// A server on a Unix socket.
-    pub(crate) fn socket() -> Self {
-        Self::of(Kind::Socket(Redis::start()))
     }
 
     /// A primary and two replicas that three sentinels watch.
@@ -75,7 +69,7 @@ impl Store {
     /// The servers that take writes.
     fn primaries(&self) -> Vec<&Redis> {
         match &self.kind {
-            Kind::Tls(redis) | Kind::User(redis) | Kind::Socket(redis) => vec![redis],
+            Kind::Tls(redis) | Kind::User(redis) => vec![redis],
             Kind::Sentinels(sentinels) => vec![sentinels.primary()],
             Kind::Cluster(cluster) => {
                 let is_primary = |node: &&Redis| node.command(&["ROLE"]).text().starts_with("master");
@@ -105,10 +99,7 @@ impl Harness for Store {
                     key.display()
                 )
             }
-            Kind::User(redis) => format!("redis://worker:secret@{}", redis.address()),
-            Kind::Socket(redis) => {
-                format!("redis+unix://{}?namespace={namespace}", redis.socket().display())
-            }
+            Kind::User(redis) => format!("redis+unix://worker:secret@{}", redis.socket().display()),
             Kind::Sentinels(sentinels) => {
                 format!("redis+sentinel://{}?sentinel={SERVICE}&namespace={namespace}", sentinels.addresses())
             }
@@ -139,7 +130,7 @@ impl Harness for Store {
     /// On a cluster the marks of a closed session also stand that long.
     fn ttl(&self) -> Duration {
         match self.kind {
-            Kind::Cluster(_) => Duration::from_secs(3),
+            Kind::Cluster(_) => Duration::from_secs(2),
             _ => Duration::from_secs(10),
         }
     }
