@@ -199,11 +199,11 @@ async fn a_readers_beat_never_shortens_the_common_key() {
     let (long, short) = (a.shared_on(&lock("nightly")), b.shared_on(&lock("nightly")));
     a.take(&long).await;
     b.take(&short).await;
-    assert_eq!(b.backend.renew(&[short.clone()], &[]).await.unwrap().ousted, []);
+    assert_eq!(b.backend.renew(std::slice::from_ref(&short), &[]).await.unwrap().ousted, []);
     assert!(left_ms(&redis, MAIN) > 50_000);
 
     redis.command(&["SET", MAIN, "0123456789abcdef0123456789abcdef", "PX", "1234"]);
-    let renewal = b.backend.renew(&[short.clone()], &[]).await.unwrap();
+    let renewal = b.backend.renew(std::slice::from_ref(&short), &[]).await.unwrap();
     assert_eq!(renewal.ousted, [short.id]);
     assert!(left_ms(&redis, MAIN) <= 1_234, "a reader prolonged a stranger's key");
 }
@@ -219,7 +219,7 @@ async fn broken_readers_do_not_come_back_with_the_next_ones() {
     b.take(&new).await;
     let holders: Vec<_> = b.queue(&lock("nightly")).await.holders.iter().map(|holder| holder.claim).collect();
     assert_eq!(holders, [Some(new.id)]);
-    assert_eq!(a.backend.renew(&[old.clone()], &[]).await.unwrap().ousted, [old.id]);
+    assert_eq!(a.backend.renew(std::slice::from_ref(&old), &[]).await.unwrap().ousted, [old.id]);
 }
 
 /// Interleaving 21: a namesake's sign of life is only ever made longer, and never taken away.
@@ -247,7 +247,7 @@ async fn a_member_that_was_reaped_alive_is_told_and_joins_again() {
     let enrolment = a.enrolment(&name("blue"), b"\x01");
     a.groups().join(&enrolment).await.unwrap();
     redis.command(&["HDEL", "_tooz_group:blue", "a"]);
-    let renewal = a.backend.renew(&[], &[enrolment.clone()]).await.unwrap();
+    let renewal = a.backend.renew(&[], std::slice::from_ref(&enrolment)).await.unwrap();
     assert_eq!(renewal.expelled, [name("blue")]);
     assert_eq!(a.groups().join(&enrolment).await.unwrap(), Joined::Done);
     assert_eq!(a.members(&name("blue")).await.unwrap().members.len(), 1);
@@ -342,7 +342,7 @@ async fn a_restart_that_kept_everything_is_no_loss() {
     redis.kill();
     redis.restart();
     eventually("beat again", async || {
-        a.backend.renew(&[first.clone()], &[]).await.map(drop).map_err(|error| error.to_string())
+        a.backend.renew(std::slice::from_ref(&first), &[]).await.map(drop).map_err(|error| error.to_string())
     })
     .await;
     let mut last = None;

@@ -6,7 +6,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Mutex as Gate, Notify, mpsc};
 use tooz_core::backend::Mark;
 use tooz_core::{Cause, ClaimId, FencingToken, Moment, Result};
 
@@ -23,6 +23,8 @@ pub(crate) struct Ear {
     /// The channel of news for this session.
     own: Vec<u8>,
     state: Mutex<State>,
+    /// Held while channels are subscribed and left, so that the two never cross.
+    channels: Gate<()>,
     /// Rings at the end of the session.
     end: Notify,
 }
@@ -76,7 +78,8 @@ impl Ear {
         own: Vec<u8>,
     ) -> Result<Arc<Self>> {
         subscriber.subscribe(&own).await?;
-        let ear = Arc::new(Self { subscriber, own, state: Mutex::default(), end: Notify::new() });
+        let (state, channels, end) = (Mutex::default(), Gate::default(), Notify::new());
+        let ear = Arc::new(Self { subscriber, own, state, channels, end });
         let listener = Arc::downgrade(&ear);
         tokio::spawn(async move {
             while let Some(heard) = hearing.recv().await {
@@ -125,6 +128,15 @@ impl Ear {
         let place = self.lock().places.remove(&claim);
         if let Some(bell) = place.and_then(|place| place.bell) {
             bell.notify_waiters();
+        }
+    }
+
+    /// A claim waits: whatever told it to let go was about an earlier grant.
+    pub(crate) fn waits(&self, claim: ClaimId) {
+        if let Some(place) = self.lock().places.get_mut(&claim)
+            && place.news == Some(News::LetGo)
+        {
+            place.news = None;
         }
     }
 
@@ -208,7 +220,7 @@ impl Ear {
     pub(crate) fn hears_key(&self, main: &[u8], claim: ClaimId, asked: Moment) -> bool {
         let mut state = self.lock();
         match state.watches.get_mut(main) {
-            Some(watch) if watch.since < asked => {
+            Some(watch) if watch.since <= asked => {
                 watch.waiting.insert(claim);
                 true
             }
@@ -236,6 +248,7 @@ impl Ear {
         if let Some(subject) = self.lock().subjects.get(channel) {
             return Ok(Mark(subject.mark));
         }
+        let _one_at_a_time = self.channels.lock().await;
         self.subscriber.subscribe(channel).await?;
         let (mark, left) = self.lock().begin_to_follow(channel);
         if let Some(left) = left {

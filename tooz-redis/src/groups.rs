@@ -49,10 +49,23 @@ impl Groups {
         let mut all = vec![act.as_bytes().to_vec(), self.session.keys.group_channel(keys)];
         all.extend(args);
         let mut names = vec![keys.group.clone(), keys.sessions.clone()];
-        if act == "join" {
-            names.extend(self.session.own_key());
+        match act {
+            "join" => names.extend(self.session.own_key()),
+            "create" | "delete" if !self.session.is_clustered() => names.push(self.session.keys.groups()),
+            _ => {}
         }
         Call { script: &GROUP, keys: names, args: all }
+    }
+
+    /// Adds to the set of groups or takes away from it, where no script sees it together with the group.
+    async fn list_apart(&self, verb: &str, group: &Name) -> Result<()> {
+        if self.session.is_clustered() {
+            let groups = self.session.keys.groups();
+            let mut listing = redis::cmd(verb);
+            listing.arg(&groups).arg(group.as_str());
+            self.session.line.command(listing, Some(&groups)).await?;
+        }
+        Ok(())
     }
 
     fn me(&self) -> Vec<u8> {
@@ -87,11 +100,9 @@ impl GroupSteps for Groups {
     async fn create(&self, group: &Name) -> Result<Created> {
         let keys = self.session.keys.group(group);
         // Listed first: what is listed but not there is skipped by those who look.
-        let mut listing = redis::cmd("SADD");
-        let groups = self.session.keys.groups();
-        listing.arg(&groups).arg(group.as_str());
-        self.session.line.command(listing, Some(&groups)).await?;
-        match self.act("create", &keys, Vec::new()).await.map_err(|e| doing("create", group, e))? {
+        self.list_apart("SADD", group).await?;
+        let args = vec![group.as_str().as_bytes().to_vec()];
+        match self.act("create", &keys, args).await.map_err(|e| doing("create", group, e))? {
             Value::Int(1) => Ok(Created::New),
             Value::Int(0) => Ok(Created::Existed),
             odd => Err(reply::odd("create", &odd)),
@@ -100,8 +111,9 @@ impl GroupSteps for Groups {
 
     async fn delete(&self, group: &Name) -> Result<Deleted> {
         let keys = self.session.keys.group(group);
+        let named = vec![group.as_str().as_bytes().to_vec()];
         let mut answer =
-            self.act("delete", &keys, Vec::new()).await.map_err(|e| doing("delete", group, e))?;
+            self.act("delete", &keys, named.clone()).await.map_err(|e| doing("delete", group, e))?;
         if let Some(unsure) = list(&answer) {
             // Members without a session of ours: alive if Python keeps them so. The dead are named, so
             // that nobody who comes meanwhile is deleted with them.
@@ -109,17 +121,20 @@ impl GroupSteps for Groups {
             if !self.living(&fields).await?.is_empty() {
                 return Ok(Deleted::NotEmpty);
             }
-            answer = self.act("delete", &keys, fields).await?;
+            answer = self.act("delete", &keys, named.into_iter().chain(fields).collect()).await?;
         }
         let deleted = match answer {
             Value::Int(1) => Deleted::Gone,
             Value::Int(0) => Deleted::Missing,
             _ => return Ok(Deleted::NotEmpty),
         };
-        let mut listing = redis::cmd("SREM");
-        let groups = self.session.keys.groups();
-        listing.arg(&groups).arg(group.as_str());
-        self.session.line.command(listing, Some(&groups)).await?;
+        if self.session.is_clustered() {
+            self.list_apart("SREM", group).await?;
+            // Made again meanwhile, it has to be listed again.
+            if word(&self.act("look", &keys, vec![MOST.to_string().into_bytes()]).await?) != Some("none") {
+                self.list_apart("SADD", group).await?;
+            }
+        }
         Ok(deleted)
     }
 

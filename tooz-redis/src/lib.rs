@@ -1,4 +1,37 @@
-//! tooz over Redis: locks, groups and elections shared with Python clients.
+//! Coordination over Redis: locks, groups and elections, shared with Python tooz on the same server.
+//!
+//! Every step is one script, run by its hash. A release hands the lock to the first in the queue in the same
+//! script and tells that one session: nothing polls, and a hand-over costs the same however many wait.
+//!
+//! ```no_run
+//! use tooz_core::Registry;
+//! use tooz_redis::RedisDriver;
+//!
+//! # async fn run() -> tooz_core::Result<()> {
+//! let registry = Registry::embedded().with(RedisDriver::new());
+//! let coord = registry.builder("redis://localhost:6379").member("worker-1").connect().await?;
+//! let guard = coord.lock("nightly").acquire().await?;
+//! guard.release().await?;
+//! # coord.close().await }
+//! ```
+//!
+//! # What stands where
+//! | key | what | alive while |
+//! |---|---|---|
+//! | `_tooz_<name>_lock`, `_tooz_leader_of_<group>_lock` | who holds, as Python writes it | the holder beats |
+//! | `{…}:seat` | the last token, records of claims | 25 hours after the last use |
+//! | `{…}:queue`, `{…}:readers` | who waits and who shares | they beat |
+//! | `_tooz_group:<group>`, `_tooz_groups` | members with their capabilities; all groups: as Python writes them | kept |
+//! | `{…}:sessions` | whose session each member is | it beats |
+//! | `tooz-rs:_tooz:session:<id>` | a session | it beats |
+//!
+//! The full format is in `docs/wire/redis.md`.
+//!
+//! # Limits
+//! * A time to live is counted by the server's wall clock, and a failover can forget a grant that no replica had:
+//!   tokens still grow, so pass them to what the lock protects. `wait_replicas=n` grants only what n replicas have.
+//! * Python's clients poll and leave no trace. So that they get turns, a release now and then leaves 120 ms in which
+//!   nobody of ours takes the lock; `foreign=false` turns that off.
 
 mod config;
 mod driver;

@@ -31,8 +31,15 @@ pub(crate) struct Locks {
 /// What the script answered to a claim.
 enum Answer {
     Held(FencingToken),
-    Waits { ticket: u64, ahead: u64, revisit: Option<Duration>, foreign: bool },
+    Waits {
+        ticket: u64,
+        ahead: u64,
+        revisit: Option<Duration>,
+        foreign: bool,
+    },
     Busy,
+    /// Granted, but only so many replicas have it.
+    Unconfirmed(u32),
 }
 
 impl Locks {
@@ -81,6 +88,10 @@ impl Locks {
         };
         let nothing_there = match &answer {
             Ok(Answer::Busy) => true,
+            Ok(Answer::Waits { .. }) => {
+                session.ear.waits(claim.id);
+                false
+            }
             Ok(_) => false,
             Err(error) => error.effect() == Effect::None,
         };
@@ -107,12 +118,7 @@ impl Locks {
         // A write of its own: replicas acknowledge those of one connection only.
         let (answer, acknowledged) = session.line.confirm(claim, wanted).await?;
         match self.read(&answer)? {
-            Some(Answer::Held(_)) if acknowledged < wanted => {
-                let text = format!(
-                    "the grant reached {acknowledged} of the {wanted} replicas that must have it in time"
-                );
-                Err(Error::new(ErrorKind::Unavailable, text).effect_unknown())
-            }
+            Some(Answer::Held(_)) if acknowledged < wanted => Ok(Some(Answer::Unconfirmed(acknowledged))),
             confirmed => Ok(confirmed),
         }
     }
@@ -139,15 +145,17 @@ impl Locks {
         place.map(Some).ok_or_else(|| reply::odd("claim", answer))
     }
 
-    /// A grant that too few replicas have is taken back.
-    async fn take_back(&self, claim: &Claim, error: Error) -> Error {
-        if self.session.line.config().wait_replicas == 0 || error.kind() != ErrorKind::Unavailable {
-            return error;
-        }
+    /// A grant that too few replicas have is taken back; what cannot be taken back is in doubt.
+    async fn take_back(&self, claim: &Claim, acknowledged: u32) -> Error {
+        let wanted = self.session.line.config().wait_replicas;
+        let text = format!(
+            "claim {}: the grant reached {acknowledged} of the {wanted} replicas that must have it in time",
+            claim.seat
+        );
+        let error = Error::new(ErrorKind::Unavailable, text);
         match self.withdraw(claim, Doubt::None).await {
-            Ok(_) => Error::new(ErrorKind::Unavailable, error.to_string()),
-            // Core withdraws what is in doubt.
-            Err(_) => error,
+            Ok(_) => error,
+            Err(_) => error.effect_unknown(),
         }
     }
 
@@ -159,10 +167,7 @@ impl Locks {
 #[async_trait]
 impl LockSteps for Locks {
     async fn claim(&self, claim: &Claim) -> Result<Standing> {
-        let (answer, asked) = match self.ask(claim, false).await {
-            Ok(answered) => answered,
-            Err(error) => return Err(self.take_back(claim, error).await.while_doing(claiming(claim))),
-        };
+        let (answer, asked) = self.ask(claim, false).await.map_err(|e| e.while_doing(claiming(claim)))?;
         match answer {
             Answer::Held(token) => Ok(Standing::Held(self.grant(token, asked))),
             Answer::Waits { ticket, ahead, revisit, foreign } => {
@@ -171,18 +176,17 @@ impl LockSteps for Locks {
                 let ticket = Ticket { ticket, asked, foreign: foreign && glance.is_none() }.encode();
                 Ok(Standing::Waiting(Position { ahead: Some(ahead), ticket, revisit }))
             }
+            Answer::Unconfirmed(acknowledged) => Err(self.take_back(claim, acknowledged).await),
             Answer::Busy => Err(reply::odd("claim", &Value::Nil)),
         }
     }
 
     async fn try_claim(&self, claim: &Claim) -> Result<Option<Grant>> {
-        let (answer, asked) = match self.ask(claim, true).await {
-            Ok(answered) => answered,
-            Err(error) => return Err(self.take_back(claim, error).await.while_doing(claiming(claim))),
-        };
+        let (answer, asked) = self.ask(claim, true).await.map_err(|e| e.while_doing(claiming(claim)))?;
         match answer {
             Answer::Held(token) => Ok(Some(self.grant(token, asked))),
             Answer::Busy => Ok(None),
+            Answer::Unconfirmed(acknowledged) => Err(self.take_back(claim, acknowledged).await),
             Answer::Waits { .. } => Err(reply::odd("try", &Value::Nil)),
         }
     }

@@ -107,6 +107,11 @@ impl Session {
         Error::new(ErrorKind::SessionLost, text)
     }
 
+    /// Whether no script sees keys of different names together.
+    pub(crate) fn is_clustered(&self) -> bool {
+        self.clustered
+    }
+
     /// The session's key for scripts that are to look at it, where they can.
     pub(crate) fn own_key(&self) -> Option<Vec<u8>> {
         (!self.clustered).then(|| self.keys.session(self.id))

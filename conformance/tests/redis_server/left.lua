@@ -2,12 +2,14 @@
 -- so may groups, and what only a sweep would find of those whose time is up.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
+-- ARGV: the namespace to look at, everything and the usual one by default.
+local namespace = ARGV[1] or '_tooz'
 local left = {}
 local function is_dead(record)
   local expiry = string.match(record, '^1 %x+ (%d+) %d+$')
   return expiry and tonumber(expiry) <= now
 end
-for _, key in ipairs(redis.call('KEYS', '*')) do
+for _, key in ipairs(redis.call('KEYS', ARGV[1] and '*' .. ARGV[1] .. '*' or '*')) do
   local kind = redis.call('TYPE', key).ok
   if kind == 'hash' and string.sub(key, -5) == ':seat' then
     local all = redis.call('HGETALL', key)
@@ -40,7 +42,7 @@ for _, key in ipairs(redis.call('KEYS', '*')) do
     end
   elseif kind == 'hash' or kind == 'set' then
     -- Groups, and the members that nobody has looked for yet.
-    if kind == 'hash' and string.sub(key, 1, 12) ~= '_tooz_group:' then
+    if kind == 'hash' and string.sub(key, 1, #namespace + 7) ~= namespace .. '_group:' then
       left[#left + 1] = key
     end
   else

@@ -1,6 +1,7 @@
 -- The rest of a claim: void? already mine? already queued? free? else queue.
 prefix, foreign = ARGV[6], ARGV[7] == '1'
-local try, ttl = ARGV[8] == '1', tonumber(ARGV[3])
+local try = ARGV[8] == '1'
+ttl = tonumber(ttl)
 if session and redis.call('EXISTS', session) == 0 then
   return 'ended'
 end

@@ -1,14 +1,14 @@
 -- Steps of one group.
--- KEYS: group sessions [session]
+-- KEYS: group sessions [session for join | the set of groups for create and delete]
 -- ARGV: act stir … by act
---   create
---   delete member…                                    (members known to be dead)
+--   create name
+--   delete name member…                               (members known to be dead)
 --   join   field session replaces ttl capabilities namesake
 --   leave  field session
 --   update field session capabilities
 --   renew  field session ttl
 --   look   most
-local group, sessions, session = KEYS[1], KEYS[2], KEYS[3]
+local group, sessions = KEYS[1], KEYS[2]
 local act, stir = ARGV[1], ARGV[2]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -33,6 +33,10 @@ local function write(field, owner, expiry, began)
 end
 
 if act == 'create' then
+  -- On a cluster the set of groups is elsewhere, and listed by a step of its own.
+  if KEYS[3] then
+    redis.call('SADD', KEYS[3], ARGV[3])
+  end
   if redis.call('EXISTS', group) == 1 then
     return 0
   end
@@ -61,10 +65,13 @@ end
 
 if act == 'delete' then
   if redis.call('EXISTS', group) == 0 then
+    if KEYS[3] then
+      redis.call('SREM', KEYS[3], ARGV[3])
+    end
     return 0
   end
   local dead, unsure = {}, {}
-  for i = 3, #ARGV do
+  for i = 4, #ARGV do
     dead[ARGV[i]] = true
   end
   for _, field in ipairs(redis.call('HKEYS', group)) do
@@ -82,13 +89,16 @@ if act == 'delete' then
     return unsure
   end
   redis.call('DEL', group, sessions)
+  if KEYS[3] then
+    redis.call('SREM', KEYS[3], ARGV[3])
+  end
   redis.call('PUBLISH', stir, '')
   return 1
 end
 
 local field, me = ARGV[3], ARGV[4]
 if act == 'join' then
-  if session and redis.call('EXISTS', session) == 0 then
+  if KEYS[3] and redis.call('EXISTS', KEYS[3]) == 0 then
     return 'ended'
   end
   if redis.call('EXISTS', group) == 0 then

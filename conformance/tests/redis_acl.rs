@@ -1,0 +1,5 @@
+//! The redis driver under the suite, as a user with the least permissions.
+
+mod redis_kinds;
+
+conformance::suite!(redis_kinds::Store::user());
