@@ -169,6 +169,8 @@ async fn python_gets_turns_while_we_loop() {
     let python = place.python("python");
     let turns = Arc::new(AtomicU32::new(0));
     let stop = tokio::sync::watch::Sender::new(false);
+    // They find that Python uses this lock too: from then on it is thought of.
+    assert!(python.acquire("contended"));
     let mut looping = Vec::new();
     for member in ["ours", "other"] {
         let (coord, turns, stop) = (place.ours(member).await, Arc::clone(&turns), stop.clone());
@@ -188,6 +190,9 @@ async fn python_gets_turns_while_we_loop() {
         })
         .await;
     };
+    let waiting = || place.redis.command(&["ZCARD", "{_tooz_contended_lock}:queue"]).number();
+    comes_to("have both wait behind Python", || waiting() == Some(2)).await;
+    assert!(python.release("contended"));
     let mut waits = Vec::new();
     for _ in 0..8 {
         more_turns(50).await;
@@ -204,7 +209,8 @@ async fn python_gets_turns_while_we_loop() {
     }
     waits.sort();
     println!("python waits for its turn: {waits:?}, ours had {turns:?} turns");
-    assert!(waits[7] < Duration::from_secs(5), "{waits:?}");
+    // It is owed a moment each second, and misses some when the machine is busy: it looks ten times a second.
+    assert!(waits[7] < Duration::from_secs(30), "{waits:?}");
 }
 
 #[tokio::test]
