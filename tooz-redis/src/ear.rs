@@ -45,6 +45,8 @@ struct Place {
     keys: Arc<SeatKeys>,
     news: Option<News>,
     bell: Option<Arc<Notify>>,
+    /// A stranger was heard of; told once, with the next claim.
+    stranger: bool,
 }
 
 /// A seat or a group that somebody follows.
@@ -119,7 +121,12 @@ impl Ear {
     pub(crate) fn expect(&self, claim: ClaimId, keys: &Arc<SeatKeys>) -> bool {
         let mut state = self.lock();
         let fresh = !state.places.contains_key(&claim);
-        state.places.entry(claim).or_insert_with(|| Place { keys: Arc::clone(keys), news: None, bell: None });
+        state.places.entry(claim).or_insert_with(|| Place {
+            keys: Arc::clone(keys),
+            news: None,
+            bell: None,
+            stranger: false,
+        });
         fresh
     }
 
@@ -129,6 +136,12 @@ impl Ear {
         if let Some(bell) = place.and_then(|place| place.bell) {
             bell.notify_waiters();
         }
+    }
+
+    /// Whether a stranger was heard of since this was asked last.
+    pub(crate) fn take_stranger(&self, claim: ClaimId) -> bool {
+        let mut state = self.lock();
+        state.places.get_mut(&claim).is_some_and(|place| std::mem::take(&mut place.stranger))
     }
 
     /// A claim waits: whatever told it to let go was about an earlier grant.
@@ -180,6 +193,11 @@ impl Ear {
                     }
                     Some(News::Granted { .. } | News::Ask) => {
                         place.news = None;
+                        return Call::AskAgain;
+                    }
+                    Some(News::Stranger) => {
+                        place.news = None;
+                        place.stranger = true;
                         return Call::AskAgain;
                     }
                     Some(News::LetGo) => return Call::AskAgain,
@@ -353,7 +371,7 @@ impl State {
         let Some(watch) = self.watches.remove(main) else { return };
         for claim in watch.waiting {
             if let Some(place) = self.places.get_mut(&claim) {
-                place.take(News::Ask);
+                place.take(News::Stranger);
             }
         }
     }

@@ -65,6 +65,7 @@ impl Locks {
             session.keys.sessions(),
             session.foreign_word(),
             if try_only { b"1".to_vec() } else { b"0".to_vec() },
+            if session.ear.take_stranger(claim.id) { b"1".to_vec() } else { b"0".to_vec() },
         ];
         Ok(Call { script: &CLAIM, keys: all, args })
     }

@@ -14,6 +14,8 @@ pub(crate) enum News {
     },
     /// Its turn may have come.
     Ask,
+    /// The main key changed while a stranger had it or was left a moment to take it.
+    Stranger,
     /// It was told to let go, or removed.
     LetGo,
 }

@@ -1,7 +1,7 @@
 -- Takes a seat, or a place in its queue. The free and uncontended case comes first and stands alone.
 -- KEYS: main seat queue readers void [session]   (no session where it lives in another slot)
--- ARGV: claim mode ttl record stir prefix foreign try
--- Answers: the token | {ticket, ahead, revisit, foreign} | "void" | "ended" | "busy"
+-- ARGV: claim mode ttl record stir prefix foreign try stranger
+-- Answers: the token | {ticket, ahead, revisit, watch} | "void" | "ended" | "busy"
 local call = redis.call
 local main, seat, queue, readers, void, session = unpack(KEYS)
 local claim, mode, ttl, text, stir = unpack(ARGV)
@@ -24,7 +24,7 @@ if free and mode == 'x' then
     end
     local ms = (us - us % 1000) / 1000
     call('SET', main, claim, 'PX', ttl)
-    call('HSET', seat, 'v', '1', 't', string.format('%.0f', token), 'm', claim, 'c', text, 's', ms, 'a', ms)
+    call('HSET', seat, 'v', '1', 't', string.format('%.0f', token), 'm', claim, 'c', text, 's', ms)
     if us - last > 3600000000 or last > us then
       call('PEXPIRE', seat, 90000000)
     end

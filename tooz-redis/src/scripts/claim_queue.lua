@@ -61,9 +61,6 @@ if kind == 'free' or kind == 'shared' then
     return token
   end
   if not head() then
-    if kind == 'free' then
-      redis.call('HSET', seat, 'a', now)
-    end
     if kind == 'free' and ARGV[2] == 'x' then
       token = tonumber(seat_one(claim, ARGV[4], ttl))
     elseif ARGV[2] == 's' and kind ~= 'one' then
@@ -79,10 +76,17 @@ if kind == 'free' or kind == 'shared' then
   end
 end
 
-if kind == 'foreign' and seen - now < FOREIGN - 1000 then
+-- A key that changed in a moment left to strangers was taken by one, even if it is free again.
+if (kind == 'foreign' or ARGV[9] == '1' and kind == 'free') and seen - now < FOREIGN - 1000 then
   redis.call('HSET', seat, 'f', now + FOREIGN)
 end
 if not waits then
+  -- Busy since when? A pause too short for those who poll is none; a seat that was handed over had none.
+  local queued, handed = unpack(redis.call('HMGET', seat, 'q', 'w'))
+  if handed ~= value and now - (tonumber(queued or '0') or 0) > 1000 and redis.call('EXISTS', queue) == 0 then
+    redis.call('HSET', seat, 'a', now)
+  end
+  redis.call('HSET', seat, 'q', now)
   local tail = redis.call('ZRANGE', queue, -1, -1, 'WITHSCORES')
   waits = math.max((tonumber(tail[2] or '0') or 0) + 1, us)
   redis.call('ZADD', queue, string.format('%.0f', waits), claim)
@@ -118,4 +122,8 @@ else
     revisit = math.max(held, (tonumber(expiry or '0') or 0) - now, 0) + 5
   end
 end
-return {tonumber(waits), rank + ahead, revisit, kind == 'foreign' and rank == 0 and 1 or 0}
+local watch = 0
+if foreign and rank == 0 and (kind == 'foreign' or kind == 'free' and gap > now) then
+  watch = 1
+end
+return {tonumber(waits), rank + ahead, revisit, watch}

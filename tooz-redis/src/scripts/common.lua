@@ -4,7 +4,7 @@ local time = redis.call('TIME')
 local us = time[1] * 1000000 + time[2]
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local prefix, foreign
-local last, holder, record, seen, gap, absent, common, value, kind
+local last, holder, record, seen, gap, busy, common, value, kind
 
 -- Reads the seat. `kind` says who has the main key: nobody, one claim of ours, readers, or a stranger.
 local function enter()
@@ -17,7 +17,7 @@ local function enter()
     error('the token in ' .. seat .. ' is no number')
   end
   holder, record, common = known[3], known[4], known[8]
-  seen, gap, absent = tonumber(known[5] or '0') or 0, tonumber(known[6] or '0') or 0, tonumber(known[7] or '0') or 0
+  seen, gap, busy = tonumber(known[5] or '0') or 0, tonumber(known[6] or '0') or 0, tonumber(known[7] or '0') or 0
   value = redis.call('GET', main)
   if not value then
     kind = 'free'
@@ -88,10 +88,10 @@ local function prune()
   end
 end
 
-local function seat_one(id, text, px)
+local function seat_one(id, text, px, handed)
   local token, fresh = draw()
   redis.call('SET', main, id, 'PX', px)
-  redis.call('HSET', seat, 'v', '1', 't', token, 'm', id, 'c', text, 's', now)
+  redis.call('HSET', seat, 'v', '1', 't', token, 'm', id, 'c', text, 's', now, 'w', handed and id or '')
   if fresh then
     redis.call('PEXPIRE', seat, DAY)
   end
@@ -99,13 +99,13 @@ local function seat_one(id, text, px)
   return token
 end
 
-local function seat_reader(id, text, px)
+local function seat_reader(id, text, px, handed)
   local token = draw()
   if kind == 'shared' then
     keep(main, px)
   else
     redis.call('SET', main, id, 'PX', px)
-    redis.call('HSET', seat, 'r', id)
+    redis.call('HSET', seat, 'r', id, 'w', handed and id or '')
     common, value, kind = id, id, 'shared'
   end
   redis.call('ZADD', readers, now + px, id)
@@ -158,9 +158,9 @@ local function pass_on()
     drop_waiter(id)
     local token
     if alone then
-      token = seat_one(id, text, expiry - now)
+      token = seat_one(id, text, expiry - now, true)
     else
-      token = seat_reader(id, text, expiry - now)
+      token = seat_reader(id, text, expiry - now, true)
     end
     tell(text, 'G ' .. id .. ' ' .. string.format('%.0f', tonumber(ticket)) .. ' ' .. token)
     moved = true
@@ -176,15 +176,11 @@ local function make_room()
   if not foreign or kind ~= 'free' then
     return
   end
-  if absent == 0 and gap == 0 then
-    redis.call('HSET', seat, 'a', now)
-    return
-  end
   local every = 10000
   if seen > now then
     every = 1000
   end
-  if now - math.max(absent, gap) < every then
+  if now - math.max(busy, gap) < every then
     return
   end
   local id, text = head()
