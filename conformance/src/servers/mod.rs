@@ -12,6 +12,9 @@
 //! assert_eq!(redis.command(&["GET", "key"]).text(), "value");
 //! ```
 //!
+//! Where starting is slow, one server in a `static OnceLock` serves all tests of a binary: it ends with the
+//! process although nobody drops it.
+//!
 //! A server that cannot be started is a failed test: all of this panics, with a sentence that says what to
 //! install or what the server printed. Everything here blocks; none of it needs a runtime.
 
