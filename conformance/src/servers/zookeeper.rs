@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::process::Failure;
-use super::{Certificates, Folder, Plan, Process, TRIES, ports, until};
+use super::{Certificates, Folder, Network, Plan, Process, TRIES, ports, until};
 
 /// The length of a tick unless told otherwise.
 pub const TICK_MS: u64 = 500;
@@ -26,6 +26,19 @@ pub struct ZookeeperPlan {
     certificates: Option<Arc<Certificates>>,
     options: Vec<(String, String)>,
     properties: Vec<(String, String)>,
+    apart: bool,
+}
+
+/// Where a node is.
+#[derive(Clone, Debug)]
+struct Place {
+    namespace: Option<String>,
+    host: Ipv4Addr,
+    peer_host: Ipv4Addr,
+    client: u16,
+    secure: Option<u16>,
+    peer: u16,
+    election: u16,
 }
 
 impl ZookeeperPlan {
@@ -39,6 +52,12 @@ impl ZookeeperPlan {
     pub fn tls(mut self, certificates: &Arc<Certificates>, mutual: bool) -> Self {
         self.certificates = Some(Arc::clone(certificates));
         self.option("ssl.clientAuth", if mutual { "need" } else { "none" })
+    }
+
+    /// Puts every node on a machine of its own, which can be cut off the others. Needs root.
+    pub fn apart(mut self) -> Self {
+        self.apart = true;
+        self
     }
 
     /// Any line of `zoo.cfg`; later ones win.
@@ -75,35 +94,46 @@ impl ZookeeperPlan {
     }
 
     fn attempt(&self) -> Result<Zookeeper, Failure> {
+        let network = self.apart.then(|| Network::new(u8::try_from(self.nodes).unwrap_or(u8::MAX)));
         let taken = ports::several(self.nodes * PORTS);
-        let places: Vec<&[u16]> = taken.chunks(PORTS).collect();
-        let peers = places.iter().enumerate().filter_map(|(number, ports)| match **ports {
-            [_, _, peer, election] => Some(format!("server.{}=127.0.0.1:{peer}:{election}", number + 1)),
-            _ => None,
-        });
+        let places = taken.chunks(PORTS).zip(0..).map(|(ports, number)| self.place(ports, number, &network));
+        let places: Vec<_> = places.collect();
+        let peers = places
+            .iter()
+            .zip(1..)
+            .map(|(place, id)| format!("server.{id}={}:{}:{}", place.peer_host, place.peer, place.election));
         let peers: Vec<_> = if self.nodes > 1 { peers.collect() } else { Vec::new() };
-        let node = |(number, ports): (usize, &&[u16])| match **ports {
-            [client, secure, ..] => {
-                self.node(number + 1, &peers, client, self.certificates.as_ref().map(|_| secure))
-            }
-            _ => panic!("four ports for each node"),
-        };
-        let nodes = places.iter().enumerate().map(node).collect::<Result<_, _>>()?;
-        Ok(Zookeeper { nodes, certificates: self.certificates.clone() })
+        let nodes = places.into_iter().zip(1..).map(|(place, id)| self.node(id, &peers, place));
+        Ok(Zookeeper {
+            nodes: nodes.collect::<Result<_, _>>()?,
+            certificates: self.certificates.clone(),
+            network,
+        })
     }
 
-    fn node(
-        &self,
-        id: usize,
-        peers: &[String],
-        client: u16,
-        secure: Option<u16>,
-    ) -> Result<ZookeeperNode, Failure> {
+    fn place(&self, ports: &[u16], number: u8, network: &Option<Network>) -> Place {
+        let [client, secure, peer, election] = *ports else { panic!("four ports for each node") };
+        let own = |address: fn(&Network, u8) -> Ipv4Addr| {
+            network.as_ref().map_or(Ipv4Addr::LOCALHOST, |network| address(network, number))
+        };
+        Place {
+            namespace: network.as_ref().map(|network| network.namespace(number)),
+            host: own(Network::address),
+            peer_host: own(Network::peer_address),
+            client,
+            secure: self.certificates.as_ref().map(|_| secure),
+            peer,
+            election,
+        }
+    }
+
+    fn node(&self, id: usize, peers: &[String], place: Place) -> Result<ZookeeperNode, Failure> {
         let folder = Folder::new("zookeeper");
         std::fs::create_dir(folder.join("data"))
             .unwrap_or_else(|error| panic!("create a data folder: {error}"));
         folder.write("data/myid", id.to_string());
-        folder.write("zoo.cfg", self.file(peers, client, secure, &folder));
+        folder.write("zoo.cfg", self.file(peers, &place, &folder));
+        let Place { namespace, host, client, secure, .. } = place;
         let jars = JARS.map(|jar| format!("{JARS_FOLDER}/{jar}"));
         if let Some(missing) = jars.iter().find(|jar| !Path::new(jar).exists()) {
             panic!(
@@ -131,30 +161,31 @@ impl ZookeeperPlan {
             package: "default-jre-headless",
             arguments,
             environment: Vec::new(),
+            namespace,
             // A node of several can say no more before its peers are there.
-            ready: Box::new(move |_| !ports::is_free(client)),
+            ready: Box::new(move |_| TcpStream::connect((host, client)).is_ok()),
         };
-        Process::start(folder, plan).map(|process| ZookeeperNode { process, client, secure })
+        Process::start(folder, plan).map(|process| ZookeeperNode { process, host, client, secure })
     }
 
-    fn file(&self, peers: &[String], client: u16, secure: Option<u16>, folder: &Folder) -> String {
+    fn file(&self, peers: &[String], place: &Place, folder: &Folder) -> String {
         let mut lines: Vec<(String, String)> = [
             ("tickTime", TICK_MS.to_string()),
             ("initLimit", "20".to_owned()),
             ("syncLimit", "4".to_owned()),
             ("dataDir", folder.join("data").display().to_string()),
-            ("clientPort", client.to_string()),
-            ("clientPortAddress", "127.0.0.1".to_owned()),
+            ("clientPort", place.client.to_string()),
+            ("clientPortAddress", place.host.to_string()),
             ("admin.enableServer", "false".to_owned()),
             ("4lw.commands.whitelist", "*".to_owned()),
             ("maxClientCnxns", "0".to_owned()),
         ]
         .map(|(name, value)| (name.to_owned(), value))
         .into();
-        if let (Some(certificates), Some(port)) = (&self.certificates, secure) {
+        if let (Some(certificates), Some(port)) = (&self.certificates, place.secure) {
             let stores = stores(certificates, folder);
             lines.push(("secureClientPort".to_owned(), port.to_string()));
-            lines.push(("secureClientPortAddress".to_owned(), "127.0.0.1".to_owned()));
+            lines.push(("secureClientPortAddress".to_owned(), place.host.to_string()));
             let factory = "org.apache.zookeeper.server.NettyServerCnxnFactory";
             lines.push(("serverCnxnFactory".to_owned(), factory.to_owned()));
             lines.extend(stores.map(|(name, value)| (name.to_owned(), value)));
@@ -186,6 +217,7 @@ fn stores(certificates: &Certificates, folder: &Folder) -> [(&'static str, Strin
 #[derive(Debug)]
 pub struct ZookeeperNode {
     process: Process,
+    host: Ipv4Addr,
     client: u16,
     secure: Option<u16>,
 }
@@ -196,7 +228,7 @@ impl ZookeeperNode {
         &self.process
     }
 
-    /// Its port for plain clients on 127.0.0.1.
+    /// Its port for plain clients.
     pub fn port(&self) -> u16 {
         self.client
     }
@@ -206,9 +238,9 @@ impl ZookeeperNode {
         self.secure
     }
 
-    /// `127.0.0.1:port`, for plain clients.
+    /// Where plain clients reach it: `127.0.0.1:port`, or its own machine's address.
     pub fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.client)
+        format!("{}:{}", self.host, self.client)
     }
 
     /// Whether it serves: `standalone`, `leader` or `follower`.
@@ -222,7 +254,7 @@ impl ZookeeperNode {
     /// # Errors
     /// If there is none.
     pub fn ask(&self, word: &str) -> io::Result<String> {
-        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.client))?;
+        let mut stream = TcpStream::connect_timeout(&(self.host, self.client).into(), PATIENCE)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.write_all(word.as_bytes())?;
         let mut text = String::new();
@@ -236,12 +268,19 @@ impl ZookeeperNode {
 pub struct Zookeeper {
     nodes: Vec<ZookeeperNode>,
     certificates: Option<Arc<Certificates>>,
+    network: Option<Network>, // last: its machines go after what runs on them
 }
 
 impl Zookeeper {
     /// One plain node, to be made less plain before it is started.
     pub fn plan() -> ZookeeperPlan {
-        ZookeeperPlan { nodes: 1, certificates: None, options: Vec::new(), properties: Vec::new() }
+        ZookeeperPlan {
+            nodes: 1,
+            certificates: None,
+            options: Vec::new(),
+            properties: Vec::new(),
+            apart: false,
+        }
     }
 
     /// Starts one plain node.
@@ -259,7 +298,7 @@ impl Zookeeper {
         self.nodes.first().unwrap_or_else(|| panic!("zookeeper of no nodes"))
     }
 
-    /// The first node's port for plain clients on 127.0.0.1.
+    /// The first node's port for plain clients.
     pub fn port(&self) -> u16 {
         self.node().port()
     }
@@ -276,8 +315,8 @@ impl Zookeeper {
 
     /// The nodes' addresses for clients over TLS, separated by commas.
     pub fn secure_addresses(&self) -> String {
-        let secure = self.nodes.iter().filter_map(|node| node.secure);
-        secure.map(|port| format!("127.0.0.1:{port}")).collect::<Vec<_>>().join(",")
+        let secure = self.nodes.iter().filter_map(|node| Some((node.host, node.secure?)));
+        secure.map(|(host, port)| format!("{host}:{port}")).collect::<Vec<_>>().join(",")
     }
 
     /// `zookeeper://…` with all nodes, for plain clients.
@@ -288,6 +327,14 @@ impl Zookeeper {
     /// What it shows to clients, and what they may show to it, where it speaks TLS.
     pub fn certificates(&self) -> Option<&Certificates> {
         self.certificates.as_deref()
+    }
+
+    /// The machines of nodes that stand [apart](ZookeeperPlan::apart): to cut them off each other.
+    ///
+    /// # Panics
+    /// If they do not.
+    pub fn network(&self) -> &Network {
+        self.network.as_ref().unwrap_or_else(|| panic!("the nodes of this zookeeper share a machine"))
     }
 
     /// Waits until every node whose process runs serves.
