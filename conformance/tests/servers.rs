@@ -240,3 +240,56 @@ fn zookeeper_speaks_tls_to_those_with_a_certificate() {
     assert!(srvr(true));
     assert!(!srvr(false));
 }
+
+#[test]
+fn an_etcd_leader_that_is_cut_off_is_followed_by_another() {
+    let etcd = Etcd::plan().nodes(3).apart().start();
+    let leader = etcd.leader();
+    let index =
+        u8::try_from(etcd.nodes().iter().position(|node| node.port() == leader.port()).unwrap()).unwrap();
+    let others = || etcd.nodes().iter().filter(|node| node.port() != leader.port());
+    etcd.network().isolate(index);
+    until("the others have a leader", || others().any(|node| node.is_leader() && node.is_healthy()));
+    assert!(!leader.is_healthy());
+
+    etcd.network().rejoin(index);
+    etcd.healthy();
+    until("it follows", || !leader.is_leader() && others().filter(|node| node.is_leader()).count() == 1);
+}
+
+#[test]
+fn a_zookeeper_leader_that_is_cut_off_is_followed_by_another() {
+    let zookeeper = Zookeeper::plan().nodes(3).apart().start();
+    let leader = zookeeper.leader();
+    let index = zookeeper.nodes().iter().position(|node| node.port() == leader.port()).unwrap();
+    let index = u8::try_from(index).unwrap();
+    zookeeper.network().isolate(index);
+    let leads =
+        |node: &conformance::servers::zookeeper::ZookeeperNode| node.mode().as_deref() == Some("leader");
+    let others = || zookeeper.nodes().iter().filter(|node| node.port() != leader.port());
+    until("the others have a leader", || others().any(leads));
+    until("it serves no more", || leader.mode().is_none());
+
+    zookeeper.network().rejoin(index);
+    until("it follows", || leader.mode().as_deref() == Some("follower"));
+    zookeeper.network().hide(index);
+    assert!(leader.ask("srvr").is_err());
+    zookeeper.network().show(index);
+    until("it is seen again", || leader.mode().is_some());
+}
+
+#[test]
+fn a_network_is_gone_when_dropped() {
+    let ip = |words: &[&str]| {
+        let output = Command::new("ip").args(words).output().unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let network = conformance::servers::Network::new(2);
+    let name = network.namespace(0).strip_suffix("m0").unwrap().to_owned();
+    let links = || ip(&["-o", "link"]).matches(&format!(": {name}")).count();
+    let spaces = || ip(&["netns", "list"]).matches(&name).count();
+    // Two networks, and a plug of each machine in each.
+    assert_eq!((links(), spaces()), (2 + 2 * 2, 2));
+    drop(network);
+    assert_eq!((links(), spaces()), (0, 0));
+}

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::process::{Failure, find};
-use super::{Certificates, Folder, Plan, Process, TRIES, ports, until};
+use super::{Certificates, Folder, Network, Plan, Process, TRIES, ports, until};
 
 /// How long a node may take to tell of itself.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -21,6 +21,18 @@ pub struct EtcdPlan {
     certificates: Option<Arc<Certificates>>,
     mutual: bool,
     arguments: Vec<String>,
+    apart: bool,
+}
+
+/// Where a node is.
+#[derive(Clone, Debug)]
+struct Place {
+    namespace: Option<String>,
+    host: Ipv4Addr,
+    peer_host: Ipv4Addr,
+    client: u16,
+    peer: u16,
+    metrics: u16,
 }
 
 impl EtcdPlan {
@@ -34,6 +46,12 @@ impl EtcdPlan {
     pub fn tls(mut self, certificates: &Arc<Certificates>, mutual: bool) -> Self {
         self.certificates = Some(Arc::clone(certificates));
         self.mutual = mutual;
+        self
+    }
+
+    /// Puts every node on a machine of its own, which can be cut off the others. Needs root.
+    pub fn apart(mut self) -> Self {
+        self.apart = true;
         self
     }
 
@@ -59,38 +77,30 @@ impl EtcdPlan {
     }
 
     fn attempt(&self) -> Result<Etcd, Failure> {
+        let network = self.apart.then(|| Network::new(u8::try_from(self.nodes).unwrap_or(u8::MAX)));
         let taken = ports::several(self.nodes * PORTS);
-        let places: Vec<&[u16]> = taken.chunks(PORTS).collect();
-        let peers = places.iter().enumerate().filter_map(|(number, ports)| {
-            ports.get(1).map(|peer| format!("n{number}=http://127.0.0.1:{peer}"))
-        });
+        let places: Vec<_> =
+            taken.chunks(PORTS).zip(0..).map(|(ports, number)| place(ports, number, &network)).collect();
+        let peers = places.iter().enumerate();
+        let peers =
+            peers.map(|(number, place)| format!("n{number}=http://{}:{}", place.peer_host, place.peer));
         let peers = peers.collect::<Vec<_>>().join(",");
-        let node = |(number, ports): (usize, &&[u16])| match **ports {
-            [client, peer, metrics] => self.node(number, &peers, client, peer, metrics),
-            _ => panic!("three ports for each node"),
-        };
-        let nodes = places.iter().enumerate().map(node).collect::<Result<_, _>>()?;
-        Ok(Etcd { nodes, certificates: self.certificates.clone() })
+        let nodes = places.into_iter().enumerate().map(|(number, place)| self.node(number, &peers, place));
+        Ok(Etcd { nodes: nodes.collect::<Result<_, _>>()?, certificates: self.certificates.clone(), network })
     }
 
-    fn node(
-        &self,
-        number: usize,
-        peers: &str,
-        client: u16,
-        peer: u16,
-        metrics: u16,
-    ) -> Result<EtcdNode, Failure> {
+    fn node(&self, number: usize, peers: &str, place: Place) -> Result<EtcdNode, Failure> {
         let scheme = if self.certificates.is_some() { "https" } else { "http" };
         let option = |name: &str, value: String| format!("--{name}={value}");
+        let Place { namespace, host, peer_host, client, peer, metrics } = place;
         let mut arguments = vec![
             option("name", format!("n{number}")),
             option("data-dir", "data".to_owned()),
-            option("listen-client-urls", format!("{scheme}://127.0.0.1:{client}")),
-            option("advertise-client-urls", format!("{scheme}://127.0.0.1:{client}")),
-            option("listen-peer-urls", format!("http://127.0.0.1:{peer}")),
-            option("initial-advertise-peer-urls", format!("http://127.0.0.1:{peer}")),
-            option("listen-metrics-urls", format!("http://127.0.0.1:{metrics}")),
+            option("listen-client-urls", format!("{scheme}://{host}:{client}")),
+            option("advertise-client-urls", format!("{scheme}://{host}:{client}")),
+            option("listen-peer-urls", format!("http://{peer_host}:{peer}")),
+            option("initial-advertise-peer-urls", format!("http://{peer_host}:{peer}")),
+            option("listen-metrics-urls", format!("http://{host}:{metrics}")),
             option("initial-cluster", peers.to_owned()),
             option("logger", "zap".to_owned()),
         ];
@@ -108,17 +118,29 @@ impl EtcdPlan {
             package: "etcd-server",
             arguments,
             environment: Vec::new(),
+            namespace,
             // A node of several can say no more before its peers are there.
-            ready: Box::new(move |_| !ports::is_free(metrics)),
+            ready: Box::new(move |_| TcpStream::connect((host, metrics)).is_ok()),
         };
-        Process::start(Folder::new("etcd"), plan).map(|process| EtcdNode { process, client, metrics })
+        Process::start(Folder::new("etcd"), plan).map(|process| EtcdNode { process, host, client, metrics })
     }
+}
+
+fn place(ports: &[u16], number: u8, network: &Option<Network>) -> Place {
+    let [client, peer, metrics] = *ports else { panic!("three ports for each node") };
+    let own = |address: fn(&Network, u8) -> Ipv4Addr| {
+        network.as_ref().map_or(Ipv4Addr::LOCALHOST, |network| address(network, number))
+    };
+    let (host, peer_host) = (own(Network::address), own(Network::peer_address));
+    let namespace = network.as_ref().map(|network| network.namespace(number));
+    Place { namespace, host, peer_host, client, peer, metrics }
 }
 
 /// One node of etcd.
 #[derive(Debug)]
 pub struct EtcdNode {
     process: Process,
+    host: Ipv4Addr,
     client: u16,
     metrics: u16,
 }
@@ -129,14 +151,14 @@ impl EtcdNode {
         &self.process
     }
 
-    /// Its port for clients on 127.0.0.1.
+    /// Its port for clients.
     pub fn port(&self) -> u16 {
         self.client
     }
 
-    /// `127.0.0.1:port`.
+    /// Where clients reach it: `127.0.0.1:port`, or its own machine's address.
     pub fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.client)
+        format!("{}:{}", self.host, self.client)
     }
 
     /// Whether it answers and has a leader.
@@ -166,7 +188,7 @@ impl EtcdNode {
     }
 
     fn get(&self, path: &str) -> io::Result<String> {
-        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.metrics))?;
+        let mut stream = TcpStream::connect_timeout(&(self.host, self.metrics).into(), PATIENCE)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
         let mut text = String::new();
@@ -180,12 +202,13 @@ impl EtcdNode {
 pub struct Etcd {
     nodes: Vec<EtcdNode>,
     certificates: Option<Arc<Certificates>>,
+    network: Option<Network>, // last: its machines go after what runs on them
 }
 
 impl Etcd {
     /// One plain node, to be made less plain before it is started.
     pub fn plan() -> EtcdPlan {
-        EtcdPlan { nodes: 1, certificates: None, mutual: false, arguments: Vec::new() }
+        EtcdPlan { nodes: 1, certificates: None, mutual: false, arguments: Vec::new(), apart: false }
     }
 
     /// Starts one plain node.
@@ -217,6 +240,14 @@ impl Etcd {
     /// What it shows to clients, and what they may show to it, where it speaks TLS.
     pub fn certificates(&self) -> Option<&Certificates> {
         self.certificates.as_deref()
+    }
+
+    /// The machines of nodes that stand [apart](EtcdPlan::apart): to cut them off each other.
+    ///
+    /// # Panics
+    /// If they do not.
+    pub fn network(&self) -> &Network {
+        self.network.as_ref().unwrap_or_else(|| panic!("the nodes of this etcd share a machine"))
     }
 
     /// Waits until every node whose process runs answers and has a leader.

@@ -12,6 +12,9 @@
 //! assert_eq!(redis.command(&["GET", "key"]).text(), "value");
 //! ```
 //!
+//! Where starting is slow, one server in a `static OnceLock` serves all tests of a binary: it ends with the
+//! process although nobody drops it.
+//!
 //! A server that cannot be started is a failed test: all of this panics, with a sentence that says what to
 //! install or what the server printed. Everything here blocks; none of it needs a runtime.
 
@@ -21,6 +24,7 @@ pub mod certificates;
 pub mod cluster;
 pub mod etcd;
 pub mod folder;
+pub mod network;
 pub mod ports;
 pub mod process;
 pub mod redis;
@@ -32,6 +36,7 @@ pub use certificates::Certificates;
 pub use cluster::Cluster;
 pub use etcd::Etcd;
 pub use folder::Folder;
+pub use network::Network;
 pub use process::{Plan, Process};
 pub use redis::Redis;
 pub use sentinel::Sentinels;

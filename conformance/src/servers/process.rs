@@ -30,6 +30,8 @@ pub struct Plan {
     pub arguments: Vec<String>,
     /// Variables of its environment, in addition to ours.
     pub environment: Vec<(String, String)>,
+    /// The network namespace it runs in, if not this process's.
+    pub namespace: Option<String>,
     /// Whether it is ready, given what it printed so far.
     pub ready: Box<dyn Fn(&str) -> bool + Send + Sync>,
 }
@@ -145,7 +147,11 @@ impl Process {
     fn command(&self) -> Command {
         let log = File::create(self.log()).expect("a log file in a folder of our own");
         let mut command = Command::new(find("setpriv", "util-linux"));
-        command.args(["--pdeathsig", "KILL", "--"]).arg(find(&self.plan.program, self.plan.package));
+        command.args(["--pdeathsig", "KILL", "--"]);
+        if let Some(namespace) = &self.plan.namespace {
+            command.arg(find("ip", "iproute2")).args(["netns", "exec", namespace]);
+        }
+        command.arg(find(&self.plan.program, self.plan.package));
         command.args(&self.plan.arguments).envs(self.plan.environment.iter().cloned());
         command.current_dir(self.folder.path()).stdin(Stdio::null()).process_group(0);
         command.stderr(log.try_clone().expect("a second handle of an open file")).stdout(log);

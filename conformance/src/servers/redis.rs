@@ -112,6 +112,7 @@ impl RedisPlan {
             package: "redis-server",
             arguments,
             environment: Vec::new(),
+            namespace: None,
             ready: Box::new(move |output| output.contains(ready)),
         };
         Process::start(folder, plan).map(|process| Redis { process, port, plan: self.clone() })

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::process::Failure;
-use super::{Certificates, Folder, Plan, Process, TRIES, ports, until};
+use super::{Certificates, Folder, Network, Plan, Process, TRIES, ports, until};
 use crate::proxy::{Proxy, Way};
 
 /// The length of a tick unless told otherwise.
@@ -27,17 +27,23 @@ pub struct ZookeeperPlan {
     certificates: Option<Arc<Certificates>>,
     options: Vec<(String, String)>,
     properties: Vec<(String, String)>,
+    apart: bool,
     partable: bool,
 }
 
-impl ZookeeperPlan {
-    /// Lets the nodes reach each other through proxies, so that one can be [isolated](Zookeeper::isolate) from its
-    /// peers while its clients reach it.
-    pub fn partable(mut self) -> Self {
-        self.partable = true;
-        self
-    }
+/// Where a node is.
+#[derive(Clone, Debug)]
+struct Place {
+    namespace: Option<String>,
+    host: Ipv4Addr,
+    peer_host: Ipv4Addr,
+    client: u16,
+    secure: Option<u16>,
+    peer: u16,
+    election: u16,
+}
 
+impl ZookeeperPlan {
     /// So many nodes.
     pub fn nodes(mut self, nodes: usize) -> Self {
         self.nodes = nodes;
@@ -48,6 +54,19 @@ impl ZookeeperPlan {
     pub fn tls(mut self, certificates: &Arc<Certificates>, mutual: bool) -> Self {
         self.certificates = Some(Arc::clone(certificates));
         self.option("ssl.clientAuth", if mutual { "need" } else { "none" })
+    }
+
+    /// Lets the nodes reach each other through proxies, so that one can be [isolated](Zookeeper::isolate) from its
+    /// peers while its clients reach it.
+    pub fn partable(mut self) -> Self {
+        self.partable = true;
+        self
+    }
+
+    /// Puts every node on a machine of its own, which can be cut off the others. Needs root.
+    pub fn apart(mut self) -> Self {
+        self.apart = true;
+        self
     }
 
     /// Any line of `zoo.cfg`; later ones win.
@@ -84,53 +103,64 @@ impl ZookeeperPlan {
     }
 
     fn attempt(&self) -> Result<Zookeeper, Failure> {
+        let network = self.apart.then(|| Network::new(u8::try_from(self.nodes).unwrap_or(u8::MAX)));
         let taken = ports::several(self.nodes * PORTS);
-        let places: Vec<&[u16]> = taken.chunks(PORTS).collect();
+        let places = taken.chunks(PORTS).zip(0..).map(|(ports, number)| self.place(ports, number, &network));
+        let places: Vec<_> = places.collect();
         let mut links = Vec::new();
-        let nodes = places.iter().enumerate().map(|(number, ports)| match **ports {
-            [client, secure, ..] => {
-                let peers = self.peers(number, &places, &mut links);
-                self.node(number + 1, &peers, client, self.certificates.as_ref().map(|_| secure))
-            }
-            _ => panic!("four ports for each node"),
-        });
-        let nodes = nodes.collect::<Result<_, _>>()?;
-        Ok(Zookeeper { nodes, certificates: self.certificates.clone(), links })
+        let peers: Vec<_> = (0..places.len()).map(|node| self.peers(node, &places, &mut links)).collect();
+        let planned = places.into_iter().zip(peers).zip(1..);
+        let nodes = planned.map(|((place, peers), id)| self.node(id, &peers, place));
+        Ok(Zookeeper {
+            nodes: nodes.collect::<Result<_, _>>()?,
+            certificates: self.certificates.clone(),
+            links,
+            network,
+        })
     }
 
     /// How a node finds itself and its peers.
-    fn peers(&self, node: usize, places: &[&[u16]], links: &mut Vec<Link>) -> Vec<String> {
+    fn peers(&self, node: usize, places: &[Place], links: &mut Vec<Link>) -> Vec<String> {
         if self.nodes == 1 {
             return Vec::new();
         }
-        let lines = places.iter().enumerate().filter_map(|(number, ports)| match **ports {
-            [_, _, mut peer, mut election] => {
-                if self.partable && number != node {
-                    for port in [&mut peer, &mut election] {
-                        let proxy = Proxy::bytes(*port);
-                        *port = proxy.port();
-                        links.push(Link { ends: [node, number], proxy });
-                    }
+        let lines = places.iter().enumerate().map(|(number, place)| {
+            let (mut peer, mut election) = (place.peer, place.election);
+            if self.partable && number != node {
+                for port in [&mut peer, &mut election] {
+                    let proxy = Proxy::bytes(*port);
+                    *port = proxy.port();
+                    links.push(Link { ends: [node, number], proxy });
                 }
-                Some(format!("server.{}=127.0.0.1:{peer}:{election}", number + 1))
             }
-            _ => None,
+            format!("server.{}={}:{peer}:{election}", number + 1, place.peer_host)
         });
         lines.collect()
     }
 
-    fn node(
-        &self,
-        id: usize,
-        peers: &[String],
-        client: u16,
-        secure: Option<u16>,
-    ) -> Result<ZookeeperNode, Failure> {
+    fn place(&self, ports: &[u16], number: u8, network: &Option<Network>) -> Place {
+        let [client, secure, peer, election] = *ports else { panic!("four ports for each node") };
+        let own = |address: fn(&Network, u8) -> Ipv4Addr| {
+            network.as_ref().map_or(Ipv4Addr::LOCALHOST, |network| address(network, number))
+        };
+        Place {
+            namespace: network.as_ref().map(|network| network.namespace(number)),
+            host: own(Network::address),
+            peer_host: own(Network::peer_address),
+            client,
+            secure: self.certificates.as_ref().map(|_| secure),
+            peer,
+            election,
+        }
+    }
+
+    fn node(&self, id: usize, peers: &[String], place: Place) -> Result<ZookeeperNode, Failure> {
         let folder = Folder::new("zookeeper");
         std::fs::create_dir(folder.join("data"))
             .unwrap_or_else(|error| panic!("create a data folder: {error}"));
         folder.write("data/myid", id.to_string());
-        folder.write("zoo.cfg", self.file(peers, client, secure, &folder));
+        folder.write("zoo.cfg", self.file(peers, &place, &folder));
+        let Place { namespace, host, client, secure, .. } = place;
         let jars = JARS.map(|jar| format!("{JARS_FOLDER}/{jar}"));
         if let Some(missing) = jars.iter().find(|jar| !Path::new(jar).exists()) {
             panic!(
@@ -158,30 +188,31 @@ impl ZookeeperPlan {
             package: "default-jre-headless",
             arguments,
             environment: Vec::new(),
+            namespace,
             // A node of several can say no more before its peers are there.
-            ready: Box::new(move |_| !ports::is_free(client)),
+            ready: Box::new(move |_| TcpStream::connect((host, client)).is_ok()),
         };
-        Process::start(folder, plan).map(|process| ZookeeperNode { process, client, secure })
+        Process::start(folder, plan).map(|process| ZookeeperNode { process, host, client, secure })
     }
 
-    fn file(&self, peers: &[String], client: u16, secure: Option<u16>, folder: &Folder) -> String {
+    fn file(&self, peers: &[String], place: &Place, folder: &Folder) -> String {
         let mut lines: Vec<(String, String)> = [
             ("tickTime", TICK_MS.to_string()),
             ("initLimit", "20".to_owned()),
             ("syncLimit", "4".to_owned()),
             ("dataDir", folder.join("data").display().to_string()),
-            ("clientPort", client.to_string()),
-            ("clientPortAddress", "127.0.0.1".to_owned()),
+            ("clientPort", place.client.to_string()),
+            ("clientPortAddress", place.host.to_string()),
             ("admin.enableServer", "false".to_owned()),
             ("4lw.commands.whitelist", "*".to_owned()),
             ("maxClientCnxns", "0".to_owned()),
         ]
         .map(|(name, value)| (name.to_owned(), value))
         .into();
-        if let (Some(certificates), Some(port)) = (&self.certificates, secure) {
+        if let (Some(certificates), Some(port)) = (&self.certificates, place.secure) {
             let stores = stores(certificates, folder);
             lines.push(("secureClientPort".to_owned(), port.to_string()));
-            lines.push(("secureClientPortAddress".to_owned(), "127.0.0.1".to_owned()));
+            lines.push(("secureClientPortAddress".to_owned(), place.host.to_string()));
             let factory = "org.apache.zookeeper.server.NettyServerCnxnFactory";
             lines.push(("serverCnxnFactory".to_owned(), factory.to_owned()));
             lines.extend(stores.map(|(name, value)| (name.to_owned(), value)));
@@ -213,6 +244,7 @@ fn stores(certificates: &Certificates, folder: &Folder) -> [(&'static str, Strin
 #[derive(Debug)]
 pub struct ZookeeperNode {
     process: Process,
+    host: Ipv4Addr,
     client: u16,
     secure: Option<u16>,
 }
@@ -223,7 +255,7 @@ impl ZookeeperNode {
         &self.process
     }
 
-    /// Its port for plain clients on 127.0.0.1.
+    /// Its port for plain clients.
     pub fn port(&self) -> u16 {
         self.client
     }
@@ -233,9 +265,9 @@ impl ZookeeperNode {
         self.secure
     }
 
-    /// `127.0.0.1:port`, for plain clients.
+    /// Where plain clients reach it: `127.0.0.1:port`, or its own machine's address.
     pub fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.client)
+        format!("{}:{}", self.host, self.client)
     }
 
     /// Whether it serves: `standalone`, `leader` or `follower`.
@@ -249,7 +281,7 @@ impl ZookeeperNode {
     /// # Errors
     /// If there is none.
     pub fn ask(&self, word: &str) -> io::Result<String> {
-        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.client))?;
+        let mut stream = TcpStream::connect_timeout(&(self.host, self.client).into(), PATIENCE)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.write_all(word.as_bytes())?;
         let mut text = String::new();
@@ -264,6 +296,7 @@ pub struct Zookeeper {
     nodes: Vec<ZookeeperNode>,
     certificates: Option<Arc<Certificates>>,
     links: Vec<Link>,
+    network: Option<Network>, // last: its machines go after what runs on them
 }
 
 /// One way by which a node calls another.
@@ -281,6 +314,7 @@ impl Zookeeper {
             certificates: None,
             options: Vec::new(),
             properties: Vec::new(),
+            apart: false,
             partable: false,
         }
     }
@@ -300,7 +334,7 @@ impl Zookeeper {
         self.nodes.first().unwrap_or_else(|| panic!("zookeeper of no nodes"))
     }
 
-    /// The first node's port for plain clients on 127.0.0.1.
+    /// The first node's port for plain clients.
     pub fn port(&self) -> u16 {
         self.node().port()
     }
@@ -317,8 +351,8 @@ impl Zookeeper {
 
     /// The nodes' addresses for clients over TLS, separated by commas.
     pub fn secure_addresses(&self) -> String {
-        let secure = self.nodes.iter().filter_map(|node| node.secure);
-        secure.map(|port| format!("127.0.0.1:{port}")).collect::<Vec<_>>().join(",")
+        let secure = self.nodes.iter().filter_map(|node| Some((node.host, node.secure?)));
+        secure.map(|(host, port)| format!("{host}:{port}")).collect::<Vec<_>>().join(",")
     }
 
     /// `zookeeper://…` with all nodes, for plain clients.
@@ -329,6 +363,33 @@ impl Zookeeper {
     /// What it shows to clients, and what they may show to it, where it speaks TLS.
     pub fn certificates(&self) -> Option<&Certificates> {
         self.certificates.as_deref()
+    }
+
+    /// Cuts a node off its peers: nothing passes between them, and neither side is told. Its clients still reach it.
+    ///
+    /// # Panics
+    /// If it was not planned as [partable](ZookeeperPlan::partable).
+    pub fn isolate(&self, node: &ZookeeperNode) {
+        assert!(!self.links.is_empty(), "these nodes cannot be parted: plan them so");
+        self.links_of(node).for_each(|link| link.proxy.cut(Way::Both));
+    }
+
+    /// Ends what [`isolate`](Self::isolate) began.
+    pub fn rejoin(&self, node: &ZookeeperNode) {
+        self.links_of(node).for_each(|link| link.proxy.join());
+    }
+
+    fn links_of(&self, node: &ZookeeperNode) -> impl Iterator<Item = &Link> {
+        let index = self.nodes.iter().position(|other| other.client == node.client);
+        self.links.iter().filter(move |link| link.ends.iter().any(|end| Some(*end) == index))
+    }
+
+    /// The machines of nodes that stand [apart](ZookeeperPlan::apart): to cut them off each other.
+    ///
+    /// # Panics
+    /// If they do not.
+    pub fn network(&self) -> &Network {
+        self.network.as_ref().unwrap_or_else(|| panic!("the nodes of this zookeeper share a machine"))
     }
 
     /// Waits until every node whose process runs serves.
@@ -353,25 +414,6 @@ impl Zookeeper {
         self.leader();
         self.serving();
         leader
-    }
-
-    /// Cuts a node off its peers: nothing passes between them, and neither side is told. Its clients still reach it.
-    ///
-    /// # Panics
-    /// If it was not planned as [partable](ZookeeperPlan::partable).
-    pub fn isolate(&self, node: &ZookeeperNode) {
-        assert!(!self.links.is_empty(), "these nodes cannot be parted: plan them so");
-        self.links_of(node).for_each(|link| link.proxy.cut(Way::Both));
-    }
-
-    /// Ends what [`isolate`](Self::isolate) began.
-    pub fn rejoin(&self, node: &ZookeeperNode) {
-        self.links_of(node).for_each(|link| link.proxy.join());
-    }
-
-    fn links_of(&self, node: &ZookeeperNode) -> impl Iterator<Item = &Link> {
-        let index = self.nodes.iter().position(|other| other.client == node.client);
-        self.links.iter().filter(move |link| link.ends.iter().any(|end| Some(*end) == index))
     }
 
     fn alive(&self) -> impl Iterator<Item = &ZookeeperNode> {
