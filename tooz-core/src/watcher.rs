@@ -43,7 +43,8 @@ impl<L: Look> Watcher<L> {
     /// Takes the first look and follows the subject from there.
     pub(crate) async fn open(core: &Arc<Core>, subject: impl Subject<Look = L>) -> Result<Self> {
         let (first, looked) = oneshot::channel();
-        let follower = Follower { core: Arc::clone(core), subject, failures: 0 };
+        let follower =
+            Follower { core: Arc::clone(core), subject, failures: 0, pace: retry::Pace::default() };
         let task = Arc::new(Task(core.engine().handle().spawn(follower.run(first))));
         let latest = looked
             .await
@@ -91,6 +92,7 @@ struct Follower<S> {
     core: Arc<Core>,
     subject: S,
     failures: u32,
+    pace: retry::Pace,
 }
 
 impl<S: Subject> Follower<S> {
@@ -123,6 +125,10 @@ impl<S: Subject> Follower<S> {
                 () = core.sleep(revisit.unwrap_or(Duration::MAX)), if revisit.is_some() => {}
                 () = core.session_over(session.epoch) => {}
                 _ = core.ended() => return,
+            }
+            let pause = self.pace.pause(core.now());
+            if !pause.is_zero() {
+                core.sleep(pause).await;
             }
             let look = loop {
                 match self.look_once(None).await {

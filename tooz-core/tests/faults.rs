@@ -35,6 +35,49 @@ async fn grants_on_old_proofs_are_no_storm_and_outlast_no_patience() {
     coord.close().await.unwrap();
 }
 
+/// A wait that ends at once every time makes nobody ask at the speed of the line.
+#[tokio::test(start_paused = true)]
+async fn waits_that_always_end_early_are_no_storm() {
+    let script = Arc::new(Script::default());
+    let (holder, coord) =
+        (connect("fault-early", "h", &Arc::default()).await, connect("fault-early", "a", &script).await);
+    let held = holder.lock("x").acquire().await.unwrap();
+    *script.mute_turns.lock().unwrap() = Some(Duration::ZERO);
+    script.most_claims.store(1_000, Ordering::SeqCst);
+
+    let won = coord.lock("x").acquire_timeout(Duration::from_secs(3)).await.unwrap();
+
+    assert!(won.is_none());
+    assert!(script.claims.load(Ordering::SeqCst) < 100, "{:?}", script.claims);
+    held.release().await.unwrap();
+    coord.close().await.unwrap();
+    holder.close().await.unwrap();
+}
+
+/// A hand-over comes without a request of the waiter's own: what its beats proved while it waited counts.
+#[tokio::test(start_paused = true)]
+async fn a_hand_over_after_a_long_wait_is_valid_by_the_waiters_beats() {
+    let script = Arc::new(Script::default());
+    let (holder, coord) =
+        (connect("fault-beats", "h", &Arc::default()).await, connect("fault-beats", "a", &script).await);
+    let held = holder.lock("x").acquire().await.unwrap();
+    let sent = TokioClock::new().now();
+    *script.turn_proof.lock().unwrap() = Some(Proof::Lease { sent, ttl: TTL });
+    let lock = coord.lock("x");
+    let waiting = tokio::spawn(async move { lock.acquire().await });
+    tokio::time::sleep(TTL * 5).await;
+    let asked = script.claims.load(Ordering::SeqCst);
+
+    held.release().await.unwrap();
+    let guard = waiting.await.unwrap().unwrap();
+
+    assert!(guard.is_held() && guard.valid_for(TTL / 2));
+    assert_eq!(script.claims.load(Ordering::SeqCst), asked, "the grant needed no further request");
+    guard.release().await.unwrap();
+    coord.close().await.unwrap();
+    holder.close().await.unwrap();
+}
+
 /// A lost session grants nothing, whatever its driver still answers.
 #[tokio::test(start_paused = true)]
 async fn a_step_that_tells_of_the_end_of_the_session_ends_it_at_once() {

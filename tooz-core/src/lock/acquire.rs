@@ -136,6 +136,7 @@ impl Contender<'_> {
     async fn contend(&self, patience: Patience) -> Result<Outcome> {
         let mut waited = false;
         let mut stale = 0;
+        let mut pace = retry::Pace::default();
         loop {
             let standing = match patience {
                 Patience::Not => self.try_once().await?,
@@ -148,7 +149,10 @@ impl Contender<'_> {
                     self.place.set_stage(Stage::Waiting);
                     match self.wait(&position, patience).await? {
                         Waited::Granted(grant) => Some(grant),
-                        Waited::AskAgain => None,
+                        Waited::AskAgain => {
+                            self.rest(pace.pause(self.contest.core.now())).await;
+                            None
+                        }
                         Waited::SessionOver => return Ok(Outcome::SessionOver),
                         Waited::OutOfTime => return self.give_up().await,
                     }
@@ -308,6 +312,13 @@ impl Contender<'_> {
             () = core.sleep(position.revisit.unwrap_or(Duration::MAX)), if position.revisit.is_some() => {
                 Ok(Waited::AskAgain)
             }
+        }
+    }
+
+    /// Waits as long as the pace of asking wants; shorter than anybody's patience.
+    async fn rest(&self, pause: Duration) {
+        if !pause.is_zero() {
+            self.contest.core.sleep(pause).await;
         }
     }
 

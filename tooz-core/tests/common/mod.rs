@@ -22,6 +22,8 @@ pub(crate) struct Script {
     pub(crate) hold_withdrawals: Switch,
     /// `turn` never ends by itself while set; positions ask to be revisited after this time.
     pub(crate) mute_turns: Mutex<Option<Duration>>,
+    /// Hand-overs come with this proof.
+    pub(crate) turn_proof: Mutex<Option<Proof>>,
     /// Claims are answered with this proof.
     pub(crate) claim_proof: Mutex<Option<Proof>>,
     /// Added to the next renewal.
@@ -190,7 +192,11 @@ impl LockSteps for Tap {
         if self.script.mute_turns.lock().unwrap().is_some() {
             std::future::pending::<()>().await;
         }
-        self.inner().turn(claim, position).await
+        let turn = self.inner().turn(claim, position).await;
+        match (turn, *self.script.turn_proof.lock().unwrap()) {
+            (Turn::Granted(grant), Some(proof)) => Turn::Granted(Grant { proof, ..grant }),
+            (turn, _) => turn,
+        }
     }
 
     async fn amend(&self, claim: &Claim) -> Result<Amended> {
