@@ -73,6 +73,8 @@ pub mod faulty;
 mod harness;
 pub mod history;
 pub mod model;
+#[cfg(all(unix, feature = "servers"))]
+pub mod servers;
 mod suite;
 mod verdict;
 pub mod wire;

@@ -1,0 +1,28 @@
+//! Real servers, started by the tests that need them: each in a folder and on ports of its own, on loopback
+//! only, and ended with its owner, however that one ends.
+//!
+//! ```no_run
+//! use conformance::servers::{Redis, redis::Fsync};
+//!
+//! let redis = Redis::plan().append_only(Fsync::Always).start();
+//! assert_eq!(redis.command(&["SET", "key", "value"]).text(), "OK");
+//!
+//! redis.kill(); // as by -9
+//! redis.restart(); // same port, same data
+//! assert_eq!(redis.command(&["GET", "key"]).text(), "value");
+//! ```
+//!
+//! A server that cannot be started is a failed test: all of this panics, with a sentence that says what to
+//! install or what the server printed. Everything here blocks; none of it needs a runtime.
+
+#![allow(clippy::panic, clippy::expect_used)] // a fixture that cannot start is a failed test
+
+pub mod folder;
+pub mod ports;
+pub mod process;
+pub mod redis;
+pub mod resp;
+
+pub use folder::Folder;
+pub use process::{Plan, Process};
+pub use redis::Redis;
