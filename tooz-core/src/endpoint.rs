@@ -60,13 +60,13 @@ pub struct Endpoint {
     password: Option<Secret>,
     hosts: Vec<Host>,
     path: String,
-    options: BTreeMap<String, String>,
+    options: BTreeMap<String, Vec<String>>,
 }
 
 impl Endpoint {
     /// Reads `scheme://[user[:password]@][host[:port][,host[:port]…]][/path][?option=value[&…]]`.
     ///
-    /// Percent-escapes are decoded everywhere but in the scheme; an option may be given once.
+    /// Percent-escapes are decoded everywhere but in the scheme.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidUrl`] or [`ErrorKind::InvalidOption`], never quoting credentials.
@@ -142,9 +142,10 @@ impl Endpoint {
     /// Checks every option against the common ones and the driver's.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidOption`] for an unknown option (listing the known ones) or an ill-typed value.
+    /// [`ErrorKind::InvalidOption`] for an unknown option (listing the known ones), an ill-typed value, or an
+    /// option given twice that is no [`Texts`](OptionKind::Texts).
     pub fn check_options(&self, driver: &str, known: &[OptionSpec]) -> Result<()> {
-        for (name, value) in &self.options {
+        for (name, values) in &self.options {
             let spec = COMMON_OPTIONS.iter().chain(known).find(|spec| spec.name == name);
             let Some(spec) = spec else {
                 let list: Vec<String> = known
@@ -160,13 +161,17 @@ impl Endpoint {
                     ),
                 ));
             };
-            let fits = match spec.kind {
+            if values.len() > 1 && spec.kind != OptionKind::Texts {
+                let text = format!("URL option {name:?} is given twice: give it once");
+                return Err(Error::new(ErrorKind::InvalidOption, text));
+            }
+            let fits = |value: &&String| match spec.kind {
                 OptionKind::Flag => parse_flag(value).is_some(),
                 OptionKind::Span => parse_span(value).is_some(),
                 OptionKind::Count => value.parse::<u64>().is_ok(),
-                OptionKind::Text | OptionKind::Secret => true,
+                OptionKind::Text | OptionKind::Texts | OptionKind::Secret => true,
             };
-            if !fits {
+            if let Some(value) = values.iter().find(|value| !fits(value)) {
                 return Err(ill_typed(name, value, spec.kind));
             }
         }
@@ -175,30 +180,35 @@ impl Endpoint {
 
     /// A [`Flag`](OptionKind::Flag) option, `false` if absent.
     pub fn flag(&self, name: &str) -> Result<bool> {
-        let Some(value) = self.options.get(name) else { return Ok(false) };
+        let Some(value) = self.text(name) else { return Ok(false) };
         parse_flag(value).ok_or_else(|| ill_typed(name, value, OptionKind::Flag))
     }
 
     /// A [`Span`](OptionKind::Span) option.
     pub fn span(&self, name: &str) -> Result<Option<Duration>> {
-        let Some(value) = self.options.get(name) else { return Ok(None) };
+        let Some(value) = self.text(name) else { return Ok(None) };
         parse_span(value).map(Some).ok_or_else(|| ill_typed(name, value, OptionKind::Span))
     }
 
     /// A [`Count`](OptionKind::Count) option.
     pub fn count(&self, name: &str) -> Result<Option<u64>> {
-        let Some(value) = self.options.get(name) else { return Ok(None) };
+        let Some(value) = self.text(name) else { return Ok(None) };
         value.parse().map(Some).map_err(|_| ill_typed(name, value, OptionKind::Count))
     }
 
     /// A [`Text`](OptionKind::Text) option.
     pub fn text(&self, name: &str) -> Option<&str> {
-        self.options.get(name).map(String::as_str)
+        self.options.get(name).and_then(|values| values.last()).map(String::as_str)
+    }
+
+    /// Every value of a [`Texts`](OptionKind::Texts) option, in the URL's order.
+    pub fn texts(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.options.get(name).into_iter().flatten().map(String::as_str)
     }
 
     /// A [`Secret`](OptionKind::Secret) option.
     pub fn secret(&self, name: &str) -> Option<Secret> {
-        self.options.get(name).map(Secret::new)
+        self.text(name).map(Secret::new)
     }
 }
 
@@ -257,17 +267,13 @@ fn host(text: &str) -> Result<Host> {
     Ok(Host { name, port })
 }
 
-fn options(query: &str) -> Result<BTreeMap<String, String>> {
-    let mut options = BTreeMap::new();
+fn options(query: &str) -> Result<BTreeMap<String, Vec<String>>> {
+    let mut options = BTreeMap::<_, Vec<_>>::new();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let name = decoded(name, "option name")?;
         let value = decoded(value, "option value")?;
-        if options.contains_key(&name) {
-            let text = format!("URL option {name:?} is given twice: give it once");
-            return Err(Error::new(ErrorKind::InvalidOption, text));
-        }
-        options.insert(name, value);
+        options.entry(name).or_default().push(value);
     }
     Ok(options)
 }
@@ -295,7 +301,7 @@ fn ill_typed(name: &str, value: &str, kind: OptionKind) -> Error {
         OptionKind::Flag => "true or false",
         OptionKind::Span => "a time above zero: seconds (30, 0.5) or with a unit (500ms, 2m)",
         OptionKind::Count => "a whole number",
-        OptionKind::Text | OptionKind::Secret => "text",
+        OptionKind::Text | OptionKind::Texts | OptionKind::Secret => "text",
     };
     Error::new(ErrorKind::InvalidOption, format!("URL option {name}={value:?} is not {wanted}"))
 }
@@ -373,6 +379,18 @@ mod tests {
             let error = Endpoint::parse(text).unwrap_err();
             assert!(!format!("{error} {error:?}").contains("canary"), "{error}");
         }
+    }
+
+    #[test]
+    fn an_option_is_repeated_only_where_it_may_be() {
+        let known = [OptionSpec { name: "also", kind: OptionKind::Texts, help: "another host" }];
+        let e = Endpoint::parse("redis://h?also=a:1&also=b:2").unwrap();
+
+        e.check_options("redis", &known).unwrap();
+        assert_eq!(e.texts("also").collect::<Vec<_>>(), ["a:1", "b:2"]);
+        assert_eq!(e.texts("other").count(), 0);
+        let once = [OptionSpec { kind: OptionKind::Text, ..known[0] }];
+        assert!(e.check_options("redis", &once).unwrap_err().to_string().contains("twice"));
     }
 
     #[test]

@@ -82,6 +82,8 @@ pub enum OptionKind {
     Count,
     /// Any text.
     Text,
+    /// Any text, and the option may be given several times.
+    Texts,
     /// Any text, never shown.
     Secret,
 }

@@ -60,6 +60,7 @@ fn settings(endpoint: &Endpoint) -> Result<Vec<Setting>, Failure> {
     let told = known.map(|spec| {
         let value = endpoint.text(spec.name).map(|value| match spec.kind {
             OptionKind::Secret => "***".to_owned(),
+            OptionKind::Texts => endpoint.texts(spec.name).collect::<Vec<_>>().join(", "),
             _ => value.to_owned(),
         });
         Setting { name: spec.name, value, help: spec.help }
