@@ -1,0 +1,209 @@
+//! A session: a lease, what proves it alive, and its end.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use etcd_client::{LeaseKeepAliveStream, LeaseKeeper};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tooz_core::backend::{Opening, Proof};
+use tooz_core::{Cause, Clock, Error, ErrorKind, Moment, Name, Result, SessionId};
+
+use crate::error::session_ended;
+use crate::line::Line;
+use crate::watch::Ear;
+
+/// One session with the servers.
+pub(crate) struct Session {
+    pub(crate) line: Arc<Line>,
+    pub(crate) ear: Ear,
+    pub(crate) id: SessionId,
+    pub(crate) member: Name,
+    /// Under which claims stand.
+    pub(crate) lease: Lease,
+    /// Under which memberships stand: the same lease, unless their time to live differs.
+    pub(crate) enrolled: Option<Lease>,
+    clock: Arc<dyn Clock>,
+    /// When the newest answered proof of `lease` was sent.
+    proved: Mutex<Moment>,
+    /// The newest revision any answer was given at.
+    revision: AtomicI64,
+    ended: watch::Sender<Option<Cause>>,
+}
+
+/// A lease as granted, and the stream that keeps it alive while nobody uses it.
+pub(crate) struct Lease {
+    pub(crate) id: i64,
+    pub(crate) ttl: Duration,
+    idle: Mutex<Option<(LeaseKeeper, LeaseKeepAliveStream)>>,
+}
+
+impl Lease {
+    /// Asks for a lease of this time to live, and says when it asked.
+    pub(crate) async fn grant(line: &Line, clock: &dyn Clock, ttl: Duration) -> Result<(Self, Moment)> {
+        let seconds = i64::try_from(ttl.as_secs() + u64::from(ttl.subsec_nanos() > 0)).unwrap_or(i64::MAX);
+        let sent = clock.now();
+        let answer = line.call(|mut client| async move { client.lease_grant(seconds.max(1), None).await }).await?;
+        let ttl = Duration::from_secs(u64::try_from(answer.ttl()).unwrap_or(0));
+        Ok((Self { id: answer.id(), ttl, idle: Mutex::default() }, sent))
+    }
+
+    /// Keeps it alive for another time to live. `SessionLost` if it is gone.
+    ///
+    /// Answers carry no id of their request, so a stream has one request outstanding and is given up with
+    /// an answer that does not come; a second caller meanwhile opens its own.
+    pub(crate) async fn keep_alive(&self, line: &Line, clock: &dyn Clock) -> Result<Moment> {
+        let idle = self.idle().take();
+        let sent = clock.now();
+        if let Some(mut open) = idle
+            && let Ok(alive) = tokio::time::timeout(line.timeout(), beat(&mut open)).await
+            && let Some(alive) = alive
+        {
+            if !alive {
+                return Err(session_ended());
+            }
+            *self.idle() = Some(open);
+            return Ok(sent);
+        }
+        let sent = clock.now();
+        let id = self.id;
+        let open = line.call(|mut client| async move { client.lease_keep_alive(id).await }).await?;
+        *self.idle() = Some(open);
+        Ok(sent)
+    }
+
+    /// Ends it and everything under it. Gone before is fine.
+    pub(crate) async fn revoke(&self, line: &Line) -> Result<()> {
+        revoke(line, self.id).await
+    }
+
+    fn idle(&self) -> std::sync::MutexGuard<'_, Option<(LeaseKeeper, LeaseKeepAliveStream)>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Ends a lease and everything under it. Gone before is fine.
+pub(crate) async fn revoke(line: &Line, id: i64) -> Result<()> {
+    match line.call(|mut client| async move { client.lease_revoke(id).await }).await {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::SessionLost => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether the lease lives; `None` if the stream is of no use any more.
+async fn beat((keeper, stream): &mut (LeaseKeeper, LeaseKeepAliveStream)) -> Option<bool> {
+    keeper.keep_alive().await.ok()?;
+    let answer = stream.message().await.ok()??;
+    Some(answer.ttl() > 0)
+}
+
+impl Session {
+    /// Opens a session; runs on the runtime that lives as long as it.
+    pub(crate) async fn open(line: Arc<Line>, opening: &Opening) -> Result<(Arc<Self>, Proof)> {
+        let clock = Arc::clone(&opening.clock);
+        let (lease, sent) = Lease::grant(&line, &*clock, opening.ttl).await?;
+        let enrolled = match opening.membership_ttl == opening.ttl {
+            true => None,
+            false => Some(Lease::grant(&line, &*clock, opening.membership_ttl).await?.0),
+        };
+        let proof = Proof::Lease { sent, ttl: lease.ttl };
+        let session = Self {
+            ear: Ear::start(Arc::clone(&line), &Handle::current()),
+            line,
+            id: opening.session,
+            member: opening.member.clone(),
+            lease,
+            enrolled,
+            clock,
+            proved: Mutex::new(sent),
+            revision: AtomicI64::new(0),
+            ended: watch::channel(None).0,
+        };
+        Ok((Arc::new(session), proof))
+    }
+
+    /// Refuses steps of a session that has ended.
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.ended.borrow().is_some() { Err(session_ended()) } else { Ok(()) }
+    }
+
+    /// Refuses a member id that is not the session's: what stands under the lease is one member's.
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        &*self.clock
+    }
+
+    /// The newest proof that the session lives.
+    pub(crate) fn proof(&self) -> Proof {
+        let sent = *self.proved.lock().unwrap_or_else(PoisonError::into_inner);
+        Proof::Lease { sent, ttl: self.lease.ttl }
+    }
+
+    /// The lease that memberships stand under.
+    pub(crate) fn membership_lease(&self) -> i64 {
+        self.enrolled.as_ref().unwrap_or(&self.lease).id
+    }
+
+    /// Renews the leases. The proof is as old as the first request.
+    pub(crate) async fn renew(&self) -> Result<Proof> {
+        self.check()?;
+        let sent = self.heed(self.lease.keep_alive(&self.line, self.clock()).await)?;
+        if let Some(enrolled) = &self.enrolled {
+            // A membership lease that is gone shows in the memberships, not in the session.
+            match enrolled.keep_alive(&self.line, self.clock()).await {
+                Err(error) if error.kind() != ErrorKind::SessionLost => return Err(error),
+                _ => {}
+            }
+        }
+        let mut proved = self.proved.lock().unwrap_or_else(PoisonError::into_inner);
+        *proved = (*proved).max(sent);
+        Ok(Proof::Lease { sent, ttl: self.lease.ttl })
+    }
+
+    /// Notes what an answer says about the session's end.
+    pub(crate) fn heed<T>(&self, answer: Result<T>) -> Result<T> {
+        if answer.as_ref().err().map(Error::kind) == Some(ErrorKind::SessionLost) {
+            self.end(Cause::SessionEnded);
+        }
+        answer
+    }
+
+    /// Notes the revision of an answer.
+    pub(crate) fn note(&self, revision: i64) {
+        self.revision.fetch_max(revision, Ordering::SeqCst);
+    }
+
+    /// The newest revision this session had an answer from.
+    pub(crate) fn revision(&self) -> i64 {
+        self.revision.load(Ordering::SeqCst)
+    }
+
+    /// Ends the session for this process. The first cause stays.
+    pub(crate) fn end(&self, cause: Cause) {
+        self.ended.send_if_modified(|ended| {
+            let first = ended.is_none();
+            ended.get_or_insert(cause);
+            first
+        });
+        self.ear.end();
+    }
+
+    /// Ends with the session.
+    pub(crate) async fn ended(&self) -> Cause {
+        let mut ended = self.ended.subscribe();
+        match ended.wait_for(Option::is_some).await {
+            Ok(cause) => cause.unwrap_or(Cause::SessionEnded),
+            Err(_) => Cause::SessionEnded,
+        }
+    }
+
+    /// Gives the leases back, and with them everything under them.
+    pub(crate) async fn revoke(&self) -> Result<()> {
+        self.lease.revoke(&self.line).await?;
+        match &self.enrolled {
+            Some(enrolled) => enrolled.revoke(&self.line).await,
+            None => Ok(()),
+        }
+    }
+}
