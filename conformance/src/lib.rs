@@ -49,6 +49,8 @@
 //! * [`faulty`]: a bad network in front of any driver. [`wire`]: what passed, and a line that can be cut.
 //! * [`model`]: any driver against the pure reference, step by step, over drawn histories.
 //! * [`cancel`]: a future dropped at each of its awaits in turn.
+//! * `servers`, `proxy`, `peers` (feature `servers`): real servers, started by tests, a network that breaks,
+//!   and members that speak Python.
 //! * [`history`] and [`checkers`]: what happened, on one clock, and whether it was allowed.
 //!
 //! # Skips
@@ -73,6 +75,10 @@ pub mod faulty;
 mod harness;
 pub mod history;
 pub mod model;
+#[cfg(all(unix, feature = "servers"))]
+pub mod peers;
+#[cfg(all(unix, feature = "servers"))]
+pub mod proxy;
 #[cfg(all(unix, feature = "servers"))]
 pub mod servers;
 mod suite;

@@ -26,6 +26,18 @@ pub fn free() -> u16 {
     panic!("no free port on loopback between {FIRST} and {}", FIRST + COUNT);
 }
 
+/// So many of them, no two the same.
+pub fn several(count: usize) -> Vec<u16> {
+    let mut ports = Vec::new();
+    while ports.len() < count {
+        let port = free();
+        if !ports.contains(&port) {
+            ports.push(port);
+        }
+    }
+    ports
+}
+
 /// Whether a server could listen there now.
 pub fn is_free(port: u16) -> bool {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()

@@ -230,7 +230,7 @@ fn tail(text: &str) -> String {
 
 /// Starts a command on a thread that lives as long as this process. The kernel sends the signal of a
 /// parent's death when the *thread* ends that started the child, and a test's own thread ends with the test.
-fn spawn(command: Command) -> io::Result<Child> {
+pub(crate) fn spawn(command: Command) -> io::Result<Child> {
     type Order = (Command, Sender<io::Result<Child>>);
     static SPAWNER: OnceLock<Mutex<Sender<Order>>> = OnceLock::new();
     let spawner = SPAWNER.get_or_init(|| {

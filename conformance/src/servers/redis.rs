@@ -3,15 +3,14 @@
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::resp::{Decoded, Value, decode, encode};
-use super::{Folder, Plan, Process, ports};
+use super::{Certificates, Folder, Plan, Process, TRIES, ports, until};
 
 /// How long a command of a test may take.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How often another port is tried.
-const TRIES: usize = 5;
 
 /// When the log of writes reaches the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +29,8 @@ pub struct RedisPlan {
     options: Vec<(String, String)>,
     password: Option<String>,
     users: Vec<(String, String)>,
+    certificates: Option<Arc<Certificates>>,
+    sentinel: bool,
 }
 
 impl RedisPlan {
@@ -66,6 +67,27 @@ impl RedisPlan {
         self
     }
 
+    /// Speaks TLS only, on its port; with `mutual`, to clients that show a certificate only.
+    pub fn tls(mut self, certificates: &Arc<Certificates>, mutual: bool) -> Self {
+        let (certificate, key) = certificates.server();
+        self.certificates = Some(Arc::clone(certificates));
+        self.option("tls-cert-file", &certificate.display().to_string())
+            .option("tls-key-file", &key.display().to_string())
+            .option("tls-ca-cert-file", &certificates.authority().display().to_string())
+            .option("tls-auth-clients", if mutual { "yes" } else { "no" })
+    }
+
+    /// Follows another server.
+    pub fn replica_of(self, primary: &Redis) -> Self {
+        self.option("replicaof", &format!("127.0.0.1 {}", primary.port()))
+    }
+
+    /// Watches other servers instead of keeping data.
+    pub(super) fn sentinel(mut self) -> Self {
+        self.sentinel = true;
+        self
+    }
+
     /// Starts it and waits until it answers.
     pub fn start(self) -> Redis {
         for _ in 0..TRIES {
@@ -82,19 +104,26 @@ impl RedisPlan {
     fn attempt(&self, port: u16) -> Result<Redis, super::process::Failure> {
         let folder = Folder::new("redis");
         folder.write("redis.conf", self.file(port));
+        let ready = if self.sentinel { "Sentinel ID is" } else { "eady to accept connections" };
+        let mut arguments = vec!["redis.conf".to_owned()];
+        arguments.extend(self.sentinel.then(|| "--sentinel".to_owned()));
         let plan = Plan {
             program: "redis-server".to_owned(),
             package: "redis-server",
-            arguments: vec!["redis.conf".to_owned()],
+            arguments,
             environment: Vec::new(),
-            ready: Box::new(|output| output.contains("eady to accept connections")),
+            ready: Box::new(move |output| output.contains(ready)),
         };
         Process::start(folder, plan).map(|process| Redis { process, port, plan: self.clone() })
     }
 
     fn file(&self, port: u16) -> String {
+        let port = match self.certificates {
+            Some(_) => format!("port 0\ntls-port {port}"),
+            None => format!("port {port}"),
+        };
         let mut lines = vec![
-            format!("port {port}"),
+            port,
             "bind 127.0.0.1".to_owned(),
             "unixsocket redis.sock".to_owned(),
             "daemonize no".to_owned(),
@@ -142,13 +171,19 @@ impl Redis {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// `redis://127.0.0.1:port`, with the default user's password if there is one.
+    /// `redis://127.0.0.1:port` (`rediss` over TLS), with the default user's password if there is one.
     pub fn url(&self) -> String {
+        let scheme = if self.plan.certificates.is_some() { "rediss" } else { "redis" };
         let password = self.plan.password.as_ref().map(|password| format!(":{password}@"));
-        format!("redis://{}{}", password.unwrap_or_default(), self.address())
+        format!("{scheme}://{}{}", password.unwrap_or_default(), self.address())
     }
 
-    /// Its unix socket.
+    /// What it shows to clients, and what they may show to it, where it speaks TLS.
+    pub fn certificates(&self) -> Option<&Certificates> {
+        self.plan.certificates.as_deref()
+    }
+
+    /// Its unix socket: there is one always, whatever its port asks for.
     pub fn socket(&self) -> PathBuf {
         self.process.folder().join("redis.sock")
     }
@@ -196,6 +231,17 @@ impl Redis {
         exchange(&mut stream, words)
     }
 
+    /// Waits until so many replicas have all that was written.
+    pub fn replicated(&self, replicas: usize) {
+        until("the replicas have caught up", || {
+            let text = self.command(&["INFO", "replication"]).text();
+            let field = |line: &str, name: &str| line.split(name).nth(1).and_then(number);
+            let all = text.lines().find_map(|line| field(line, "master_repl_offset:"));
+            let up = text.lines().filter(|line| line.contains("state=online"));
+            up.filter(|line| field(line, "offset=") == all).count() >= replicas
+        });
+    }
+
     /// How often each command was carried out since the server started, by its lower-case name.
     pub fn calls(&self) -> std::collections::BTreeMap<String, u64> {
         let text = self.command(&["INFO", "commandstats"]).text();
@@ -205,6 +251,11 @@ impl Redis {
         };
         text.lines().filter_map(line).collect()
     }
+}
+
+/// The number that a text begins with.
+fn number(text: &str) -> Option<u64> {
+    text.split(|letter: char| !letter.is_ascii_digit()).next()?.parse().ok()
 }
 
 fn exchange(stream: &mut UnixStream, words: &[&str]) -> io::Result<Value> {

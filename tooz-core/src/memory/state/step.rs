@@ -134,6 +134,7 @@ impl Fact {
             }
             Self::Queue(queue) => {
                 queue.mark = Mark::default();
+                queue.revisit = None;
                 for holder in &mut queue.holders {
                     (holder.token, holder.age) = (None, None);
                 }
@@ -142,6 +143,7 @@ impl Fact {
             Self::List(groups) => groups.sort_unstable(),
             Self::Members(Some(roster)) => {
                 roster.mark = Mark::default();
+                roster.revisit = None;
                 roster.members.iter_mut().for_each(|entry| entry.joined_at = None);
                 roster.members.sort_unstable_by(|a, b| a.member.cmp(&b.member));
             }

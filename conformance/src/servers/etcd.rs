@@ -1,0 +1,277 @@
+//! etcd, one node or three.
+
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::process::{Failure, find};
+use super::{Certificates, Folder, Plan, Process, TRIES, ports, until};
+
+/// How long a node may take to tell of itself.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// A node's places: for clients, for its peers, for whoever wants to know how it is.
+const PORTS: usize = 3;
+
+/// What kind of etcd to start.
+#[derive(Clone, Debug)]
+pub struct EtcdPlan {
+    nodes: usize,
+    certificates: Option<Arc<Certificates>>,
+    mutual: bool,
+    arguments: Vec<String>,
+}
+
+impl EtcdPlan {
+    /// So many nodes.
+    pub fn nodes(mut self, nodes: usize) -> Self {
+        self.nodes = nodes;
+        self
+    }
+
+    /// Speaks TLS with clients; with `mutual`, to those that show a certificate only.
+    pub fn tls(mut self, certificates: &Arc<Certificates>, mutual: bool) -> Self {
+        self.certificates = Some(Arc::clone(certificates));
+        self.mutual = mutual;
+        self
+    }
+
+    /// Any option of `etcd`, such as `--quota-backend-bytes=20000000`.
+    pub fn argument(mut self, argument: &str) -> Self {
+        self.arguments.push(argument.to_owned());
+        self
+    }
+
+    /// Starts all nodes and waits until they have a leader and answer.
+    pub fn start(self) -> Etcd {
+        for _ in 0..TRIES {
+            match self.attempt() {
+                Ok(etcd) => {
+                    etcd.healthy();
+                    return etcd;
+                }
+                Err(failure) if failure.is_port_taken() => {}
+                Err(failure) => panic!("{failure}"),
+            }
+        }
+        panic!("etcd found a port taken {TRIES} times");
+    }
+
+    fn attempt(&self) -> Result<Etcd, Failure> {
+        let taken = ports::several(self.nodes * PORTS);
+        let places: Vec<&[u16]> = taken.chunks(PORTS).collect();
+        let peers = places.iter().enumerate().filter_map(|(number, ports)| {
+            ports.get(1).map(|peer| format!("n{number}=http://127.0.0.1:{peer}"))
+        });
+        let peers = peers.collect::<Vec<_>>().join(",");
+        let node = |(number, ports): (usize, &&[u16])| match **ports {
+            [client, peer, metrics] => self.node(number, &peers, client, peer, metrics),
+            _ => panic!("three ports for each node"),
+        };
+        let nodes = places.iter().enumerate().map(node).collect::<Result<_, _>>()?;
+        Ok(Etcd { nodes, certificates: self.certificates.clone() })
+    }
+
+    fn node(
+        &self,
+        number: usize,
+        peers: &str,
+        client: u16,
+        peer: u16,
+        metrics: u16,
+    ) -> Result<EtcdNode, Failure> {
+        let scheme = if self.certificates.is_some() { "https" } else { "http" };
+        let option = |name: &str, value: String| format!("--{name}={value}");
+        let mut arguments = vec![
+            option("name", format!("n{number}")),
+            option("data-dir", "data".to_owned()),
+            option("listen-client-urls", format!("{scheme}://127.0.0.1:{client}")),
+            option("advertise-client-urls", format!("{scheme}://127.0.0.1:{client}")),
+            option("listen-peer-urls", format!("http://127.0.0.1:{peer}")),
+            option("initial-advertise-peer-urls", format!("http://127.0.0.1:{peer}")),
+            option("listen-metrics-urls", format!("http://127.0.0.1:{metrics}")),
+            option("initial-cluster", peers.to_owned()),
+            option("logger", "zap".to_owned()),
+        ];
+        if let Some(certificates) = &self.certificates {
+            let (certificate, key) = certificates.server();
+            arguments.push(option("cert-file", certificate.display().to_string()));
+            arguments.push(option("key-file", key.display().to_string()));
+            let authority = certificates.authority().display().to_string();
+            arguments.extend(self.mutual.then(|| option("trusted-ca-file", authority)));
+            arguments.extend(self.mutual.then(|| "--client-cert-auth".to_owned()));
+        }
+        arguments.extend(self.arguments.iter().cloned());
+        let plan = Plan {
+            program: "etcd".to_owned(),
+            package: "etcd-server",
+            arguments,
+            environment: Vec::new(),
+            // A node of several can say no more before its peers are there.
+            ready: Box::new(move |_| !ports::is_free(metrics)),
+        };
+        Process::start(Folder::new("etcd"), plan).map(|process| EtcdNode { process, client, metrics })
+    }
+}
+
+/// One node of etcd.
+#[derive(Debug)]
+pub struct EtcdNode {
+    process: Process,
+    client: u16,
+    metrics: u16,
+}
+
+impl EtcdNode {
+    /// Its process: to kill, freeze, end and restart it.
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// Its port for clients on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.client
+    }
+
+    /// `127.0.0.1:port`.
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.client)
+    }
+
+    /// Whether it answers and has a leader.
+    pub fn is_healthy(&self) -> bool {
+        self.get("/health").is_ok_and(|text| text.contains("\"health\":\"true\""))
+    }
+
+    /// Whether it is the leader, by its own word.
+    pub fn is_leader(&self) -> bool {
+        self.get("/metrics").is_ok_and(|text| text.contains("\netcd_server_is_leader 1"))
+    }
+
+    /// The sum of one of its own metrics over all its labels that contain `label`, such as
+    /// `("grpc_server_handled_total", "grpc_method=\"Txn\"")`.
+    ///
+    /// # Panics
+    /// If the node does not answer.
+    pub fn metric(&self, name: &str, label: &str) -> f64 {
+        let text = self.get("/metrics").unwrap_or_else(|error| panic!("metrics of etcd: {error}"));
+        let value = |line: &str| {
+            let rest = line
+                .strip_prefix(name)
+                .filter(|rest| rest.starts_with(['{', ' ']) && rest.contains(label))?;
+            rest.rsplit_once(' ')?.1.parse::<f64>().ok()
+        };
+        text.lines().filter_map(value).sum()
+    }
+
+    fn get(&self, path: &str) -> io::Result<String> {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.metrics))?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text)?;
+        Ok(text)
+    }
+}
+
+/// Running etcd. Killed when dropped.
+#[derive(Debug)]
+pub struct Etcd {
+    nodes: Vec<EtcdNode>,
+    certificates: Option<Arc<Certificates>>,
+}
+
+impl Etcd {
+    /// One plain node, to be made less plain before it is started.
+    pub fn plan() -> EtcdPlan {
+        EtcdPlan { nodes: 1, certificates: None, mutual: false, arguments: Vec::new() }
+    }
+
+    /// Starts one plain node.
+    pub fn start() -> Self {
+        Self::plan().start()
+    }
+
+    /// The nodes, dead ones included.
+    pub fn nodes(&self) -> &[EtcdNode] {
+        &self.nodes
+    }
+
+    /// The first node: all there is, of one.
+    pub fn node(&self) -> &EtcdNode {
+        self.nodes.first().unwrap_or_else(|| panic!("etcd of no nodes"))
+    }
+
+    /// The nodes' addresses for clients, separated by commas.
+    pub fn addresses(&self) -> String {
+        self.nodes.iter().map(EtcdNode::address).collect::<Vec<_>>().join(",")
+    }
+
+    /// `etcd://…`, or `etcds://…` over TLS, with all nodes.
+    pub fn url(&self) -> String {
+        let scheme = if self.certificates.is_some() { "etcds" } else { "etcd" };
+        format!("{scheme}://{}", self.addresses())
+    }
+
+    /// What it shows to clients, and what they may show to it, where it speaks TLS.
+    pub fn certificates(&self) -> Option<&Certificates> {
+        self.certificates.as_deref()
+    }
+
+    /// Waits until every node whose process runs answers and has a leader.
+    pub fn healthy(&self) {
+        until("etcd is healthy", || {
+            self.nodes.iter().filter(|node| node.process.id().is_some()).all(EtcdNode::is_healthy)
+        });
+    }
+
+    /// The node that leads, once one does.
+    pub fn leader(&self) -> &EtcdNode {
+        let mut found = None;
+        until("etcd has a leader", || {
+            found = self.nodes.iter().find(|node| node.process.id().is_some() && node.is_leader());
+            found.is_some()
+        });
+        found.unwrap_or_else(|| panic!("etcd without a leader"))
+    }
+
+    /// Kills the leader and waits until the others have another.
+    pub fn kill_leader(&self) -> &EtcdNode {
+        let leader = self.leader();
+        leader.process.kill();
+        self.healthy();
+        leader
+    }
+
+    /// Gives `root` this password and asks everybody for theirs from now on.
+    pub fn authenticate(&self, password: &str) {
+        self.etcdctl(&["user", "add", &format!("root:{password}")]);
+        self.etcdctl(&["user", "grant-role", "root", "root"]);
+        self.etcdctl(&["auth", "enable"]);
+    }
+
+    /// What `etcdctl` prints, given these words after where the server is.
+    ///
+    /// # Panics
+    /// If it fails, with what it said.
+    pub fn etcdctl(&self, words: &[&str]) -> String {
+        let mut command = Command::new(find("etcdctl", "etcd-client"));
+        command.env("ETCDCTL_API", "3");
+        if let Some(certificates) = &self.certificates {
+            let (certificate, key) = certificates.client();
+            command.arg("--cacert").arg(certificates.authority());
+            command.arg("--cert").arg(certificate).arg("--key").arg(key);
+        }
+        let scheme = if self.certificates.is_some() { "https" } else { "http" };
+        let endpoints: Vec<_> =
+            self.nodes.iter().map(|node| format!("{scheme}://{}", node.address())).collect();
+        command.arg(format!("--endpoints={}", endpoints.join(",")));
+        let output = command.args(words).output();
+        let output = output.unwrap_or_else(|error| panic!("start etcdctl: {error}"));
+        let [printed, complaint] =
+            [output.stdout, output.stderr].map(|said| String::from_utf8_lossy(&said).into_owned());
+        assert!(output.status.success(), "etcdctl {words:?}: {printed}{complaint}");
+        printed
+    }
+}

@@ -1,0 +1,141 @@
+-- Steps of one group.
+-- KEYS: group sessions [session]
+-- ARGV: act stir … by act
+--   create
+--   delete member…                                    (members known to be dead)
+--   join   field session replaces ttl capabilities namesake
+--   leave  field session
+--   update field session capabilities
+--   renew  field session ttl
+--   look   most
+local group, sessions, session = KEYS[1], KEYS[2], KEYS[3]
+local act, stir = ARGV[1], ARGV[2]
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+
+-- A membership's record: "1", the session, when it ends, when it began.
+local function read(text)
+  local version, owner, expiry, began = string.match(text or '', '^(%d+) (%x+) (%d+) (%d+)$')
+  if not version then
+    return nil
+  end
+  if version ~= '1' then
+    error('a member in ' .. sessions .. ' was written by a newer version (' .. version .. ')')
+  end
+  return owner, tonumber(expiry), began
+end
+
+local function write(field, owner, expiry, began)
+  redis.call('HSET', sessions, field, string.format('1 %s %.0f %s', owner, expiry, began))
+  if redis.call('PTTL', sessions) < expiry - now + 60000 then
+    redis.call('PEXPIRE', sessions, expiry - now + 60000)
+  end
+end
+
+if act == 'create' then
+  if redis.call('EXISTS', group) == 1 then
+    return 0
+  end
+  redis.call('HSET', group, '__created__', '1')
+  redis.call('PUBLISH', stir, '')
+  return 1
+end
+
+if act == 'look' then
+  if redis.call('EXISTS', group) == 0 then
+    return 'none'
+  end
+  if redis.call('HLEN', group) > tonumber(ARGV[3]) then
+    error('the group ' .. group .. ' has more members than are looked at (' .. ARGV[3] .. ')')
+  end
+  local found = {}
+  local all = redis.call('HGETALL', group)
+  for i = 1, #all, 2 do
+    if all[i] ~= '__created__' then
+      local owner, expiry, began = read(redis.call('HGET', sessions, all[i]))
+      found[#found + 1] = {all[i], all[i + 1], owner or '', expiry or 0, tonumber(began or '0')}
+    end
+  end
+  return {now, found}
+end
+
+if act == 'delete' then
+  if redis.call('EXISTS', group) == 0 then
+    return 0
+  end
+  local dead, unsure = {}, {}
+  for i = 3, #ARGV do
+    dead[ARGV[i]] = true
+  end
+  for _, field in ipairs(redis.call('HKEYS', group)) do
+    if field ~= '__created__' then
+      local owner, expiry = read(redis.call('HGET', sessions, field))
+      if owner and expiry > now then
+        return 'members'
+      end
+      if not dead[field] then
+        unsure[#unsure + 1] = field
+      end
+    end
+  end
+  if #unsure > 0 then
+    return unsure
+  end
+  redis.call('DEL', group, sessions)
+  redis.call('PUBLISH', stir, '')
+  return 1
+end
+
+local field, me = ARGV[3], ARGV[4]
+if act == 'join' then
+  if session and redis.call('EXISTS', session) == 0 then
+    return 'ended'
+  end
+  if redis.call('EXISTS', group) == 0 then
+    return 'none'
+  end
+  local there = redis.call('HEXISTS', group, field) == 1
+  local owner, expiry, began = read(redis.call('HGET', sessions, field))
+  local ends = now + tonumber(ARGV[6])
+  if owner == me and there then
+    write(field, me, ends, began)
+    return 1
+  end
+  if owner and owner ~= me and owner ~= ARGV[5] and expiry > now then
+    return 'taken'
+  end
+  if there and not owner and ARGV[8] == '1' then
+    return 'taken'
+  end
+  redis.call('HSET', group, field, ARGV[7])
+  write(field, me, ends, string.format('%.0f', now))
+  redis.call('PUBLISH', stir, '')
+  return 1
+end
+
+local owner, expiry, began = read(redis.call('HGET', sessions, field))
+if owner ~= me then
+  return 0
+end
+local there = redis.call('HEXISTS', group, field) == 1
+if act == 'leave' then
+  redis.call('HDEL', sessions, field)
+  if there then
+    redis.call('HDEL', group, field)
+    redis.call('PUBLISH', stir, '')
+    return 1
+  end
+  return 0
+end
+if not there then
+  return 0
+end
+if act == 'update' then
+  if redis.call('HGET', group, field) ~= ARGV[5] then
+    redis.call('HSET', group, field, ARGV[5])
+    redis.call('PUBLISH', stir, '')
+  end
+elseif act == 'renew' then
+  write(field, me, now + tonumber(ARGV[5]), began)
+end
+return 1

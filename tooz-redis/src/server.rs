@@ -1,0 +1,126 @@
+//! What the server is.
+
+use std::fmt;
+
+use redis::{Value, cmd};
+use tokio::time::Instant;
+use tooz_core::{Error, ErrorKind, Result};
+
+use crate::config::{Config, Topology};
+use crate::line::Link;
+
+/// What the server was when the session was opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Server {
+    /// As the server tells it; `None` where we may not ask.
+    pub(crate) version: Option<String>,
+    /// How many servers there are.
+    pub(crate) mode: Mode,
+    /// How many replicas the primary feeds.
+    pub(crate) replicas: u32,
+    /// What an operator should know.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// How many servers there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// One, possibly with replicas that nobody promotes by itself.
+    Standalone,
+    /// Sentinels promote a replica when the primary fails.
+    Sentinel,
+    /// A cluster.
+    Cluster,
+}
+
+impl Server {
+    /// Asks the server, and refuses one that cannot serve.
+    pub(crate) async fn look(config: &Config, link: &Link, deadline: Instant) -> Result<Self> {
+        let mode = match &config.topology {
+            Topology::Standalone(_) => Mode::Standalone,
+            Topology::Sentinel { .. } => Mode::Sentinel,
+            Topology::Cluster(_) => Mode::Cluster,
+        };
+        match link.command(&cmd("INFO"), None, deadline).await {
+            Ok(answer) => judge(config, mode, &text(&answer)),
+            Err(error) if error.kind() == ErrorKind::Denied && is_about_permission(&error) => {
+                let warning = "the user may not run INFO: version, eviction policy, persistence and replicas are unknown";
+                Ok(Self { version: None, mode, replicas: 0, warnings: vec![warning.to_owned()] })
+            }
+            Err(error) => Err(error.while_doing("look at the server")),
+        }
+    }
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mode = match self.mode {
+            Mode::Standalone => "standalone",
+            Mode::Sentinel => "sentinel",
+            Mode::Cluster => "cluster",
+        };
+        match &self.version {
+            Some(version) => write!(f, "redis {version}, {mode}"),
+            None => write!(f, "redis of unknown version, {mode}"),
+        }
+    }
+}
+
+/// A login that failed is no missing permission.
+fn is_about_permission(error: &Error) -> bool {
+    use std::error::Error as _;
+    error
+        .source()
+        .and_then(|e| e.downcast_ref::<redis::RedisError>())
+        .is_some_and(|e| e.code() == Some("NOPERM"))
+}
+
+fn judge(config: &Config, mode: Mode, info: &str) -> Result<Server> {
+    let fact =
+        |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim);
+    if fact("role") == Some("slave") && mode == Mode::Standalone {
+        let primary = fact("master_host").unwrap_or("another server");
+        let text = format!(
+            "the server is a replica of {primary}: name the primary, or the sentinels (redis+sentinel://…?sentinel=NAME)"
+        );
+        return Err(Error::new(ErrorKind::InvalidUrl, text));
+    }
+    let clustered = fact("cluster_enabled") == Some("1");
+    if clustered != (mode == Mode::Cluster) && fact("cluster_enabled").is_some() {
+        let text = match clustered {
+            true => "the server is a node of a cluster: say redis+cluster://",
+            false => "the server is no node of a cluster: say redis://",
+        };
+        return Err(Error::new(ErrorKind::InvalidUrl, text));
+    }
+    let replicas = fact("connected_slaves").and_then(|n| n.parse().ok()).unwrap_or(0);
+    let mut warnings = Vec::new();
+    if let Some(policy) = fact("maxmemory_policy").filter(|policy| *policy != "noeviction") {
+        warnings
+            .push(format!("maxmemory-policy is {policy}: a full server drops locks; set it to noeviction"));
+    }
+    if fact("aof_enabled") == Some("0") {
+        warnings.push("the append-only file is off: a restart may forget locks and groups".to_owned());
+    }
+    if replicas > 0 && config.wait_replicas == 0 {
+        warnings.push(format!(
+            "{replicas} replicas but no wait_replicas: a failover may forget a grant and let a second holder in"
+        ));
+    }
+    if config.wait_replicas > replicas {
+        warnings.push(format!(
+            "wait_replicas={} but only {replicas} replicas are connected: no lock will be granted",
+            config.wait_replicas
+        ));
+    }
+    Ok(Server { version: fact("redis_version").map(ToOwned::to_owned), mode, replicas, warnings })
+}
+
+fn text(answer: &Value) -> String {
+    match answer {
+        Value::VerbatimString { text, .. } => text.clone(),
+        Value::SimpleString(text) => text.clone(),
+        Value::BulkString(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        _ => String::new(),
+    }
+}
