@@ -32,7 +32,8 @@ pub(crate) async fn ousted(session: &Session, claims: &[Claim]) -> Result<Vec<Cl
         for (claim, seen) in chunk.iter().zip(answers.chunks(3)) {
             let [place, holder, main] = [0, 1, 2].map(|at| txn::first(seen.get(at)));
             let record = holder.and_then(|holder| Record::decode(&holder.value));
-            let holds = record.filter(|record| record.holds(claim.id, main.as_ref().map(|m| m.value.as_ref())));
+            let holds =
+                record.filter(|record| record.holds(claim.id, main.as_ref().map(|m| m.value.as_ref())));
             match (holds, place) {
                 (Some(record), _) => {
                     if let Some((_, lease)) = record.share() {

@@ -147,7 +147,10 @@ mod tests {
     fn every_host_is_a_server() {
         let servers = |url| read(url).unwrap().servers;
         assert_eq!(servers("etcd://"), ["http://localhost:2379"]);
-        assert_eq!(servers("etcd3+https://a,b:1,[::1]"), ["https://a:2379", "https://b:1", "https://[::1]:2379"]);
+        assert_eq!(
+            servers("etcd3+https://a,b:1,[::1]"),
+            ["https://a:2379", "https://b:1", "https://[::1]:2379"]
+        );
     }
 
     #[test]

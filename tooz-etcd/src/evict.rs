@@ -48,9 +48,11 @@ pub(crate) async fn evict(
 async fn notify(session: &Session, keys: &SeatKeys, scene: &Scene, meant: &[ClaimId]) -> Result<bool> {
     let mut all = true;
     for (id, seen, _) in scene.holders(keys).filter(|(id, ..)| meant.contains(id)) {
-        let txn = Txn::new()
-            .when([created(keys.holder(id), seen.created)])
-            .and_then([put(keys.notice(id), "", seen.lease)]);
+        let txn = Txn::new().when([created(keys.holder(id), seen.created)]).and_then([put(
+            keys.notice(id),
+            "",
+            seen.lease,
+        )]);
         match session.line.txn(txn).await {
             Ok(answer) => {
                 session.note(revision(&answer));
@@ -83,7 +85,7 @@ async fn remove(
     } else {
         // A reader that came in meanwhile must not lose the common key.
         when.extend(strangers(keys, scene));
-        let heir = Heir::of(keys, scene.head(keys)).filter(|_| hand_over);
+        let heir = Heir::of(keys, scene.head(keys), meant).filter(|_| hand_over);
         match heir {
             Some(heir) => {
                 when.push(heir.still_waits(keys));

@@ -92,7 +92,10 @@ impl GroupSteps for Groups {
             none_between(first, keys::after_prefix(&keys.group)),
             none_below(&keys.odd),
         ];
-        let txn = Txn::new().when(empty).and_then([delete(keys.group.as_str())]).or_else([get(keys.group.as_str())]);
+        let txn = Txn::new()
+            .when(empty)
+            .and_then([delete(keys.group.as_str())])
+            .or_else([get(keys.group.as_str())]);
         let answer = self.txn(txn).await?;
         Ok(match (answer.succeeded(), txn::first(answer.op_responses().first())) {
             (true, _) => Deleted::Gone,
@@ -188,7 +191,8 @@ impl GroupSteps for Groups {
         let entry = |seen: &Seen| {
             let member = keys.member_of(&seen.key)?;
             let incarnation = sessions.get(keys.incarnation(&member).as_bytes());
-            let session = incarnation.filter(|known| known.lease == seen.lease).and_then(|seen| session_of(seen));
+            let session =
+                incarnation.filter(|known| known.lease == seen.lease).and_then(|seen| session_of(seen));
             Some(RosterEntry { member, session, capabilities: seen.value.clone(), joined_at: None })
         };
         let members = own.iter().chain(&odd).filter_map(entry).collect();
@@ -232,7 +236,7 @@ impl GroupSteps for Groups {
                 (!stands).then_some(true)
             });
             if ended.await {
-                return;
+                return self.session.unless_ended().await;
             }
         }
     }

@@ -70,7 +70,7 @@ impl SeatKeys {
     pub(crate) fn of(seat: &Seat) -> Self {
         match seat {
             Seat::Lock(name) => Self {
-                main: format!("{LOCKS}{name}"),
+                main: format!("{LOCKS}{}", name.as_str()),
                 prefix: format!("{ROOT}lock/{}/", segment(name.as_str())),
             },
             Seat::Leader(group) => {
@@ -152,16 +152,20 @@ impl GroupKeys {
     pub(crate) fn of(group: &Name) -> Self {
         let own = segment(group.as_str());
         let group = match group.as_str().contains('/') {
-            false => format!("{GROUPS}{group}/"),
+            false => format!("{GROUPS}{}/", group.as_str()),
             true => format!("{ROOT}groups/{own}/"),
         };
-        Self { group, odd: format!("{ROOT}members/{own}/"), incarnations: format!("{ROOT}incarnations/{own}/") }
+        Self {
+            group,
+            odd: format!("{ROOT}members/{own}/"),
+            incarnations: format!("{ROOT}incarnations/{own}/"),
+        }
     }
 
     /// A member's key.
     pub(crate) fn member(&self, member: &Name) -> String {
         match member.as_str().contains('/') {
-            false => format!("{}{member}", self.group),
+            false => format!("{}{}", self.group, member.as_str()),
             true => format!("{}{}", self.odd, segment(member.as_str())),
         }
     }
@@ -214,6 +218,7 @@ mod tests {
     #[test]
     fn pythons_keys_are_as_python_writes_them() {
         assert_eq!(SeatKeys::of(&Seat::Lock(name("-x"))).main, "/tooz/locks-x");
+        assert_eq!(SeatKeys::of(&Seat::Lock(name("a\nb"))).main, "/tooz/locksa\nb");
         let keys = GroupKeys::of(&name("blue"));
         assert_eq!(keys.group, "tooz/groups/blue/");
         assert_eq!(keys.member(&name("a")), "tooz/groups/blue/a");

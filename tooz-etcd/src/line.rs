@@ -109,12 +109,8 @@ impl Line {
     }
 
     fn move_on(&self, from: usize) {
-        let moved = self.current.compare_exchange(
-            from,
-            from.wrapping_add(1),
-            Ordering::Relaxed,
-            Ordering::Relaxed,
-        );
+        let moved =
+            self.current.compare_exchange(from, from.wrapping_add(1), Ordering::Relaxed, Ordering::Relaxed);
         if moved.is_ok() {
             self.clients.clear();
         }

@@ -56,7 +56,8 @@ impl LockSteps for Locks {
         match self.take(claim, Otherwise::Queue).await? {
             Stand::Holds(grant) => Ok(Standing::Held(grant)),
             Stand::Waits(look) => {
-                let ticket = Ticket { seen: look.revision, placed: look.place.as_ref().map_or(0, |p| p.created) };
+                let ticket =
+                    Ticket { seen: look.revision, placed: look.place.as_ref().map_or(0, |p| p.created) };
                 let ahead = look.ahead();
                 Ok(Standing::Waiting(Position { ahead, ticket: ticket.encode(), revisit: None }))
             }
@@ -84,7 +85,11 @@ impl LockSteps for Locks {
         let keys = SeatKeys::of(&claim.seat);
         let holder = keys.holder(claim.id);
         for _ in 0..crate::claim::ATTEMPTS {
-            let answer = self.session.line.txn(Txn::new().and_then([get(holder.as_str()), get(keys.main.as_str())])).await?;
+            let answer = self
+                .session
+                .line
+                .txn(Txn::new().and_then([get(holder.as_str()), get(keys.main.as_str())]))
+                .await?;
             let answers = answer.op_responses();
             let (mine, main) = (txn::first(answers.first()), txn::first(answers.get(1)));
             let (Some(mine), Some(main)) = (mine, main) else { return Ok(Amended::Absent) };
@@ -96,9 +101,11 @@ impl LockSteps for Locks {
                 return Ok(Amended::Done);
             }
             let value = record.amended(claim.value.clone()).encode()?;
-            let when = [unchanged(holder.as_str(), mine.modified), valued(keys.main.as_str(), main.value.to_vec())];
+            let when =
+                [unchanged(holder.as_str(), mine.modified), valued(keys.main.as_str(), main.value.to_vec())];
             let then = [put(holder.as_str(), value, mine.lease)];
-            let answer = self.session.heed(self.session.line.txn(Txn::new().when(when).and_then(then)).await)?;
+            let answer =
+                self.session.heed(self.session.line.txn(Txn::new().when(when).and_then(then)).await)?;
             self.session.note(revision(&answer));
             if answer.succeeded() {
                 return Ok(Amended::Done);
@@ -147,7 +154,7 @@ impl LockSteps for Locks {
                 is_ousted(state, &keys, claim.id).then_some(true)
             });
             if ended.await {
-                return;
+                return self.session.unless_ended().await;
             }
         }
     }

@@ -11,7 +11,8 @@ use crate::look::Look;
 use crate::record::Record;
 use crate::session::{Session, revoke};
 use crate::txn::{
-    Seen, absent, created, delete, deleted, first, get, none_below, none_between, put, revision, unchanged, valued,
+    Seen, absent, created, delete, deleted, first, get, none_below, none_between, put, revision, unchanged,
+    valued,
 };
 
 /// The head of a queue, to be granted under its own lease.
@@ -25,11 +26,13 @@ pub(crate) struct Heir {
 impl Heir {
     /// The head, if the seat can be handed to it: readers let themselves in, because each has to keep the
     /// common lease alive before it may trust it.
-    pub(crate) fn of(keys: &SeatKeys, head: Option<&Seen>) -> Option<Self> {
+    ///
+    /// Whoever lets go inherits nothing.
+    pub(crate) fn of(keys: &SeatKeys, head: Option<&Seen>, but: &[ClaimId]) -> Option<Self> {
         let head = head?;
         let id = keys::claim_of(&head.key, &keys.queue())?;
         let record = Record::decode(&head.value).filter(|record| record.mode() == Mode::Exclusive)?;
-        (head.lease != 0).then(|| Self { id, place: head.clone(), record })
+        (head.lease != 0 && !but.contains(&id)).then(|| Self { id, place: head.clone(), record })
     }
 
     /// The head is still there.
@@ -62,7 +65,8 @@ pub(crate) async fn withdraw(
     doubt: Doubt,
     hint: Option<Seen>,
 ) -> Result<Withdrawn> {
-    let mut letting_go = LettingGo { session, keys, claim, doubt, heir: Heir::of(keys, hint.as_ref()) };
+    let mut letting_go =
+        LettingGo { session, keys, claim, doubt, heir: Heir::of(keys, hint.as_ref(), &[claim.id]) };
     for _ in 0..ATTEMPTS {
         match letting_go.attempt().await {
             Ok(Some(withdrawn)) => return Ok(withdrawn),
@@ -127,7 +131,7 @@ impl LettingGo<'_> {
         match look.held(id) {
             Some((since, record)) if record.share().is_some() => self.leave_readers(&look, since).await,
             Some(_) => {
-                self.heir = Heir::of(keys, look.head.as_ref());
+                self.heir = Heir::of(keys, look.head.as_ref(), &[id]);
                 if self.heir.is_none() { self.plainly().await } else { Ok(None) }
             }
             // Broken before: only traces are left, and the seat is another's.
@@ -161,7 +165,7 @@ impl LettingGo<'_> {
     async fn leave_readers(&mut self, look: &Look, since: i64) -> Result<Option<Withdrawn>> {
         let (keys, id) = (self.keys, self.claim.id);
         let Some(main) = &look.main else { return Ok(None) };
-        let heir = Heir::of(keys, look.head.as_ref());
+        let heir = Heir::of(keys, look.head.as_ref(), &[id]);
         let mut last = vec![unchanged(keys.main.as_str(), main.modified)];
         last.extend(no_other(keys, id));
         let mut then = traces(keys, id);
@@ -180,12 +184,13 @@ impl LettingGo<'_> {
         let mut leave = traces(keys, id);
         leave.extend(self.void());
         let otherwise = TxnOp::txn(Txn::new().when(last).or_else(leave));
-        let answer = match self.session.line.txn(Txn::new().when(when).and_then(then).or_else([otherwise])).await {
-            Err(error) if error.kind() == ErrorKind::SessionLost => {
-                return self.leave_without_heir(main, since).await;
-            }
-            answer => answer?,
-        };
+        let answer =
+            match self.session.line.txn(Txn::new().when(when).and_then(then).or_else([otherwise])).await {
+                Err(error) if error.kind() == ErrorKind::SessionLost => {
+                    return self.leave_without_heir(main, since).await;
+                }
+                answer => answer?,
+            };
         self.session.note(revision(&answer));
         if answer.succeeded() {
             // Nothing stands under the common lease any more; if this fails, it ends by itself.
@@ -236,7 +241,8 @@ fn found(deleted: i64) -> Withdrawn {
 pub(crate) async fn readers(session: &Session) -> Result<()> {
     let lease = session.lease.id;
     let options = || Some(LeaseTimeToLiveOptions::new().with_keys());
-    let asked = session.line.call(|mut client| async move { client.lease_time_to_live(lease, options()).await });
+    let asked =
+        session.line.call(|mut client| async move { client.lease_time_to_live(lease, options()).await });
     let answer = asked.await?;
     for (seat, id) in answer.keys().iter().filter_map(|key| keys::holding(key)) {
         let (keys, holder) = (SeatKeys::of(&seat), SeatKeys::of(&seat).holder(id));

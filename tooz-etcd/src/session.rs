@@ -1,10 +1,10 @@
 //! A session: a lease, what proves it alive, and its end.
 
-use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use etcd_client::{LeaseKeepAliveStream, LeaseKeeper};
+use etcd_client::{LeaseGrantOptions, LeaseKeepAliveStream, LeaseKeeper};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tooz_core::backend::{Opening, Proof};
@@ -18,7 +18,6 @@ use crate::watch::Ear;
 pub(crate) struct Session {
     pub(crate) line: Arc<Line>,
     pub(crate) ear: Ear,
-    pub(crate) id: SessionId,
     pub(crate) member: Name,
     /// Under which claims stand.
     pub(crate) lease: Lease,
@@ -41,10 +40,19 @@ pub(crate) struct Lease {
 
 impl Lease {
     /// Asks for a lease of this time to live, and says when it asked.
-    pub(crate) async fn grant(line: &Line, clock: &dyn Clock, ttl: Duration) -> Result<(Self, Moment)> {
+    /// The server chooses the id where it is zero.
+    pub(crate) async fn grant(
+        line: &Line,
+        clock: &dyn Clock,
+        ttl: Duration,
+        id: i64,
+    ) -> Result<(Self, Moment)> {
         let seconds = i64::try_from(ttl.as_secs() + u64::from(ttl.subsec_nanos() > 0)).unwrap_or(i64::MAX);
+        let options = || Some(LeaseGrantOptions::new().with_id(id));
         let sent = clock.now();
-        let answer = line.call(|mut client| async move { client.lease_grant(seconds.max(1), None).await }).await?;
+        let answer = line
+            .call(|mut client| async move { client.lease_grant(seconds.max(1), options()).await })
+            .await?;
         let ttl = Duration::from_secs(u64::try_from(answer.ttl()).unwrap_or(0));
         Ok((Self { id: answer.id(), ttl, idle: Mutex::default() }, sent))
     }
@@ -83,6 +91,15 @@ impl Lease {
     }
 }
 
+/// The ids of a session's leases, for claims and for memberships: from the session's own id, so that a lease
+/// is known from a session's name alone.
+pub(crate) fn lease_ids(session: SessionId) -> [i64; 2] {
+    // 15 of 32 hex digits fit a positive number, and leave room for telling the two apart.
+    let digits: String = session.to_string().chars().take(15).collect();
+    let number = i64::from_str_radix(&digits, 16).unwrap_or(1);
+    [number << 1 | 1, (number << 1) + 2]
+}
+
 /// Ends a lease and everything under it. Gone before is fine.
 pub(crate) async fn revoke(line: &Line, id: i64) -> Result<()> {
     match line.call(|mut client| async move { client.lease_revoke(id).await }).await {
@@ -103,16 +120,16 @@ impl Session {
     /// Opens a session; runs on the runtime that lives as long as it.
     pub(crate) async fn open(line: Arc<Line>, opening: &Opening) -> Result<(Arc<Self>, Proof)> {
         let clock = Arc::clone(&opening.clock);
-        let (lease, sent) = Lease::grant(&line, &*clock, opening.ttl).await?;
+        let [first, second] = lease_ids(opening.session);
+        let (lease, sent) = Lease::grant(&line, &*clock, opening.ttl, first).await?;
         let enrolled = match opening.membership_ttl == opening.ttl {
             true => None,
-            false => Some(Lease::grant(&line, &*clock, opening.membership_ttl).await?.0),
+            false => Some(Lease::grant(&line, &*clock, opening.membership_ttl, second).await?.0),
         };
         let proof = Proof::Lease { sent, ttl: lease.ttl };
         let session = Self {
             ear: Ear::start(Arc::clone(&line), &Handle::current()),
             line,
-            id: opening.session,
             member: opening.member.clone(),
             lease,
             enrolled,
@@ -129,7 +146,7 @@ impl Session {
         if self.ended.borrow().is_some() { Err(session_ended()) } else { Ok(()) }
     }
 
-    /// Refuses a member id that is not the session's: what stands under the lease is one member's.
+    /// Where proofs take their moments from.
     pub(crate) fn clock(&self) -> &dyn Clock {
         &*self.clock
     }
@@ -187,6 +204,15 @@ impl Session {
             first
         });
         self.ear.end();
+    }
+
+    /// Pending if the session turns out to have ended: then that is the cause of what was seen to go, and
+    /// not somebody who took it away.
+    pub(crate) async fn unless_ended(&self) {
+        match self.renew().await {
+            Err(error) if error.kind() == ErrorKind::SessionLost => std::future::pending().await,
+            _ => {}
+        }
     }
 
     /// Ends with the session.

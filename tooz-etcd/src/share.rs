@@ -103,7 +103,7 @@ async fn enter(
         let then = [put(holder, record, session.lease.id), delete(keys.place(claim.id))];
         return let_in(session, Txn::new().when(when).and_then(then), sent).await;
     }
-    let (common, sent) = Lease::grant(&session.line, session.clock(), session.lease.ttl).await?;
+    let (common, sent) = Lease::grant(&session.line, session.clock(), session.lease.ttl, 0).await?;
     when.extend(gone(keys, door));
     // No claim's id: whoever holds alone is told from readers by the value.
     let share = Bytes::copy_from_slice(ClaimId::random().as_bytes());

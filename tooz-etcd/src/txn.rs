@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use etcd_client::{
-    Compare, CompareOp, DeleteOptions, GetOptions, KeyValue, PutOptions, SortOrder, SortTarget, TxnOp,
-    TxnOpResponse, TxnResponse,
+    Compare, CompareOp, GetOptions, KeyValue, PutOptions, SortOrder, SortTarget, TxnOp, TxnOpResponse,
+    TxnResponse,
 };
 
 /// One key as it was seen.
@@ -78,10 +78,6 @@ pub(crate) fn get(key: impl Into<Vec<u8>>) -> TxnOp {
 
 pub(crate) fn delete(key: impl Into<Vec<u8>>) -> TxnOp {
     TxnOp::delete(key, None)
-}
-
-pub(crate) fn delete_below(prefix: &str) -> TxnOp {
-    TxnOp::delete(prefix, Some(DeleteOptions::new().with_prefix()))
 }
 
 /// Everything with the prefix, at most `limit` keys, the oldest first.

@@ -55,7 +55,10 @@ impl Ear {
             let (watched, answer) = oneshot::channel();
             let ended = |_| Error::new(ErrorKind::SessionLost, "the session has ended");
             let order = Order { view: Arc::clone(&view), watched };
-            self.orders.send(order).await.map_err(|_| Error::new(ErrorKind::SessionLost, "the session has ended"))?;
+            self.orders
+                .send(order)
+                .await
+                .map_err(|_| Error::new(ErrorKind::SessionLost, "the session has ended"))?;
             answer.await.map_err(ended)??;
         }
         view.begin_reading();

@@ -61,7 +61,10 @@ impl State {
     /// All keys with the prefix.
     pub(crate) fn below<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a Seen> {
         let from = Bytes::copy_from_slice(prefix.as_bytes());
-        self.keys.range(from..).map(|(_, seen)| seen).take_while(|seen| seen.key.starts_with(prefix.as_bytes()))
+        self.keys
+            .range(from..)
+            .map(|(_, seen)| seen)
+            .take_while(|seen| seen.key.starts_with(prefix.as_bytes()))
     }
 
     /// The oldest key of the queue.
