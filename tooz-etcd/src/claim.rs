@@ -1,5 +1,7 @@
 //! Taking a seat alone, or a place in its queue.
 
+use std::time::Duration;
+
 use etcd_client::{Compare, Txn, TxnOp};
 use tooz_core::backend::Grant;
 use tooz_core::{Claim, FencingToken, Result};
@@ -8,11 +10,16 @@ use crate::error::{busy, void};
 use crate::keys::{self, SeatKeys};
 use crate::look::{Door, Look};
 use crate::record::Record;
-use crate::session::Session;
+use crate::session::{Lease, Session};
 use crate::txn::{absent, created, delete, none_below, put, revision, unchanged};
 
 /// Attempts of one step while others change the seat under it.
 pub(crate) const ATTEMPTS: usize = 6;
+
+/// How long a seat is thought to be wanted by foreign clients after one was seen to hold it.
+const FOREIGN_REMEMBERED: Duration = Duration::from_secs(600);
+/// Longer than a foreign client waits between two attempts (tooz: a second at most).
+const FOREIGN_POLL: Duration = Duration::from_millis(1_200);
 
 /// Whether a claim that cannot hold at once queues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +31,7 @@ pub(crate) enum Otherwise {
 /// Where a claim stands after a step.
 pub(crate) enum Stand {
     Holds(Grant),
-    Waits(Look),
+    Waits(Box<Look>),
     Nowhere,
 }
 
@@ -87,6 +94,11 @@ pub(crate) async fn claim(
         let door = look.door();
         let may_take = look.place.is_some() || otherwise == Otherwise::Leave;
         if may_take && look.is_first() && door.admits(claim.mode) {
+            if let Some(turn) = yields(&look)
+                && otherwise == Otherwise::Queue
+            {
+                return step_back(session, look, turn).await;
+            }
             let mut when = match &look.place {
                 Some(seen) => vec![created(place.as_str(), seen.created)],
                 None => {
@@ -106,12 +118,48 @@ pub(crate) async fn claim(
             continue;
         }
         match (look.place.is_some(), otherwise) {
-            (true, Otherwise::Queue) => return Ok(Stand::Waits(look)),
+            (true, Otherwise::Queue) => return waits(session, keys, look).await,
             (_, Otherwise::Leave) => return Ok(Stand::Nowhere),
             (false, Otherwise::Queue) => {}
         }
     }
     Err(busy())
+}
+
+/// The claim waits. A foreign holder, which polls and leaves no trace, is remembered for a while.
+pub(crate) async fn waits(session: &Session, keys: &SeatKeys, look: Look) -> Result<Stand> {
+    if look.is_foreign() && look.foreign.is_none() {
+        let ttl = FOREIGN_REMEMBERED;
+        let (lease, _) = Lease::grant(&session.line, session.clock(), ttl, 0).await?;
+        let mark = keys.foreign();
+        let txn = Txn::new().when([absent(mark.as_str())]).and_then([put(mark, "", lease.id)]);
+        if !session.line.txn(txn).await?.succeeded() {
+            // Somebody else was quicker; if this fails, it ends by itself.
+            let _ = lease.revoke(&session.line).await;
+        }
+    }
+    Ok(Stand::Waits(Box::new(look)))
+}
+
+/// The head of the queue, where foreign clients poll: it lets one interval of theirs pass, once. That it did
+/// so stands in the store, as a second version of its place.
+fn yields(look: &Look) -> Option<crate::txn::Seen> {
+    look.foreign.as_ref()?;
+    look.place.clone().filter(|place| place.modified == place.created)
+}
+
+async fn step_back(session: &Session, look: Look, place: crate::txn::Seen) -> Result<Stand> {
+    let key = place.key.to_vec();
+    let txn = Txn::new().when([unchanged(key.clone(), place.modified)]).and_then([put(
+        key,
+        place.value.to_vec(),
+        place.lease,
+    )]);
+    let answer = session.heed(session.line.txn(txn).await)?;
+    session.note(revision(&answer));
+    // Its own mark is no news to it.
+    let revision = if answer.succeeded() { revision(&answer) } else { look.revision };
+    Ok(Stand::Waits(Box::new(Look { revision, revisit: Some(FOREIGN_POLL), ..look })))
 }
 
 /// Proves that nobody holds behind this door any more.

@@ -105,6 +105,11 @@ impl SeatKeys {
         format!("{}n/{id}", self.prefix)
     }
 
+    /// Clients that leave no trace in the queue were seen here.
+    pub(crate) fn foreign(&self) -> String {
+        format!("{}foreign", self.prefix)
+    }
+
     /// Repeats the main key's value while readers hold, under the lease they share.
     pub(crate) fn share(&self) -> String {
         format!("{}share", self.prefix)

@@ -16,7 +16,7 @@ use crate::evict;
 use crate::keys::{self, SeatKeys};
 use crate::look::{Door, door};
 use crate::record::Record;
-use crate::release;
+use crate::release::{self, Known};
 use crate::session::Session;
 use crate::share;
 use crate::txn::{self, Seen, get, oldest_below, put, revision, unchanged, valued};
@@ -59,7 +59,7 @@ impl LockSteps for Locks {
                 let ticket =
                     Ticket { seen: look.revision, placed: look.place.as_ref().map_or(0, |p| p.created) };
                 let ahead = look.ahead();
-                Ok(Standing::Waiting(Position { ahead, ticket: ticket.encode(), revisit: None }))
+                Ok(Standing::Waiting(Position { ahead, ticket: ticket.encode(), revisit: look.revisit }))
             }
             Stand::Nowhere => Err(crate::error::busy()),
         }
@@ -116,9 +116,13 @@ impl LockSteps for Locks {
 
     async fn withdraw(&self, claim: &Claim, doubt: Doubt) -> Result<Withdrawn> {
         let keys = SeatKeys::of(&claim.seat);
-        let view = self.session.ear.glance(&subject(&keys));
-        let head = view.and_then(|view| view.look(|state| state.head().cloned()));
-        release::withdraw(&self.session, &keys, claim, doubt, head).await
+        let known = self.session.ear.glance(&subject(&keys)).map_or(Known::default(), |view| {
+            view.look(|state| Known {
+                head: state.head().cloned(),
+                yields: release::yields(state.get(&keys.foreign()), state.get(&keys.holder(claim.id))),
+            })
+        });
+        release::withdraw(&self.session, &keys, claim, doubt, known).await
     }
 
     async fn evict(&self, seat: &Seat, how: Eviction, only: &[ClaimId]) -> Result<Vec<ClaimId>> {

@@ -1,5 +1,7 @@
 //! One seat at one revision, as far as a claim has to know it.
 
+use std::time::Duration;
+
 use etcd_client::{TxnOp, TxnResponse};
 use tooz_core::{ClaimId, Mode};
 
@@ -25,6 +27,10 @@ pub(crate) struct Look {
     pub(crate) records: u64,
     /// Places in the queue.
     pub(crate) waiting: u64,
+    /// The mark that foreign clients were seen.
+    pub(crate) foreign: Option<Seen>,
+    /// Ask again after this time at the latest.
+    pub(crate) revisit: Option<Duration>,
 }
 
 /// How the seat stands to a newcomer or to the head of the queue.
@@ -41,7 +47,7 @@ pub(crate) enum Door {
 }
 
 impl Look {
-    /// The gets that make a look; eight operations.
+    /// The gets that make a look; nine operations.
     pub(crate) fn ops(keys: &SeatKeys, id: ClaimId) -> Vec<TxnOp> {
         vec![
             get(keys::void(id)),
@@ -52,6 +58,7 @@ impl Look {
             oldest_below(&keys.queue(), 1),
             count_below(&keys.holders()),
             count_below(&keys.queue()),
+            get(keys.foreign()),
         ]
     }
 
@@ -69,6 +76,8 @@ impl Look {
             head: txn::first(nth(5)),
             records: txn::count(nth(6)),
             waiting: txn::count(nth(7)),
+            foreign: txn::first(nth(8)),
+            revisit: None,
         }
     }
 
@@ -82,6 +91,11 @@ impl Look {
         let mine = self.mine.as_ref()?;
         let record = Record::decode(&mine.value)?;
         record.holds(id, self.main_value()).then_some((mine.created, record))
+    }
+
+    /// Whether another kind of client holds: every holder of ours has a record.
+    pub(crate) fn is_foreign(&self) -> bool {
+        self.records == 0 && self.door() == Door::Shut
     }
 
     pub(crate) fn door(&self) -> Door {

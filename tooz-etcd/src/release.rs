@@ -1,5 +1,7 @@
 //! Letting go: release, give up and clean up in one, passing the seat on to the head of the queue.
 
+use std::time::Duration;
+
 use etcd_client::{Compare, LeaseTimeToLiveOptions, Txn, TxnOp, TxnOpResponse};
 use tooz_core::backend::{Doubt, Withdrawn};
 use tooz_core::{Claim, ClaimId, ErrorKind, Mode, Result};
@@ -51,6 +53,28 @@ impl Heir {
     }
 }
 
+/// What a session's ear knows of a seat, to be proved by the transaction that builds on it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Known {
+    /// The oldest place in the queue.
+    pub(crate) head: Option<Seen>,
+    /// The seat is left open for a moment instead of being handed over.
+    pub(crate) yields: bool,
+}
+
+/// Hand-overs in a row, on average, before foreign clients get a chance.
+const IN_A_ROW: i64 = 8;
+/// A turn after which they get one in any case.
+const LONG_TURN: Duration = Duration::from_secs(1);
+
+/// Whether this holder leaves the seat open for foreign clients, which poll and never see a seat that is
+/// handed from one of us to the next.
+pub(crate) fn yields(foreign: Option<&Seen>, mine: Option<&Seen>) -> bool {
+    let (Some(_), Some(mine)) = (foreign, mine) else { return false };
+    let age = Record::decode(&mine.value).and_then(|record| record.age());
+    mine.created % IN_A_ROW == 0 || age.is_some_and(|age| age >= LONG_TURN)
+}
+
 /// Everything a claim may have left.
 pub(crate) fn traces(keys: &SeatKeys, id: ClaimId) -> Vec<TxnOp> {
     vec![delete(keys.holder(id)), delete(keys.place(id)), delete(keys.notice(id))]
@@ -63,20 +87,23 @@ pub(crate) async fn withdraw(
     keys: &SeatKeys,
     claim: &Claim,
     doubt: Doubt,
-    hint: Option<Seen>,
+    known: Known,
 ) -> Result<Withdrawn> {
-    let mut letting_go =
-        LettingGo { session, keys, claim, doubt, heir: Heir::of(keys, hint.as_ref(), &[claim.id]) };
+    let heir = Heir::of(keys, known.head.as_ref(), &[claim.id]);
+    let mut letting_go = LettingGo { session, keys, claim, doubt, heir };
+    if known.yields
+        && let Some(withdrawn) = letting_go.plainly_or_without_void().await?
+    {
+        return Ok(withdrawn);
+    }
     for _ in 0..ATTEMPTS {
         match letting_go.attempt().await {
             Ok(Some(withdrawn)) => return Ok(withdrawn),
             Ok(None) => {}
             Err(error) if error.kind() == ErrorKind::SessionLost => {
                 // The heir's lease or, with a void mark, our own: neither may keep the seat held.
-                if letting_go.heir.take().is_none() {
-                    letting_go.doubt = Doubt::None;
-                }
-                if let Some(withdrawn) = letting_go.plainly().await? {
+                letting_go.heir = None;
+                if let Some(withdrawn) = letting_go.plainly_or_without_void().await? {
                     return Ok(withdrawn);
                 }
             }
@@ -130,6 +157,7 @@ impl LettingGo<'_> {
         let Some(mine) = &look.mine else { return Ok(None) };
         match look.held(id) {
             Some((since, record)) if record.share().is_some() => self.leave_readers(&look, since).await,
+            Some(_) if yields(look.foreign.as_ref(), Some(mine)) => self.plainly().await,
             Some(_) => {
                 self.heir = Heir::of(keys, look.head.as_ref(), &[id]);
                 if self.heir.is_none() { self.plainly().await } else { Ok(None) }
@@ -149,6 +177,17 @@ impl LettingGo<'_> {
         let answer = self.session.line.txn(Txn::new().when(when).and_then(then)).await?;
         self.session.note(revision(&answer));
         Ok(answer.succeeded().then_some(Withdrawn::Removed))
+    }
+
+    /// The same, without a void mark where our own lease is gone.
+    async fn plainly_or_without_void(&mut self) -> Result<Option<Withdrawn>> {
+        match self.plainly().await {
+            Err(error) if error.kind() == ErrorKind::SessionLost => {
+                self.doubt = Doubt::None;
+                self.plainly().await
+            }
+            answer => answer,
+        }
     }
 
     async fn sweep(&self, since: i64) -> Result<Option<Withdrawn>> {
@@ -251,7 +290,7 @@ pub(crate) async fn readers(session: &Session) -> Result<()> {
         if let Some(record) = record.filter(|record| record.mode() == Mode::Shared) {
             let value = record.value();
             let claim = Claim { id, seat, mode: Mode::Shared, member: session.member.clone(), value };
-            withdraw(session, &keys, &claim, Doubt::None, None).await?;
+            withdraw(session, &keys, &claim, Doubt::None, Known::default()).await?;
         }
     }
     Ok(())

@@ -10,7 +10,7 @@ use etcd_client::{Compare, Txn};
 use tooz_core::backend::{Grant, Proof};
 use tooz_core::{Claim, ClaimId, ErrorKind, Moment, Result};
 
-use crate::claim::{ATTEMPTS, Otherwise, Stand, forget, gone, token};
+use crate::claim::{ATTEMPTS, Otherwise, Stand, forget, gone, token, waits};
 use crate::error::{busy, void};
 use crate::keys::{self, SeatKeys};
 use crate::look::{Door, Look};
@@ -54,7 +54,7 @@ pub(crate) async fn claim(
             return Ok(Stand::Nowhere);
         }
         if look.place.is_some() {
-            return Ok(Stand::Waits(look));
+            return waits(session, keys, look).await;
         }
         let place = keys.place(claim.id);
         let waiting = Record::waiting(claim).encode()?;
@@ -65,7 +65,8 @@ pub(crate) async fn claim(
         session.note(revision(&answer));
         if answer.succeeded() {
             // Everything since the look counts as news: the seat may have become free in between.
-            return Ok(Stand::Waits(Look { place: Some(placed(&answer, keys, claim)), ..look }));
+            let place = Some(placed(&answer, keys, claim));
+            return waits(session, keys, Look { place, ..look }).await;
         }
     }
     Err(busy())

@@ -48,6 +48,7 @@
 //! |---|---|---|
 //! | always | `memory://NAME` | one process: tests and the reference of what every store does |
 //! | `file` (default) | `file:///absolute/directory` | one machine, no server: the kernel frees what a killed process held |
+//! | `etcd` | `etcd://HOST:2379,…`, `etcds://…` | **needs `protoc` and its includes to build** (Debian: `apt-get install protobuf-compiler libprotobuf-dev`, or `PROTOC=…`); shared with Python tooz |
 //! | `metrics` | | counters and histograms through the `metrics` facade |
 //! | `cli` | | the command `tooz`: `cargo install tooz --features cli` (Unix) |
 //!
@@ -72,6 +73,8 @@ pub fn registry() -> Registry {
     let registry = Registry::embedded();
     #[cfg(feature = "file")]
     let registry = registry.with(tooz_file::FileDriver::new());
+    #[cfg(feature = "etcd")]
+    let registry = registry.with(tooz_etcd::EtcdDriver::new());
     registry
 }
 

@@ -50,7 +50,10 @@ fn work(arguments: &Arguments, worker: &str) -> Outcome<()> {
     let Some(url) = arguments.text("url") else {
         return Ok(contend_plainly(&folder.join("plain"), NAME, cycles, &recorder, &mut register)?);
     };
-    let registry = Registry::embedded().with(tooz_file::FileDriver::new());
+    let registry = Registry::embedded()
+        .with(tooz_file::FileDriver::new())
+        .with(tooz_redis::RedisDriver::new())
+        .with(tooz_etcd::EtcdDriver::new());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let coord = registry.builder(url).member(worker).connect().await?;

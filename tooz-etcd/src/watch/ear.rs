@@ -33,8 +33,11 @@ pub(crate) struct Ear {
 /// Watch this, and say when it is watched.
 struct Order {
     view: Arc<View>,
-    watched: oneshot::Sender<Result<()>>,
+    watched: Told,
 }
+
+/// Whoever asked for a watch.
+type Told = oneshot::Sender<Result<()>>;
 
 impl Ear {
     /// Starts listening, on the runtime that lives as long as the session.
@@ -121,7 +124,7 @@ struct Listener {
     line: Arc<Line>,
     stream: Option<WatchStream>,
     /// Watches asked for, in order; the last of a view says that all of them stand.
-    asked: VecDeque<(Arc<View>, Option<oneshot::Sender<Result<()>>>)>,
+    asked: VecDeque<(Arc<View>, Option<Told>)>,
     watches: HashMap<i64, Arc<View>>,
 }
 
