@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use etcd_client::Txn;
 use tooz_core::backend::{
     Backend, Driver, Enrolment, Fairness, Fencing, GroupProfile, GroupSteps, Liveness, LockProfile,
-    LockSteps, Opened, Opening, OptionSpec, Profile, Renewal, WakeUp,
+    LockSteps, Opened, Opening, OptionSpec, Profile, Proof, Renewal, WakeUp,
 };
 use tooz_core::{Cause, Claim, Endpoint, Error, ErrorKind, Result};
 
@@ -15,7 +15,7 @@ use crate::config::{Config, OPTIONS, SCHEMES};
 use crate::groups::Groups;
 use crate::line::Line;
 use crate::locks::Locks;
-use crate::session::Session;
+use crate::session::{Session, lease_ids, revoke};
 use crate::{beat, keys, release, txn};
 
 /// The format of what stands under our root.
@@ -53,9 +53,14 @@ impl Driver for EtcdDriver {
 
     async fn open(&self, endpoint: &Endpoint, opening: &Opening) -> Result<Opened> {
         let line = Line::new(Config::read(endpoint)?, opening.timeout);
-        check_format(&line).await?;
-        let server = line.version().await;
-        let (session, proof) = Session::open(line, opening).await?;
+        let mut tried = 1;
+        // A server that is dead, frozen or without a leader is no reason to fail while there are others.
+        let (session, proof, server) = loop {
+            match start(&line, opening, tried > 1).await {
+                Err(error) if error.kind() == ErrorKind::Unavailable && tried < line.servers() => tried += 1,
+                started => break started?,
+            }
+        };
         let backend = EtcdBackend {
             profile: profile(session.lease.ttl, server),
             locks: Locks::new(Arc::clone(&session)),
@@ -64,6 +69,24 @@ impl Driver for EtcdDriver {
         };
         Ok(Opened { backend: Arc::new(backend), proof })
     }
+}
+
+/// One attempt at opening a session.
+async fn start(
+    line: &Arc<Line>,
+    opening: &Opening,
+    again: bool,
+) -> Result<(Arc<Session>, Proof, Option<String>)> {
+    check_format(line).await?;
+    if again {
+        // The lease of an attempt that went unanswered.
+        for lease in lease_ids(opening.session) {
+            revoke(line, lease).await?;
+        }
+    }
+    let (session, proof) = Session::open(Arc::clone(line), opening).await?;
+    let server = line.version().await;
+    Ok((session, proof, server))
 }
 
 /// Writes our format version where there is none, refuses one that is not ours.

@@ -38,6 +38,11 @@ impl Line {
         Arc::new(Self { config, timeout, current: AtomicUsize::new(0), clients: PerRuntime::new() })
     }
 
+    /// How many servers there are.
+    pub(crate) fn servers(&self) -> usize {
+        self.config.servers.len()
+    }
+
     /// How long one call may take.
     pub(crate) fn timeout(&self) -> Duration {
         self.timeout
