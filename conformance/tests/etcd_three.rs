@@ -82,7 +82,7 @@ async fn locks_exclude_while_leaders_die_and_freeze() {
     let contenders = coords.into_iter().enumerate().map(|(n, coord)| {
         let (folder, over) = (folder.path().to_owned(), Arc::clone(&over));
         tokio::spawn(async move {
-            let recorder = Recorder::to_file(&format!("c{n}"), &folder.join(format!("c{n}.jsonl"))).unwrap();
+            let recorder = Recorder::to_file(format!("c{n}"), &folder.join(format!("c{n}.jsonl"))).unwrap();
             let mut register = Register::open(&folder.join("register")).unwrap();
             while !over.load(Ordering::Relaxed) {
                 // An acquire may run out of its call's time while there is no leader; what counts is the history.

@@ -79,6 +79,11 @@ impl Config {
         Ok(Self { servers, user, tls: if tls { Some(options.unwrap_or_default()) } else { None } })
     }
 
+    /// Whether calls carry a token.
+    pub(crate) fn has_user(&self) -> bool {
+        self.user.is_some()
+    }
+
     /// For the client library. Its `Debug` shows the password.
     pub(crate) fn connect_options(&self, timeout: Duration) -> ConnectOptions {
         let mut options = ConnectOptions::new()

@@ -162,7 +162,7 @@ impl Backend for EtcdBackend {
     async fn renew(&self, claims: &[Claim], memberships: &[Enrolment]) -> Result<Renewal> {
         let proof = self.session.renew().await?;
         let ousted = beat::ousted(&self.session, claims).await?;
-        let expelled = self.groups.expelled(memberships).await?;
+        let expelled = self.groups.no_more(memberships).await?;
         Ok(Renewal { proof, ousted, stray: Vec::new(), expelled })
     }
 

@@ -52,7 +52,7 @@ impl Groups {
     }
 
     /// Those of the memberships that stand no more.
-    pub(crate) async fn expelled(&self, memberships: &[Enrolment]) -> Result<Vec<Name>> {
+    pub(crate) async fn no_more(&self, memberships: &[Enrolment]) -> Result<Vec<Name>> {
         let mut expelled = Vec::new();
         for chunk in memberships.chunks(100) {
             let gets: Vec<TxnOp> = chunk
@@ -235,8 +235,16 @@ impl GroupSteps for Groups {
                 let stands = state.get(&member).is_some_and(|seen| seen.lease == lease);
                 (!stands).then_some(true)
             });
-            if ended.await {
-                return self.session.unless_ended().await;
+            if !ended.await {
+                continue;
+            }
+            // When the session has ended, that is the cause, and not somebody who replaced the member.
+            if self.session.is_gone().await {
+                return std::future::pending().await;
+            }
+            // Of two watches one may lag behind the other: the store itself has the last word.
+            if self.no_more(std::slice::from_ref(enrolment)).await.is_ok_and(|groups| !groups.is_empty()) {
+                return;
             }
         }
     }

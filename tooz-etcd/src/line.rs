@@ -70,6 +70,7 @@ impl Line {
     {
         let deadline = Instant::now() + self.timeout;
         let mut tried = 0;
+        let mut may_authenticate = self.config.has_user();
         loop {
             let server = self.current.load(Ordering::Relaxed);
             let answer = match timeout_at(deadline, self.client(server)).await {
@@ -81,6 +82,11 @@ impl Line {
                 Err(_) => Err(self.silent(server)),
             };
             let Err(error) = answer else { return answer };
+            if error.kind() == ErrorKind::Denied && std::mem::take(&mut may_authenticate) {
+                // The token may be forgotten or too old; streams are not given a new one by the library.
+                self.clients.clear();
+                continue;
+            }
             if error.kind() != ErrorKind::Unavailable {
                 return Err(error);
             }
@@ -111,6 +117,13 @@ impl Line {
 
     fn server(&self, index: usize) -> &str {
         self.config.servers.get(index % self.config.servers.len().max(1)).map_or("", String::as_str)
+    }
+
+    /// Leaves the server in use, which did not answer on a stream of its.
+    pub(crate) fn abandon(&self) -> Error {
+        let server = self.current.load(Ordering::Relaxed);
+        self.move_on(server);
+        self.silent(server).effect_unknown()
     }
 
     fn move_on(&self, from: usize) {

@@ -48,6 +48,21 @@ impl Locks {
         self.session.check().ok()?;
         self.session.ear.view(subject(keys), revision).await.ok()
     }
+
+    /// Whether the store says so too. Pending where the session has ended.
+    async fn confirm(&self, keys: &SeatKeys, claim: &Claim) -> bool {
+        if self.session.is_gone().await {
+            return std::future::pending().await;
+        }
+        let looks = [get(keys.holder(claim.id)), get(keys.main.as_str()), get(keys.notice(claim.id))];
+        let Ok(answer) = self.session.line.txn(Txn::new().and_then(looks)).await else { return false };
+        self.session.note(revision(&answer));
+        let answers = answer.op_responses();
+        let [holder, main, notice] = [0, 1, 2].map(|at| txn::first(answers.get(at)));
+        let record = holder.and_then(|holder| Record::decode(&holder.value));
+        let main = main.as_ref().map(|main| main.value.as_ref());
+        notice.is_some() || !record.is_some_and(|record| record.holds(claim.id, main))
+    }
 }
 
 #[async_trait]
@@ -157,8 +172,10 @@ impl LockSteps for Locks {
                 }
                 is_ousted(state, &keys, claim.id).then_some(true)
             });
-            if ended.await {
-                return self.session.unless_ended().await;
+            // Of the two watches of a lock one may lag behind the other: the store itself has the last word,
+            // and when the session has ended, that is the cause and not somebody who took the seat.
+            if ended.await && self.confirm(&keys, claim).await {
+                return;
             }
         }
     }

@@ -63,16 +63,18 @@ impl Lease {
     /// an answer that does not come; a second caller meanwhile opens its own.
     pub(crate) async fn keep_alive(&self, line: &Line, clock: &dyn Clock) -> Result<Moment> {
         let idle = self.idle().take();
-        let sent = clock.now();
-        if let Some(mut open) = idle
-            && let Ok(alive) = tokio::time::timeout(line.timeout(), beat(&mut open)).await
-            && let Some(alive) = alive
-        {
-            if !alive {
-                return Err(session_ended());
+        if let Some(mut open) = idle {
+            let sent = clock.now();
+            match tokio::time::timeout(line.timeout(), beat(&mut open)).await {
+                Ok(Some(true)) => {
+                    *self.idle() = Some(open);
+                    return Ok(sent);
+                }
+                Ok(Some(false)) => return Err(session_ended()),
+                // A stream that broke is opened again at once, by whatever server answers.
+                Ok(None) => {}
+                Err(_) => return Err(line.abandon()),
             }
-            *self.idle() = Some(open);
-            return Ok(sent);
         }
         let sent = clock.now();
         let id = self.id;
@@ -206,13 +208,9 @@ impl Session {
         self.ear.end();
     }
 
-    /// Pending if the session turns out to have ended: then that is the cause of what was seen to go, and
-    /// not somebody who took it away.
-    pub(crate) async fn unless_ended(&self) {
-        match self.renew().await {
-            Err(error) if error.kind() == ErrorKind::SessionLost => std::future::pending().await,
-            _ => {}
-        }
+    /// Whether the store says that the session has ended.
+    pub(crate) async fn is_gone(&self) -> bool {
+        matches!(self.renew().await, Err(error) if error.kind() == ErrorKind::SessionLost)
     }
 
     /// Ends with the session.

@@ -1,7 +1,7 @@
 //! The one task of a session: it opens watches when asked and tells views what it hears.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use bytes::Bytes;
 use etcd_client::{EventType, Txn, WatchOptions, WatchResponse, WatchStream};
@@ -30,10 +30,11 @@ pub(crate) struct Ear {
     task: AbortHandle,
 }
 
-/// Watch this, and say when it is watched.
-struct Order {
-    view: Arc<View>,
-    watched: Told,
+enum Order {
+    /// Watch this, and say when it is watched.
+    Watch(Arc<View>, Told),
+    /// Give up the watches of views that were dropped.
+    Sweep,
 }
 
 /// Whoever asked for a watch.
@@ -57,7 +58,7 @@ impl Ear {
         if !view.look(super::State::is_loaded) {
             let (watched, answer) = oneshot::channel();
             let ended = |_| Error::new(ErrorKind::SessionLost, "the session has ended");
-            let order = Order { view: Arc::clone(&view), watched };
+            let order = Order::Watch(Arc::clone(&view), watched);
             self.orders
                 .send(order)
                 .await
@@ -82,14 +83,10 @@ impl Ear {
             return Arc::clone(view);
         }
         if views.len() >= KEPT {
-            // A view that only this map and the listener know is used by nobody.
-            views.retain(|_, view| {
-                let used = Arc::strong_count(view) > 2;
-                if !used {
-                    view.end();
-                }
-                used
-            });
+            // A view that only this map knows is used by nobody.
+            views.retain(|_, view| Arc::strong_count(view) > 1);
+            // A full inbox is one that is being read: the next sweep comes.
+            let _ = self.orders.try_send(Order::Sweep);
         }
         let view = Arc::new(View::new(subject.clone()));
         views.insert(subject, Arc::clone(&view));
@@ -125,7 +122,8 @@ struct Listener {
     stream: Option<WatchStream>,
     /// Watches asked for, in order; the last of a view says that all of them stand.
     asked: VecDeque<(Arc<View>, Option<Told>)>,
-    watches: HashMap<i64, Arc<View>>,
+    /// Weakly: a view that nobody uses is dropped by the ear.
+    watches: HashMap<i64, Weak<View>>,
 }
 
 impl Listener {
@@ -137,7 +135,8 @@ impl Listener {
         loop {
             tokio::select! {
                 order = orders.recv() => match order {
-                    Some(order) => self.watch(order).await,
+                    Some(Order::Watch(view, watched)) => self.watch(view, watched).await,
+                    Some(Order::Sweep) => self.sweep().await,
                     None => return,
                 },
                 heard = hear(&mut self.stream) => match heard {
@@ -148,8 +147,22 @@ impl Listener {
         }
     }
 
-    async fn watch(&mut self, order: Order) {
-        let Order { view, watched } = order;
+    async fn sweep(&mut self) {
+        let unused: Vec<i64> =
+            self.watches.iter().filter(|(_, view)| view.strong_count() == 0).map(|(id, _)| *id).collect();
+        for id in unused {
+            self.cancel(id).await;
+        }
+    }
+
+    async fn cancel(&mut self, id: i64) {
+        self.watches.remove(&id);
+        if let Some(stream) = &mut self.stream {
+            let _ = stream.cancel(id).await; // a stream that fails ends by itself
+        }
+    }
+
+    async fn watch(&mut self, view: Arc<View>, watched: Told) {
         let mut wanted: VecDeque<(String, WatchOptions)> = ranges(view.subject());
         if self.stream.is_none() {
             let Some((key, options)) = wanted.pop_front() else { return };
@@ -199,23 +212,19 @@ impl Listener {
                 let _ = watched.map(|watched| watched.send(Err(refused))); // who asked may have gone
                 return;
             }
-            self.watches.insert(id, view);
+            self.watches.insert(id, Arc::downgrade(&view));
             let _ = watched.map(|watched| watched.send(Ok(()))); // who asked may have gone
         } else if response.canceled() {
             // Compacted, or no longer allowed: the subject is read anew by whoever asks next.
-            if let Some(view) = self.watches.remove(&id) {
+            if let Some(view) = self.watches.remove(&id).and_then(|view| view.upgrade()) {
                 view.end();
             }
             return;
         }
         let Some(view) = self.watches.get(&id) else { return };
-        if view.look(super::State::is_dead) {
-            self.watches.remove(&id);
-            if let Some(stream) = &mut self.stream {
-                let _ = stream.cancel(id).await; // a stream that fails ends by itself
-            }
-            return;
-        }
+        let Some(view) = view.upgrade().filter(|view| !view.look(super::State::is_dead)) else {
+            return self.cancel(id).await;
+        };
         let events: Vec<Event> = response.events().iter().filter_map(event).collect();
         if !events.is_empty() {
             view.hear(events);
@@ -230,7 +239,7 @@ impl Listener {
             let lost = Error::new(ErrorKind::Unavailable, "the watch stream broke");
             let _ = watched.map(|watched| watched.send(Err(lost))); // who asked may have gone
         }
-        self.watches.drain().for_each(|(_, view)| view.end());
+        self.watches.drain().filter_map(|(_, view)| view.upgrade()).for_each(|view| view.end());
     }
 }
 
