@@ -206,7 +206,7 @@ impl GroupSteps for Groups {
         }
         let keys = GroupKeys::of(group);
         let mark = mark.map(|mark| i64::try_from(mark.0).unwrap_or(i64::MAX));
-        let Ok(view) = self.session.ear.view(subject(&keys), mark.unwrap_or(0)).await else { return };
+        let Ok(view) = self.session.ear.view(subject(&keys), 0).await else { return };
         view.until(|state| {
             let news = match mark {
                 Some(mark) => state.horizon() > mark,
@@ -221,9 +221,10 @@ impl GroupSteps for Groups {
         let keys = GroupKeys::of(&enrolment.group);
         let member = keys.member(&enrolment.member);
         let lease = self.session.membership_lease();
+        let mut revision = 0;
         loop {
             let view = match self.session.check() {
-                Ok(()) => self.session.ear.view(subject(&keys), self.session.revision()).await.ok(),
+                Ok(()) => self.session.ear.view(subject(&keys), revision).await.ok(),
                 Err(_) => None,
             };
             // Without an ear only beats tell.
@@ -246,6 +247,7 @@ impl GroupSteps for Groups {
             if self.no_more(std::slice::from_ref(enrolment)).await.is_ok_and(|groups| !groups.is_empty()) {
                 return;
             }
+            revision = self.session.revision();
         }
     }
 }

@@ -90,7 +90,7 @@ impl LockSteps for Locks {
     async fn turn(&self, claim: &Claim, position: &Position) -> Turn {
         let keys = SeatKeys::of(&claim.seat);
         let Some(ticket) = Ticket::decode(&position.ticket) else { return Turn::AskAgain };
-        let Some(view) = self.view(&keys, ticket.seen).await else { return Turn::AskAgain };
+        let Some(view) = self.view(&keys, 0).await else { return Turn::AskAgain };
         let proof = self.session.proof();
         view.until(|state| turn(state, &keys, claim, ticket, proof)).await
     }
@@ -155,14 +155,15 @@ impl LockSteps for Locks {
         let mark = i64::try_from(mark.0).unwrap_or(i64::MAX);
         let keys = SeatKeys::of(seat);
         // What was read later than the mark may differ: the caller looks again, at the read's revision.
-        let Some(view) = self.view(&keys, mark).await else { return };
+        let Some(view) = self.view(&keys, 0).await else { return };
         view.until(|state| (state.is_dead() || state.horizon() > mark).then_some(())).await;
     }
 
     async fn ousted(&self, claim: &Claim) {
         let keys = SeatKeys::of(&claim.seat);
+        let mut revision = 0;
         loop {
-            let Some(view) = self.view(&keys, self.session.revision()).await else {
+            let Some(view) = self.view(&keys, revision).await else {
                 // Without an ear only beats tell.
                 return std::future::pending().await;
             };
@@ -172,10 +173,14 @@ impl LockSteps for Locks {
                 }
                 is_ousted(state, &keys, claim.id).then_some(true)
             });
-            // Of the two watches of a lock one may lag behind the other: the store itself has the last word,
+            // The ear may lag behind the grant, and of the two watches of a lock one behind the other: the
+            // store itself has the last word,
             // and when the session has ended, that is the cause and not somebody who took the seat.
-            if ended.await && self.confirm(&keys, claim).await {
-                return;
+            if ended.await {
+                if self.confirm(&keys, claim).await {
+                    return;
+                }
+                revision = self.session.revision();
             }
         }
     }
