@@ -1,7 +1,7 @@
 //! Figures of the etcd driver, each as a ratio to something plain in the same run: `cargo bench -p
 //! conformance --features servers --bench etcd`.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout)] // a bench that cannot run has failed; it speaks
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout)] // a bench that cannot run has failed; it speaks
 
 use std::time::{Duration, Instant};
 

@@ -231,6 +231,74 @@ async fn users_are_asked_for_their_passwords_which_never_show() {
     }
 }
 
+/// A write guarded by a lost lock is not carried out, whoever holds now.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn guarded_writes_go_through_only_under_the_lock() {
+    let etcd = Etcd::start();
+    let coord = connect(&etcd.url(), "a").await;
+    let mut client = etcd_client::Client::connect([etcd.node().address()], None).await.unwrap();
+    let name = tooz_core::Name::new("nightly").unwrap();
+    let mut write = async |token| {
+        let put = etcd_client::TxnOp::put("report", "done", None);
+        let txn = etcd_client::Txn::new().when([tooz_etcd::still_held(&name, token)]).and_then([put]);
+        client.txn(txn).await.unwrap().succeeded()
+    };
+    let guard = coord.lock("nightly").acquire().await.unwrap();
+    let old = guard.fencing_token();
+    assert!(write(old).await);
+    guard.release().await.unwrap();
+    assert!(!write(old).await, "nobody holds");
+    let guard = coord.lock("nightly").acquire().await.unwrap();
+    assert!(!write(old).await, "another holds");
+    assert!(write(guard.fencing_token()).await);
+    guard.release().await.unwrap();
+    coord.close().await.unwrap();
+}
+
+/// The role that `docs/wire/etcd.md` gives is enough for everything, and needed for anything.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_documented_role_is_enough() {
+    let etcd = Etcd::start();
+    etcd.etcdctl(&["role", "add", "tooz"]);
+    for prefix in ["/tooz/locks", "tooz/groups/", "/tooz-rs/"] {
+        etcd.etcdctl(&["role", "grant-permission", "tooz", "readwrite", prefix, "--prefix"]);
+    }
+    for (user, role) in [("member", Some("tooz")), ("stranger", None)] {
+        etcd.etcdctl(&["user", "add", &format!("{user}:secret")]);
+        if let Some(role) = role {
+            etcd.etcdctl(&["user", "grant-role", user, role]);
+        }
+    }
+    etcd.authenticate("canary");
+    let url = |user: &str| format!("etcd://{user}:secret@{}", etcd.addresses());
+    let (a, b) = (connect(&url("member"), "a").await, connect(&url("member"), "b").await);
+    let guard = a.lock("nightly").acquire().await.unwrap();
+    let waiting = tokio::spawn({
+        let lock = b.lock("nightly");
+        async move { lock.acquire().await.unwrap() }
+    });
+    let seen = a.lock("nightly");
+    eventually("b waits", async || match seen.queue().await {
+        Ok(queue) if queue.waiting.len() == 1 => Ok(()),
+        other => Err(format!("{other:?}")),
+    })
+    .await;
+    guard.release().await.unwrap();
+    within("the hand-over", waiting).await.unwrap().release().await.unwrap();
+    for coord in [&a, &b] {
+        let shared = coord.lock("shared").shared().acquire().await.unwrap();
+        shared.release().await.unwrap();
+    }
+    a.group("blue").create().await.unwrap();
+    a.group("blue").join(&[("weight", 1)]).await.unwrap().leave().await.unwrap();
+    a.group("blue").election().campaign("here").await.unwrap().resign().await.unwrap();
+    a.close().await.unwrap();
+    b.close().await.unwrap();
+
+    let error = refused(&url("stranger")).await;
+    assert_eq!(error.kind(), ErrorKind::Denied, "{error}");
+}
+
 /// A restarted server has forgotten every token: calls, keep-alives and watches get new ones.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn forgotten_tokens_are_renewed() {

@@ -15,6 +15,7 @@
 //! The first three are Python tooz's; the rest is ours, named in `keys`.
 //!
 //! # Rooms
+//! `guarded` (feature `compare`) writes under a lock ·
 //! `config` the URL · `line` endpoints and calls · `session` the lease and its proofs · `keys` names ·
 //! `record` what a claim leaves · `look` one seat at one revision · `locks` with `claim`, `share`, `release`
 //! and `evict` · `groups` · `watch` the ear and what it saw · `error` the client's errors.
@@ -26,6 +27,8 @@ mod driver;
 mod error;
 mod evict;
 mod groups;
+#[cfg(feature = "compare")]
+mod guarded;
 mod keys;
 mod line;
 mod locks;
@@ -38,3 +41,5 @@ mod txn;
 mod watch;
 
 pub use driver::EtcdDriver;
+#[cfg(feature = "compare")]
+pub use guarded::still_held;

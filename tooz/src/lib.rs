@@ -49,6 +49,7 @@
 //! | always | `memory://NAME` | one process: tests and the reference of what every store does |
 //! | `file` (default) | `file:///absolute/directory` | one machine, no server: the kernel frees what a killed process held |
 //! | `etcd` | `etcd://HOST:2379,…`, `etcds://…` | **needs `protoc` and its includes to build** (Debian: `apt-get install protobuf-compiler libprotobuf-dev`, or `PROTOC=…`); shared with Python tooz |
+//! | `etcd-compare` | | `still_held`: your own etcd transactions go through only under a lock |
 //! | `metrics` | | counters and histograms through the `metrics` facade |
 //! | `cli` | | the command `tooz`: `cargo install tooz --features cli` (Unix) |
 //!
@@ -67,6 +68,9 @@ pub use tooz_core::{
     Mode, Moment, Name, Observation, Observer, QueueView, Registry, Requirement, Result, Roster, Seat,
     SessionId, State, TokioClock, View, Wrap, backend, endpoint, memory, scope,
 };
+
+#[cfg(feature = "etcd-compare")]
+pub use tooz_etcd::still_held;
 
 /// Every driver that is compiled in.
 pub fn registry() -> Registry {
