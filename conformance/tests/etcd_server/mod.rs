@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)] // a failed assumption here is a failed test
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use conformance::servers::Etcd;
 use conformance::{Harness, async_trait};
@@ -59,6 +60,11 @@ impl Harness for Server {
         let mut client = self.client().await;
         client.lease_revoke(number << 1 | 1).await.unwrap();
         let _ = client.lease_revoke((number << 1) + 2).await; // not every session has two
+    }
+
+    /// Sessions of `steps_*` cases are not renewed, and the longest case takes half a minute on a slow machine.
+    fn ttl(&self) -> Duration {
+        Duration::from_secs(120)
     }
 
     /// Every key but those of groups and the format, and every lease. The next case finds nothing.
