@@ -62,9 +62,10 @@ impl Harness for Server {
         let _ = client.lease_revoke((number << 1) + 2).await; // not every session has two
     }
 
-    /// Sessions of `steps_*` cases are not renewed, and the longest case takes half a minute on a slow machine.
+    /// Sessions of `steps_*` cases are not renewed, and the longest case takes half a minute on a slow machine;
+    /// others wait for a lease to run out, within a minute.
     fn ttl(&self) -> Duration {
-        Duration::from_secs(120)
+        Duration::from_secs(50)
     }
 
     /// Every key but those of groups and the format, and every lease. The next case finds nothing.
