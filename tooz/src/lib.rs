@@ -53,6 +53,8 @@
 //! | `file` (default) | `file:///absolute/directory` | one machine, no server: the kernel frees what a killed process held |
 //! | `redis` | `redis://HOST:PORT`, `rediss://`, `redis+unix://`, `redis+sentinel://`, `redis+cluster://` | several machines, locks and groups shared with Python tooz |
 //! | `zookeeper` | `zookeeper://HOST[:PORT][,…]`, `kazoo://…` | ZooKeeper 3.6 and later; shared with kazoo and Python tooz |
+//! | `etcd` | `etcd://HOST:2379,…`, `etcds://…` | **needs `protoc` and its includes to build** (Debian: `apt-get install protobuf-compiler libprotobuf-dev`, or `PROTOC=…`); shared with Python tooz |
+//! | `etcd-compare` | | `still_held`: your own etcd transactions go through only under a lock |
 //! | `metrics` | | counters and histograms through the `metrics` facade |
 //! | `cli` | | the command `tooz`: `cargo install tooz --features cli` (Unix) |
 //!
@@ -75,6 +77,9 @@ pub use tooz_core::{
     backend, endpoint, memory, scope,
 };
 
+#[cfg(feature = "etcd-compare")]
+pub use tooz_etcd::still_held;
+
 /// Every driver that is compiled in.
 pub fn registry() -> Registry {
     let registry = Registry::embedded();
@@ -84,6 +89,8 @@ pub fn registry() -> Registry {
     let registry = registry.with(tooz_redis::RedisDriver::new());
     #[cfg(feature = "zookeeper")]
     let registry = registry.with(tooz_zookeeper::ZookeeperDriver::new());
+    #[cfg(feature = "etcd")]
+    let registry = registry.with(tooz_etcd::EtcdDriver::new());
     registry
 }
 

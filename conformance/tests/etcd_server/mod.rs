@@ -1,0 +1,92 @@
+//! An empty etcd for every case: servers of one process are handed from case to case, emptied in between.
+
+#![allow(dead_code)] // each test binary uses its own
+#![allow(clippy::unwrap_used, clippy::panic)] // a failed assumption here is a failed test
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use conformance::servers::Etcd;
+use conformance::{Harness, async_trait};
+use etcd_client::{Client, DeleteOptions, GetOptions};
+use tooz_core::backend::Driver;
+use tooz_core::{Name, SessionId};
+
+/// Servers that no case uses. Killed by the kernel when this process ends.
+static IDLE: Mutex<Vec<Etcd>> = Mutex::new(Vec::new());
+
+/// A server, empty at first.
+pub(crate) struct Server {
+    etcd: Option<Etcd>,
+}
+
+impl Server {
+    pub(crate) fn new() -> Self {
+        let idle = IDLE.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        Self { etcd: Some(idle.unwrap_or_else(Etcd::start)) }
+    }
+
+    fn etcd(&self) -> &Etcd {
+        self.etcd.as_ref().unwrap()
+    }
+
+    pub(crate) async fn client(&self) -> Client {
+        Client::connect([self.etcd().node().address()], None).await.unwrap()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // What a failed case left is not looked at again: its server goes.
+        if !std::thread::panicking() {
+            IDLE.lock().unwrap_or_else(PoisonError::into_inner).extend(self.etcd.take());
+        }
+    }
+}
+
+#[async_trait]
+impl Harness for Server {
+    fn driver(&self) -> Arc<dyn Driver> {
+        Arc::new(tooz_etcd::EtcdDriver::new())
+    }
+
+    fn url(&self) -> String {
+        self.etcd().url()
+    }
+
+    /// Revokes the session's leases, whose ids are the beginning of its own.
+    async fn expire(&self, _member: &Name, session: SessionId) {
+        let number = i64::from_str_radix(&session.to_string()[..15], 16).unwrap();
+        let mut client = self.client().await;
+        client.lease_revoke(number << 1 | 1).await.unwrap();
+        let _ = client.lease_revoke((number << 1) + 2).await; // not every session has two
+    }
+
+    /// Sessions of `steps_*` cases are not renewed, and the longest case takes half a minute on a slow machine;
+    /// others wait for a lease to run out, within a minute.
+    fn ttl(&self) -> Duration {
+        Duration::from_secs(50)
+    }
+
+    /// Every key but those of groups and the format, and every lease. The next case finds nothing.
+    async fn leftovers(&self) -> Vec<String> {
+        let mut client = self.client().await;
+        let options = GetOptions::new().with_all_keys().with_keys_only();
+        let keys = client.get("", Some(options)).await.unwrap();
+        let stays = |key: &str| {
+            key == "/tooz-rs/format"
+                || ["tooz/groups/", "/tooz-rs/v1/groups/"].iter().any(|root| {
+                    key.strip_prefix(root)
+                        .is_some_and(|name| name.ends_with('/') && name.matches('/').count() == 1)
+                })
+        };
+        let keys = keys.kvs().iter().map(|kv| String::from_utf8_lossy(kv.key()).escape_debug().to_string());
+        let mut left: Vec<String> = keys.filter(|key| !stays(key)).collect();
+        let leases = client.leases().await.unwrap();
+        left.extend(leases.leases().iter().map(|lease| format!("lease {:x}", lease.id())));
+        if left.is_empty() {
+            client.delete("", Some(DeleteOptions::new().with_all_keys())).await.unwrap();
+        }
+        left
+    }
+}

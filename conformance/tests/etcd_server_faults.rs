@@ -1,0 +1,358 @@
+//! The etcd driver against a server that is stopped, restarted, compacted, full, or asks who is there; and
+//! what its steps cost by the server's own count.
+
+#![allow(clippy::unwrap_used, clippy::panic)] // a failed assumption here is a failed test
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use conformance::servers::etcd::EtcdNode;
+use conformance::servers::{Certificates, Etcd};
+use conformance::{eventually, within};
+use tooz_core::{Coordinator, Error, ErrorKind, Registry};
+
+async fn try_connect(url: &str, member: &str) -> Result<Coordinator, Error> {
+    let registry = Registry::embedded().with(tooz_etcd::EtcdDriver::new());
+    registry.builder(url).member(member).connect().await
+}
+
+async fn connect(url: &str, member: &str) -> Coordinator {
+    try_connect(url, member).await.unwrap()
+}
+
+async fn refused(url: &str) -> Error {
+    match try_connect(url, "worker").await {
+        Ok(_) => panic!("{url} is accepted"),
+        Err(error) => error,
+    }
+}
+
+fn txns(node: &EtcdNode) -> f64 {
+    node.metric("grpc_server_handled_total", "grpc_method=\"Txn\"")
+}
+
+fn revision(etcd: &Etcd) -> i64 {
+    let status = etcd.etcdctl(&["get", "/nothing", "-w", "json"]);
+    let at = status.find("\"revision\":").unwrap() + "\"revision\":".len();
+    status[at..].chars().take_while(char::is_ascii_digit).collect::<String>().parse().unwrap()
+}
+
+/// Acquire 1, release 1, failed try 1 and no write.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn free_acquire_release_and_failed_try_are_one_transaction_each() {
+    let etcd = Etcd::start();
+    let (a, b) = (connect(&etcd.url(), "a").await, connect(&etcd.url(), "b").await);
+    let before = txns(etcd.node());
+    for n in 0..50 {
+        let guard = a.lock(format!("l{n}")).acquire().await.unwrap();
+        guard.release().await.unwrap();
+    }
+    let spent = txns(etcd.node()) - before;
+    // Looking after a holder may cost a read of each now and then, but only of those held long.
+    assert!((100.0..=104.0).contains(&spent), "50 acquires and releases took {spent} transactions");
+
+    let guard = a.lock("held").acquire().await.unwrap();
+    let (before, was) = (txns(etcd.node()), revision(&etcd));
+    for _ in 0..20 {
+        assert!(b.lock("held").try_acquire().await.unwrap().is_none());
+    }
+    let spent = txns(etcd.node()) - before;
+    assert!((20.0..=22.0).contains(&spent), "20 failed tries took {spent} transactions");
+    assert_eq!(revision(&etcd), was, "a failed try wrote");
+    guard.release().await.unwrap();
+    a.close().await.unwrap();
+    b.close().await.unwrap();
+}
+
+/// A hand-over is the releaser's one transaction, however many wait.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hand_over_costs_one_transaction_however_many_wait() {
+    let etcd = Etcd::start();
+    let holder = connect(&etcd.url(), "holder").await;
+    let crowd = connect(&etcd.url(), "crowd").await;
+    for waiters in [1_usize, 100, 1_000] {
+        let name = format!("crowded-{waiters}");
+        let first = holder.lock(&name).acquire().await.unwrap();
+        let tasks: Vec<_> = (0..waiters)
+            .map(|_| {
+                let lock = crowd.lock(&name);
+                tokio::spawn(async move { lock.acquire().await.unwrap().release().await.unwrap() })
+            })
+            .collect();
+        let seen = holder.lock(&name);
+        eventually("all wait", async || match seen.queue().await {
+            Ok(queue) if queue.waiting.len() == waiters => Ok(()),
+            other => Err(format!("{:?}", other.map(|queue| queue.waiting.len()))),
+        })
+        .await;
+        let before = txns(etcd.node());
+        first.release().await.unwrap();
+        for task in tasks {
+            within("a turn", task).await.unwrap();
+        }
+        let each = (txns(etcd.node()) - before) / f64::from(u32::try_from(waiters).unwrap() + 1);
+        // One for each turn, and a second where the first waiters' watch was not yet standing.
+        assert!(each < 1.6, "{waiters} waiters: {each} transactions per hand-over");
+    }
+    holder.close().await.unwrap();
+    crowd.close().await.unwrap();
+}
+
+/// No event is lost or repeated over a killed server and a compaction: the view shows what is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_view_lives_through_kill_and_compaction() {
+    let etcd = Etcd::start();
+    let (a, b) = (connect(&etcd.url(), "a").await, connect(&etcd.url(), "b").await);
+    a.group("blue").create().await.unwrap();
+    let mut view = b.group("blue").watch().await.unwrap();
+    let membership = a.group("blue").join(&[("weight", 1)]).await.unwrap();
+    within("see a", async {
+        while !view.borrow().contains("a") {
+            view.changed().await.unwrap();
+        }
+    })
+    .await;
+    etcd.node().process().kill();
+    etcd.node().process().restart();
+    etcd.healthy();
+    membership.update(&[("weight", 2)]).await.unwrap();
+    let now = revision(&etcd).to_string();
+    etcd.etcdctl(&["compact", &now]);
+    membership.leave().await.unwrap();
+    within("see a leave", async {
+        while view.borrow().contains("a") {
+            view.changed().await.unwrap();
+        }
+    })
+    .await;
+    a.close().await.unwrap();
+    b.close().await.unwrap();
+}
+
+/// Waiters keep their places over a restart, and are granted after it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_waiter_and_a_holder_live_through_a_restart() {
+    let etcd = Etcd::start();
+    let (a, b) = (connect(&etcd.url(), "a").await, connect(&etcd.url(), "b").await);
+    let guard = a.lock("nightly").acquire().await.unwrap();
+    let waiting = tokio::spawn({
+        let lock = b.lock("nightly");
+        async move { lock.acquire().await.unwrap() }
+    });
+    let seen = a.lock("nightly");
+    eventually("b waits", async || match seen.queue().await {
+        Ok(queue) if queue.waiting.len() == 1 => Ok(()),
+        other => Err(format!("{other:?}")),
+    })
+    .await;
+    etcd.node().process().kill();
+    etcd.node().process().restart();
+    etcd.healthy();
+    assert!(guard.is_held());
+    let token = guard.fencing_token();
+    guard.release().await.unwrap();
+    let next = within("the lock after the restart", waiting).await.unwrap();
+    assert!(next.fencing_token() > token);
+    next.release().await.unwrap();
+    a.close().await.unwrap();
+    b.close().await.unwrap();
+}
+
+/// A server that accepts and never answers: every call ends by its deadline, the guard before its lease.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stopped_server_ends_the_claim_in_time() {
+    let etcd = Etcd::start();
+    let coord = connect(&format!("{}?timeout=3&lock_timeout=4", etcd.url()), "a").await;
+    let guard = coord.lock("nightly").acquire().await.unwrap();
+    etcd.node().process().freeze();
+    let frozen = Instant::now();
+    let other = coord.lock("other");
+    let (failed, ended) = tokio::join!(other.acquire_timeout(Duration::from_secs(2)), async {
+        within("the end of the claim", guard.lost()).await;
+        frozen.elapsed()
+    });
+    assert!(!matches!(failed, Ok(Some(_))), "a frozen server granted");
+    assert!(!guard.is_held());
+    assert!(ended < Duration::from_secs(4), "the claim outlived its lease: {ended:?}");
+    etcd.node().process().thaw();
+    let again = within("the lock after the thaw", async {
+        loop {
+            if let Ok(guard) = coord.lock("nightly").acquire().await {
+                return guard;
+            }
+        }
+    })
+    .await;
+    again.release().await.unwrap();
+    coord.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_server_refuses_and_never_grants() {
+    let etcd = Etcd::plan().argument("--quota-backend-bytes=200000").start();
+    let coord = connect(&etcd.url(), "a").await;
+    let group = coord.group("blue");
+    group.create().await.unwrap();
+    let mut n = 0;
+    let refusal = loop {
+        let election = coord.group(format!("g{n}")).election().campaign("x".repeat(32_768)).await;
+        n += 1;
+        match election {
+            Ok(leadership) => leadership.resign().await.unwrap(),
+            Err(error) => break error,
+        }
+        assert!(n < 100, "never full");
+    };
+    assert_eq!(refusal.kind(), ErrorKind::Exhausted, "{refusal}");
+    assert_eq!(coord.lock("nightly").try_acquire().await.unwrap_err().kind(), ErrorKind::Exhausted);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_there_is_said_at_once_and_by_name() {
+    let start = Instant::now();
+    let error = refused("etcd://127.0.0.1:1,127.0.0.1:2").await;
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(error.to_string().contains("127.0.0.1:1"), "{error}");
+    assert!(start.elapsed() < Duration::from_secs(12), "{:?}", start.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn users_are_asked_for_their_passwords_which_never_show() {
+    let etcd = Etcd::start();
+    etcd.authenticate("canary");
+    let address = etcd.addresses();
+    let coord = connect(&format!("etcd://root:canary@{address}"), "a").await;
+    coord.lock("nightly").acquire().await.unwrap().release().await.unwrap();
+    coord.close().await.unwrap();
+    for url in [format!("etcd://{address}"), format!("etcd://root:canary-not@{address}")] {
+        let error = refused(&url).await;
+        assert_eq!(error.kind(), ErrorKind::Denied, "{error:?}");
+        assert!(!format!("{error} {error:?}").contains("canary"), "{error:?}");
+    }
+}
+
+/// A write guarded by a lost lock is not carried out, whoever holds now.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn guarded_writes_go_through_only_under_the_lock() {
+    let etcd = Etcd::start();
+    let coord = connect(&etcd.url(), "a").await;
+    let mut client = etcd_client::Client::connect([etcd.node().address()], None).await.unwrap();
+    let name = tooz_core::Name::new("nightly").unwrap();
+    let mut write = async |token| {
+        let put = etcd_client::TxnOp::put("report", "done", None);
+        let txn = etcd_client::Txn::new().when([tooz_etcd::still_held(&name, token)]).and_then([put]);
+        client.txn(txn).await.unwrap().succeeded()
+    };
+    let guard = coord.lock("nightly").acquire().await.unwrap();
+    let old = guard.fencing_token();
+    assert!(write(old).await);
+    guard.release().await.unwrap();
+    assert!(!write(old).await, "nobody holds");
+    let guard = coord.lock("nightly").acquire().await.unwrap();
+    assert!(!write(old).await, "another holds");
+    assert!(write(guard.fencing_token()).await);
+    guard.release().await.unwrap();
+    coord.close().await.unwrap();
+}
+
+/// The role that `docs/wire/etcd.md` gives is enough for everything, and needed for anything.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_documented_role_is_enough() {
+    let etcd = Etcd::start();
+    etcd.etcdctl(&["role", "add", "tooz"]);
+    for prefix in ["/tooz/locks", "tooz/groups/", "/tooz-rs/"] {
+        etcd.etcdctl(&["role", "grant-permission", "tooz", "readwrite", prefix, "--prefix"]);
+    }
+    for (user, role) in [("member", Some("tooz")), ("stranger", None)] {
+        etcd.etcdctl(&["user", "add", &format!("{user}:secret")]);
+        if let Some(role) = role {
+            etcd.etcdctl(&["user", "grant-role", user, role]);
+        }
+    }
+    etcd.authenticate("canary");
+    let url = |user: &str| format!("etcd://{user}:secret@{}", etcd.addresses());
+    let (a, b) = (connect(&url("member"), "a").await, connect(&url("member"), "b").await);
+    let guard = a.lock("nightly").acquire().await.unwrap();
+    let waiting = tokio::spawn({
+        let lock = b.lock("nightly");
+        async move { lock.acquire().await.unwrap() }
+    });
+    let seen = a.lock("nightly");
+    eventually("b waits", async || match seen.queue().await {
+        Ok(queue) if queue.waiting.len() == 1 => Ok(()),
+        other => Err(format!("{other:?}")),
+    })
+    .await;
+    guard.release().await.unwrap();
+    within("the hand-over", waiting).await.unwrap().release().await.unwrap();
+    for coord in [&a, &b] {
+        let shared = coord.lock("shared").shared().acquire().await.unwrap();
+        shared.release().await.unwrap();
+    }
+    a.group("blue").create().await.unwrap();
+    a.group("blue").join(&[("weight", 1)]).await.unwrap().leave().await.unwrap();
+    a.group("blue").election().campaign("here").await.unwrap().resign().await.unwrap();
+    a.close().await.unwrap();
+    b.close().await.unwrap();
+
+    let error = refused(&url("stranger")).await;
+    assert_eq!(error.kind(), ErrorKind::Denied, "{error}");
+}
+
+/// A restarted server has forgotten every token: calls, keep-alives and watches get new ones.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn forgotten_tokens_are_renewed() {
+    let etcd = Etcd::start();
+    etcd.authenticate("canary");
+    let url = format!("etcd://root:canary@{}?lock_timeout=6&timeout=6", etcd.addresses());
+    let (a, b) = (connect(&url, "a").await, connect(&url, "b").await);
+    let guard = a.lock("nightly").acquire().await.unwrap();
+    etcd.node().process().kill();
+    etcd.node().process().restart();
+    let restarted = Instant::now();
+    let waiting = tokio::spawn({
+        let lock = b.lock("nightly");
+        async move { lock.acquire().await.unwrap() }
+    });
+    // Held for longer than a lease lives without keep-alives.
+    eventually("the guard lives on", async || match restarted.elapsed() > Duration::from_secs(9) {
+        true => Ok(()),
+        false => Err(format!("{:?}", restarted.elapsed())),
+    })
+    .await;
+    assert!(guard.is_held(), "keep-alives stopped with the token");
+    guard.release().await.unwrap();
+    within("the lock", waiting).await.unwrap().release().await.unwrap();
+    a.close().await.unwrap();
+    b.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tls_is_verified_on_both_sides() {
+    let certificates = Arc::new(Certificates::new());
+    let etcd = Etcd::plan().tls(&certificates, true).start();
+    let (certificate, key) = certificates.client();
+    let ca = format!("{}?ca_cert={}", etcd.url(), certificates.authority().display());
+    let mutual = format!("{ca}&cert_cert={}&cert_key={}", certificate.display(), key.display());
+    let coord = connect(&mutual, "a").await;
+    coord.lock("nightly").acquire().await.unwrap().release().await.unwrap();
+    coord.close().await.unwrap();
+
+    for url in [ca, etcd.url(), etcd.url().replace("etcds", "etcd")] {
+        let error = refused(&url).await;
+        assert!(matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Denied), "{error:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_newer_format_is_refused_and_an_old_server_warned_of() {
+    let etcd = Etcd::start();
+    let coord = connect(&etcd.url(), "a").await;
+    let version = coord.profile().server.clone().unwrap();
+    assert_eq!(coord.profile().warnings.is_empty(), !version.starts_with("3.4.2"), "{version}");
+    coord.close().await.unwrap();
+    etcd.etcdctl(&["put", "/tooz-rs/format", "2"]);
+    let error = refused(&etcd.url()).await;
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(error.to_string().contains("format 2"), "{error}");
+}

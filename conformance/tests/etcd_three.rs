@@ -1,0 +1,122 @@
+//! The etcd driver over three nodes, some of them dead or frozen.
+
+#![allow(clippy::unwrap_used, clippy::panic)] // a failed assumption here is a failed test
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use conformance::checkers::{Least, Register, check};
+use conformance::contend::contend;
+use conformance::history::{Recorder, merge};
+use conformance::servers::Etcd;
+use conformance::within;
+use tooz_core::{Coordinator, Registry};
+
+/// How long one call may wait for a server's answer.
+const TIMEOUT: Duration = Duration::from_secs(8);
+
+async fn connect(etcd: &Etcd, member: &str) -> Coordinator {
+    let registry = Registry::embedded().with(tooz_etcd::EtcdDriver::new());
+    let url = format!("{}?timeout={}&lock_timeout=10", etcd.url(), TIMEOUT.as_secs());
+    registry.builder(url).member(member).connect().await.unwrap()
+}
+
+/// Takes and gives back locks, and says how long the slowest of these calls took. None may fail.
+async fn slowest(coord: &Coordinator, cycles: usize) -> Duration {
+    let mut slowest = Duration::ZERO;
+    for n in 0..cycles {
+        let start = Instant::now();
+        let guard = coord.lock(format!("lock-{n}")).acquire().await.unwrap();
+        guard.release().await.unwrap();
+        slowest = slowest.max(start.elapsed());
+    }
+    slowest
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_one_dead_node_no_call_fails() {
+    let etcd = Etcd::plan().nodes(3).start();
+    for node in etcd.nodes() {
+        let coord = connect(&etcd, "worker").await;
+        slowest(&coord, 5).await;
+        node.process().kill();
+        let slowest = slowest(&coord, 100).await;
+        assert!(slowest < TIMEOUT, "{slowest:?}");
+        // And who comes now finds the way too.
+        let late = connect(&etcd, "late").await;
+        late.close().await.unwrap();
+        coord.close().await.unwrap();
+        node.process().restart();
+        etcd.healthy();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_one_frozen_node_no_call_takes_more_than_its_deadline() {
+    let etcd = Etcd::plan().nodes(3).start();
+    let first = &etcd.nodes()[0];
+    let coord = connect(&etcd, "worker").await;
+    slowest(&coord, 5).await;
+    first.process().freeze();
+    let slowest = slowest(&coord, 100).await;
+    assert!(slowest < TIMEOUT, "{slowest:?}");
+    let late = within("connect beside a frozen node", connect(&etcd, "late")).await;
+    late.close().await.unwrap();
+    first.process().thaw();
+    coord.close().await.unwrap();
+}
+
+/// Leaders are killed and frozen in turn under contention; histories are checked: exclusion in the order of
+/// tokens, tokens that grow, claims that end before the next begins.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn locks_exclude_while_leaders_die_and_freeze() {
+    const CONTENDERS: usize = 4;
+    let etcd = Arc::new(Etcd::plan().nodes(3).start());
+    let folder = tempfile::tempdir().unwrap();
+    let over = Arc::new(AtomicBool::new(false));
+    let mut coords = Vec::new();
+    for n in 0..CONTENDERS {
+        coords.push(connect(&etcd, &format!("c{n}")).await);
+    }
+    let contenders = coords.into_iter().enumerate().map(|(n, coord)| {
+        let (folder, over) = (folder.path().to_owned(), Arc::clone(&over));
+        tokio::spawn(async move {
+            let recorder = Recorder::to_file(format!("c{n}"), &folder.join(format!("c{n}.jsonl"))).unwrap();
+            let mut register = Register::open(&folder.join("register")).unwrap();
+            while !over.load(Ordering::Relaxed) {
+                // An acquire may run out of its call's time while there is no leader; what counts is the history.
+                let _ = contend(&coord, "contended", 20, &recorder, &mut register).await;
+            }
+            coord.close().await.unwrap();
+        })
+    });
+    let contenders: Vec<_> = contenders.collect();
+    let faults = tokio::task::spawn_blocking({
+        let etcd = Arc::clone(&etcd);
+        move || {
+            for round in 0..8 {
+                let leader = etcd.leader();
+                if round % 3 == 2 {
+                    leader.process().freeze();
+                    conformance::servers::until("another node leads", || {
+                        etcd.nodes().iter().any(|node| node.port() != leader.port() && node.is_leader())
+                    });
+                    leader.process().thaw();
+                } else {
+                    etcd.kill_leader();
+                    leader.process().restart();
+                }
+                etcd.healthy();
+            }
+        }
+    });
+    faults.await.unwrap();
+    over.store(true, Ordering::Relaxed);
+    for contender in contenders {
+        within("the end of a contender", contender).await.unwrap();
+    }
+    let least = Least { procs: CONTENDERS, grants: 200, hand_overs: 50, contended: 50, writes: 200 };
+    let violations = check(&merge(folder.path()).unwrap(), &least);
+    assert!(violations.is_empty(), "{}", violations.iter().map(|v| format!("{v}\n")).collect::<String>());
+}

@@ -1,0 +1,54 @@
+//! What a beat finds out about claims.
+
+use std::collections::HashMap;
+
+use etcd_client::{Txn, TxnOp};
+use tooz_core::{Claim, ClaimId, Result};
+
+use crate::keys::SeatKeys;
+use crate::record::Record;
+use crate::session::Session;
+use crate::share;
+use crate::txn::{self, get, revision};
+
+/// Claims of one transaction: three operations each, of at most 128.
+const CHUNK: usize = 40;
+
+/// The claims that neither hold nor wait. Keeps the common leases of readers alive on the way.
+pub(crate) async fn ousted(session: &Session, claims: &[Claim]) -> Result<Vec<ClaimId>> {
+    let mut ousted = Vec::new();
+    let mut common: HashMap<i64, Vec<ClaimId>> = HashMap::new();
+    for chunk in claims.chunks(CHUNK) {
+        let gets: Vec<TxnOp> = chunk
+            .iter()
+            .flat_map(|claim| {
+                let keys = SeatKeys::of(&claim.seat);
+                [get(keys.place(claim.id)), get(keys.holder(claim.id)), get(keys.main)]
+            })
+            .collect();
+        let answer = session.line.txn(Txn::new().and_then(gets)).await?;
+        session.note(revision(&answer));
+        let answers = answer.op_responses();
+        for (claim, seen) in chunk.iter().zip(answers.chunks(3)) {
+            let [place, holder, main] = [0, 1, 2].map(|at| txn::first(seen.get(at)));
+            let record = holder.and_then(|holder| Record::decode(&holder.value));
+            let holds =
+                record.filter(|record| record.holds(claim.id, main.as_ref().map(|m| m.value.as_ref())));
+            match (holds, place) {
+                (Some(record), _) => {
+                    if let Some((_, lease)) = record.share() {
+                        common.entry(lease).or_default().push(claim.id);
+                    }
+                }
+                (None, Some(_)) => {}
+                (None, None) => ousted.push(claim.id),
+            }
+        }
+    }
+    for (lease, readers) in common {
+        if share::keep(session, lease).await?.is_none() {
+            ousted.extend(readers);
+        }
+    }
+    Ok(ousted)
+}

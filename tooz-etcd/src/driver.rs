@@ -1,0 +1,207 @@
+//! Opening sessions, and the session as core sees it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use etcd_client::Txn;
+use tooz_core::backend::{
+    Backend, Driver, Enrolment, Fairness, Fencing, GroupProfile, GroupSteps, Liveness, LockProfile,
+    LockSteps, Opened, Opening, OptionSpec, Profile, Proof, Renewal, TopicSteps, WakeUp,
+};
+use tooz_core::{Cause, Claim, Endpoint, Error, ErrorKind, Result};
+
+use crate::config::{Config, OPTIONS, SCHEMES};
+use crate::groups::Groups;
+use crate::line::Line;
+use crate::locks::Locks;
+use crate::session::{Session, lease_ids, revoke};
+use crate::{beat, keys, release, txn};
+
+/// The format of what stands under our root.
+const FORMAT: &str = "1";
+
+/// Coordination over etcd: `etcd://host:2379,other:2379`.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct EtcdDriver;
+
+impl EtcdDriver {
+    /// The driver.
+    pub fn new() -> Self {
+        Self
+    }
+}
+
+#[async_trait]
+impl Driver for EtcdDriver {
+    fn name(&self) -> &'static str {
+        "etcd"
+    }
+
+    fn schemes(&self) -> &'static [&'static str] {
+        SCHEMES
+    }
+
+    fn options(&self) -> &'static [OptionSpec] {
+        OPTIONS
+    }
+
+    fn profile(&self) -> Profile {
+        profile(Duration::from_secs(30), None)
+    }
+
+    async fn open(&self, endpoint: &Endpoint, opening: &Opening) -> Result<Opened> {
+        let line = Line::new(Config::read(endpoint)?, opening.timeout);
+        let mut tried = 1;
+        // A server that is dead, frozen or without a leader is no reason to fail while there are others.
+        let (session, proof, server) = loop {
+            match start(&line, opening, tried > 1).await {
+                Err(error) if error.kind() == ErrorKind::Unavailable && tried < line.servers() => tried += 1,
+                started => break started?,
+            }
+        };
+        let backend = EtcdBackend {
+            profile: profile(session.lease.ttl, server),
+            locks: Locks::new(Arc::clone(&session)),
+            groups: Groups::new(Arc::clone(&session)),
+            session,
+        };
+        Ok(Opened { backend: Arc::new(backend), proof })
+    }
+}
+
+/// One attempt at opening a session.
+async fn start(
+    line: &Arc<Line>,
+    opening: &Opening,
+    again: bool,
+) -> Result<(Arc<Session>, Proof, Option<String>)> {
+    check_format(line).await?;
+    if again {
+        // The lease of an attempt that went unanswered.
+        for lease in lease_ids(opening.session) {
+            revoke(line, lease).await?;
+        }
+    }
+    let (session, proof) = Session::open(Arc::clone(line), opening).await?;
+    let server = line.version().await;
+    Ok((session, proof, server))
+}
+
+/// Writes our format version where there is none, refuses one that is not ours.
+async fn check_format(line: &Line) -> Result<()> {
+    let first = Txn::new()
+        .when([txn::absent(keys::FORMAT)])
+        .and_then([etcd_client::TxnOp::put(keys::FORMAT, FORMAT, None)])
+        .or_else([txn::get(keys::FORMAT)]);
+    let looked = line.txn(Txn::new().and_then([txn::get(keys::FORMAT)])).await?;
+    let mut found = txn::first(looked.op_responses().first());
+    if found.is_none() {
+        found = txn::first(line.txn(first).await?.op_responses().first());
+    }
+    match found {
+        Some(seen) if seen.value != FORMAT.as_bytes() => {
+            let version = String::from_utf8_lossy(&seen.value).escape_debug().to_string();
+            let text = format!(
+                "the store holds format {version} of tooz for Rust, this library reads {FORMAT}: update it"
+            );
+            Err(Error::new(ErrorKind::Unsupported, text))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn profile(ttl: Duration, server: Option<String>) -> Profile {
+    let old = server.as_deref().filter(|version| is_flawed(version)).map(|version| {
+        format!("etcd {version} has known faults in leases and watches: use 3.4.38, 3.5.23, 3.6.5 or newer")
+    });
+    Profile {
+        store: "etcd",
+        server,
+        liveness: Liveness::Lease(ttl),
+        locks: Some(LockProfile {
+            fencing: Fencing::Monotonic,
+            fairness: Fairness::Fifo,
+            shared: true,
+            wake_up: WakeUp::Push,
+            notice: Duration::from_millis(250),
+        }),
+        groups: Some(GroupProfile { wake_up: WakeUp::Push }),
+        topics: None,
+        warnings: old.into_iter().collect(),
+    }
+}
+
+/// Whether a version is older than the repairs of its line.
+fn is_flawed(version: &str) -> bool {
+    let mut numbers = version.split(['.', '-']).map(|part| part.parse::<u32>().unwrap_or(0));
+    let mut next = || numbers.next().unwrap_or(0);
+    let version = (next(), next(), next());
+    match version {
+        (3, 4, patch) => patch < 38,
+        (3, 5, patch) => patch < 23,
+        (3, 6, patch) => patch < 5,
+        other => other < (3, 4, 0),
+    }
+}
+
+/// One open session. Dropping it stops its ear; the server frees the rest when its time is up.
+struct EtcdBackend {
+    profile: Profile,
+    locks: Locks,
+    groups: Groups,
+    session: Arc<Session>,
+}
+
+#[async_trait]
+impl Backend for EtcdBackend {
+    fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
+    async fn renew(&self, claims: &[Claim], memberships: &[Enrolment]) -> Result<Renewal> {
+        let proof = self.session.renew().await?;
+        let ousted = beat::ousted(&self.session, claims).await?;
+        let expelled = self.groups.no_more(memberships).await?;
+        Ok(Renewal { proof, ousted, stray: Vec::new(), expelled })
+    }
+
+    async fn lost(&self) -> Cause {
+        self.session.ended().await
+    }
+
+    async fn close(&self) -> Result<()> {
+        // First no step may begin, then everything goes that earlier ones left.
+        self.session.end(Cause::Closed);
+        release::readers(&self.session).await?;
+        self.session.revoke().await
+    }
+
+    fn locks(&self) -> Option<&dyn LockSteps> {
+        Some(&self.locks)
+    }
+
+    fn groups(&self) -> Option<&dyn GroupSteps> {
+        Some(&self.groups)
+    }
+
+    fn topics(&self) -> Option<&dyn TopicSteps> {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_before_the_repairs_are_warned_of() {
+        for old in ["3.3.27", "3.4.23", "3.5.9", "3.6.0", "3.5.22"] {
+            assert!(is_flawed(old), "{old}");
+        }
+        for good in ["3.4.38", "3.5.23", "3.6.5", "3.7.0-alpha.0", "4.0.0"] {
+            assert!(!is_flawed(good), "{good}");
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Errors of the client library, as kinds and effects.
+
+use std::error::Error as StdError;
+use std::io;
+
+use tooz_core::{Effect, Error, ErrorKind};
+
+/// gRPC codes that etcd uses.
+mod code {
+    pub(super) const CANCELLED: i32 = 1;
+    pub(super) const UNKNOWN: i32 = 2;
+    pub(super) const INVALID: i32 = 3;
+    pub(super) const DEADLINE: i32 = 4;
+    pub(super) const NOT_FOUND: i32 = 5;
+    pub(super) const DENIED: i32 = 7;
+    pub(super) const EXHAUSTED: i32 = 8;
+    pub(super) const PRECONDITION: i32 = 9;
+    pub(super) const ABORTED: i32 = 10;
+    pub(super) const UNAVAILABLE: i32 = 14;
+    pub(super) const UNAUTHENTICATED: i32 = 16;
+}
+
+/// What the client library said, as kind and effect.
+pub(crate) fn translate(error: etcd_client::Error) -> Error {
+    use etcd_client::Error as E;
+    let (kind, effect) = match &error {
+        E::GRpcStatus(status) => of_status(i32::from(status.code()), status),
+        E::InvalidUri(_) | E::InvalidArgs(_) => (ErrorKind::InvalidUrl, Effect::None),
+        E::InvalidMetadataValue(_) => (ErrorKind::InvalidUrl, Effect::None),
+        // The only cause of it: a keep-alive answered with no time to live.
+        E::LeaseKeepAliveError(_) => (ErrorKind::SessionLost, Effect::None),
+        E::TransportError(_) if was_refused(&error) => (ErrorKind::Unavailable, Effect::None),
+        _ => (ErrorKind::Unavailable, Effect::Unknown),
+    };
+    let text = match &error {
+        E::GRpcStatus(status) => status.message().to_owned(),
+        other => other.to_string(),
+    };
+    let told = Error::new(kind, text).with_source(error);
+    if effect == Effect::Unknown { told.effect_unknown() } else { told }
+}
+
+fn of_status(status: i32, error: &(dyn StdError + 'static)) -> (ErrorKind, Effect) {
+    match status {
+        // Of all that etcd calls not found, we only ever ask for leases.
+        code::NOT_FOUND => (ErrorKind::SessionLost, Effect::None),
+        code::DENIED | code::UNAUTHENTICATED | code::PRECONDITION => (ErrorKind::Denied, Effect::None),
+        code::EXHAUSTED => (ErrorKind::Exhausted, Effect::None),
+        code::INVALID => (ErrorKind::Denied, Effect::None),
+        code::UNAVAILABLE | code::UNKNOWN if was_refused(error) => (ErrorKind::Unavailable, Effect::None),
+        code::UNAVAILABLE | code::UNKNOWN | code::CANCELLED | code::DEADLINE | code::ABORTED => {
+            (ErrorKind::Unavailable, Effect::Unknown)
+        }
+        _ => (ErrorKind::Internal, Effect::Unknown),
+    }
+}
+
+/// Whether the connection was refused, so that nothing was sent.
+fn was_refused(error: &(dyn StdError + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(io) = error.downcast_ref::<io::Error>()
+            && matches!(io.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::HostUnreachable)
+        {
+            return true;
+        }
+        next = error.source();
+    }
+    false
+}
+
+/// The session that speaks has ended.
+pub(crate) fn session_ended() -> Error {
+    Error::new(ErrorKind::SessionLost, "the session has ended")
+}
+
+/// The claim was withdrawn before this attempt of it arrived.
+pub(crate) fn void() -> Error {
+    Error::new(ErrorKind::Closed, "the claim was withdrawn before")
+}
+
+/// The contest changed under every one of our attempts.
+pub(crate) fn busy() -> Error {
+    Error::new(ErrorKind::Unavailable, "the seat changed hands again and again during the step")
+}

@@ -1,0 +1,122 @@
+//! Taking a seat away from its holders.
+
+use etcd_client::{Txn, TxnOp};
+use tooz_core::backend::Eviction;
+use tooz_core::{ClaimId, ErrorKind, Result};
+
+use crate::claim::ATTEMPTS;
+use crate::error::busy;
+use crate::keys::{self, SeatKeys};
+use crate::locks::{Scene, survey};
+use crate::release::{Heir, traces};
+use crate::session::{Session, revoke};
+use crate::txn::{created, delete, none_between, put, revision, unchanged};
+
+/// One look and one transaction, which passes the seat on; again where the seat changed in between.
+pub(crate) async fn evict(
+    session: &Session,
+    keys: &SeatKeys,
+    how: Eviction,
+    only: &[ClaimId],
+) -> Result<Vec<ClaimId>> {
+    let mut hand_over = true;
+    for _ in 0..ATTEMPTS {
+        let scene = survey(session, keys).await?;
+        let meant = scene.holders(keys).filter(|(id, ..)| only.is_empty() || only.contains(id));
+        let meant: Vec<ClaimId> = meant.map(|(id, ..)| id).collect();
+        let foreign = scene.foreign(keys).filter(|id| only.is_empty() || only.contains(id));
+        let done = match how {
+            Eviction::Notice => notify(session, keys, &scene, &meant).await?.then(|| meant.clone()),
+            Eviction::Force if meant.is_empty() && foreign.is_none() => Some(Vec::new()),
+            Eviction::Force => match remove(session, keys, &scene, &meant, hand_over).await {
+                // The heir's lease is gone; it will be seen so.
+                Err(error) if error.kind() == ErrorKind::SessionLost => {
+                    hand_over = false;
+                    None
+                }
+                answer => answer?.then(|| meant.iter().copied().chain(foreign).collect()),
+            },
+        };
+        if let Some(done) = done {
+            return Ok(done);
+        }
+    }
+    Err(busy())
+}
+
+/// Leaves a notice to each, under its own lease. A foreign holder reads none.
+async fn notify(session: &Session, keys: &SeatKeys, scene: &Scene, meant: &[ClaimId]) -> Result<bool> {
+    let mut all = true;
+    for (id, seen, _) in scene.holders(keys).filter(|(id, ..)| meant.contains(id)) {
+        let txn = Txn::new().when([created(keys.holder(id), seen.created)]).and_then([put(
+            keys.notice(id),
+            "",
+            seen.lease,
+        )]);
+        match session.line.txn(txn).await {
+            Ok(answer) => {
+                session.note(revision(&answer));
+                all &= answer.succeeded();
+            }
+            // It has died in between.
+            Err(error) if error.kind() == ErrorKind::SessionLost => all = false,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(all)
+}
+
+async fn remove(
+    session: &Session,
+    keys: &SeatKeys,
+    scene: &Scene,
+    meant: &[ClaimId],
+    hand_over: bool,
+) -> Result<bool> {
+    let Some(main) = &scene.main else { return Ok(false) };
+    let mut when = vec![unchanged(keys.main.as_str(), main.modified)];
+    let mut then: Vec<TxnOp> = meant.iter().flat_map(|id| traces(keys, *id)).collect();
+    let staying: Vec<ClaimId> =
+        scene.holders(keys).map(|(id, ..)| id).filter(|id| !meant.contains(id)).collect();
+    let mut last = None;
+    if let Some(one) = staying.first() {
+        // Readers stay: the common key stays with them.
+        when.push(crate::txn::present(keys.holder(*one)));
+    } else {
+        // A reader that came in meanwhile must not lose the common key.
+        when.extend(strangers(keys, scene));
+        let heir = Heir::of(keys, scene.head(keys), meant).filter(|_| hand_over);
+        match heir {
+            Some(heir) => {
+                when.push(heir.still_waits(keys));
+                then.extend(heir.grant(keys)?);
+            }
+            None => then.push(delete(keys.main.as_str())),
+        }
+        then.push(delete(keys.share()));
+        last = scene.is_shared().then_some(main.lease);
+    }
+    let answer = session.line.txn(Txn::new().when(when).and_then(then)).await?;
+    session.note(revision(&answer));
+    if let Some(common) = last.filter(|_| answer.succeeded()) {
+        // Nothing stands under it any more; if this fails, it ends by itself.
+        let _ = revoke(&session.line, common).await;
+    }
+    Ok(answer.succeeded())
+}
+
+/// Between and around the records that were seen, there are none.
+fn strangers(keys: &SeatKeys, scene: &Scene) -> Vec<etcd_client::Compare> {
+    let mut from = keys.holders().into_bytes();
+    let mut gaps = Vec::new();
+    for seen in scene.records(keys) {
+        let key = seen.key.to_vec();
+        if from < key {
+            gaps.push(none_between(std::mem::take(&mut from), key.clone()));
+        }
+        from = key;
+        from.push(0);
+    }
+    gaps.push(none_between(from, keys::after_prefix(&keys.holders())));
+    gaps
+}

@@ -1,0 +1,45 @@
+//! tooz over etcd: locks, groups and elections shared with Python clients.
+//!
+//! **The build needs `protoc` and Google's includes** (Debian: `apt-get install protobuf-compiler
+//! libprotobuf-dev`, or `PROTOC=/path/to/protoc`), because the client crate generates its code.
+//!
+//! # What stands in the store
+//! | key | value | lease |
+//! |---|---|---|
+//! | `/tooz/locks<name>` | 16 bytes: the holder's claim id (Python: its own) | the holder's session |
+//! | `tooz/groups/<group>/` | the key itself | none |
+//! | `tooz/groups/<group>/<member>` | capabilities | the member's session |
+//! | `/tooz-rs/v1/lock/<name>/…`, `/tooz-rs/v1/leader/<group>/…` | queue, holders, notices | the claim's session |
+//! | `/tooz-rs/v1/groups/…`, `/tooz-rs/v1/incarnations/…` | what the keys above have no room for | as there |
+//!
+//! The first three are Python tooz's; the rest is ours, named in `keys`.
+//!
+//! # Rooms
+//! `guarded` (feature `compare`) writes under a lock ·
+//! `config` the URL · `line` endpoints and calls · `session` the lease and its proofs · `keys` names ·
+//! `record` what a claim leaves · `look` one seat at one revision · `locks` with `claim`, `share`, `release`
+//! and `evict` · `groups` · `watch` the ear and what it saw · `error` the client's errors.
+
+mod beat;
+mod claim;
+mod config;
+mod driver;
+mod error;
+mod evict;
+mod groups;
+#[cfg(feature = "compare")]
+mod guarded;
+mod keys;
+mod line;
+mod locks;
+mod look;
+mod record;
+mod release;
+mod session;
+mod share;
+mod txn;
+mod watch;
+
+pub use driver::EtcdDriver;
+#[cfg(feature = "compare")]
+pub use guarded::still_held;

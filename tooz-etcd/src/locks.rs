@@ -1,0 +1,365 @@
+//! Steps and waits of locks and elections.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use etcd_client::Txn;
+use tooz_core::backend::{
+    Amended, Contender, Doubt, Eviction, Grant, Holder, LockSteps, Mark, Position, Proof, Queue, Standing,
+    Turn, Withdrawn,
+};
+use tooz_core::{Claim, ClaimId, Mode, Result, Seat};
+
+use crate::claim::{Otherwise, Stand, claim, token};
+use crate::evict;
+use crate::keys::{self, SeatKeys};
+use crate::look::{Door, door};
+use crate::record::Record;
+use crate::release::{self, Known};
+use crate::session::Session;
+use crate::share;
+use crate::txn::{self, Seen, get, oldest_below, put, revision, unchanged, valued};
+use crate::watch::{State, Subject, View};
+
+/// Keys of one seat that are listed; more are no queue.
+const LONGEST: i64 = 10_000;
+
+/// Locks and elections of one session.
+pub(crate) struct Locks {
+    session: Arc<Session>,
+}
+
+impl Locks {
+    pub(crate) fn new(session: Arc<Session>) -> Self {
+        Self { session }
+    }
+
+    async fn take(&self, wish: &Claim, otherwise: Otherwise) -> Result<Stand> {
+        self.session.check()?;
+        let keys = SeatKeys::of(&wish.seat);
+        match wish.mode {
+            Mode::Exclusive => claim(&self.session, &keys, wish, otherwise).await,
+            Mode::Shared => share::claim(&self.session, &keys, wish, otherwise).await,
+        }
+    }
+
+    async fn view(&self, keys: &SeatKeys, revision: i64) -> Option<Arc<View>> {
+        self.session.check().ok()?;
+        self.session.ear.view(subject(keys), revision).await.ok()
+    }
+
+    /// Whether the store says so too. Pending where the session has ended.
+    async fn confirm(&self, keys: &SeatKeys, claim: &Claim) -> bool {
+        if self.session.is_gone().await {
+            return std::future::pending().await;
+        }
+        let looks = [get(keys.holder(claim.id)), get(keys.main.as_str()), get(keys.notice(claim.id))];
+        let Ok(answer) = self.session.line.txn(Txn::new().and_then(looks)).await else { return false };
+        self.session.note(revision(&answer));
+        let answers = answer.op_responses();
+        let [holder, main, notice] = [0, 1, 2].map(|at| txn::first(answers.get(at)));
+        let record = holder.and_then(|holder| Record::decode(&holder.value));
+        let main = main.as_ref().map(|main| main.value.as_ref());
+        notice.is_some() || !record.is_some_and(|record| record.holds(claim.id, main))
+    }
+}
+
+#[async_trait]
+impl LockSteps for Locks {
+    async fn claim(&self, claim: &Claim) -> Result<Standing> {
+        match self.take(claim, Otherwise::Queue).await? {
+            Stand::Holds(grant) => Ok(Standing::Held(grant)),
+            Stand::Waits(look) => {
+                let ticket =
+                    Ticket { seen: look.revision, placed: look.place.as_ref().map_or(0, |p| p.created) };
+                let ahead = look.ahead();
+                Ok(Standing::Waiting(Position { ahead, ticket: ticket.encode(), revisit: look.revisit }))
+            }
+            Stand::Nowhere => Err(crate::error::busy()),
+        }
+    }
+
+    async fn try_claim(&self, claim: &Claim) -> Result<Option<Grant>> {
+        match self.take(claim, Otherwise::Leave).await? {
+            Stand::Holds(grant) => Ok(Some(grant)),
+            Stand::Waits(_) | Stand::Nowhere => Ok(None),
+        }
+    }
+
+    async fn turn(&self, claim: &Claim, position: &Position) -> Turn {
+        let keys = SeatKeys::of(&claim.seat);
+        let Some(ticket) = Ticket::decode(&position.ticket) else { return Turn::AskAgain };
+        let Some(view) = self.view(&keys, 0).await else { return Turn::AskAgain };
+        let proof = self.session.proof();
+        view.until(|state| turn(state, &keys, claim, ticket, proof)).await
+    }
+
+    async fn amend(&self, claim: &Claim) -> Result<Amended> {
+        self.session.check()?;
+        let keys = SeatKeys::of(&claim.seat);
+        let holder = keys.holder(claim.id);
+        for _ in 0..crate::claim::ATTEMPTS {
+            let answer = self
+                .session
+                .line
+                .txn(Txn::new().and_then([get(holder.as_str()), get(keys.main.as_str())]))
+                .await?;
+            let answers = answer.op_responses();
+            let (mine, main) = (txn::first(answers.first()), txn::first(answers.get(1)));
+            let (Some(mine), Some(main)) = (mine, main) else { return Ok(Amended::Absent) };
+            let Some(record) = Record::decode(&mine.value) else { return Ok(Amended::Absent) };
+            if !record.holds(claim.id, Some(&main.value)) {
+                return Ok(Amended::Absent);
+            }
+            if record.value() == claim.value {
+                return Ok(Amended::Done);
+            }
+            let value = record.amended(claim.value.clone()).encode()?;
+            let when =
+                [unchanged(holder.as_str(), mine.modified), valued(keys.main.as_str(), main.value.to_vec())];
+            let then = [put(holder.as_str(), value, mine.lease)];
+            let answer =
+                self.session.heed(self.session.line.txn(Txn::new().when(when).and_then(then)).await)?;
+            self.session.note(revision(&answer));
+            if answer.succeeded() {
+                return Ok(Amended::Done);
+            }
+        }
+        Err(crate::error::busy())
+    }
+
+    async fn withdraw(&self, claim: &Claim, doubt: Doubt) -> Result<Withdrawn> {
+        let keys = SeatKeys::of(&claim.seat);
+        let known = self.session.ear.glance(&subject(&keys)).map_or(Known::default(), |view| {
+            view.look(|state| Known {
+                head: state.head().cloned(),
+                yields: release::yields(state.get(&keys.foreign()), state.get(&keys.holder(claim.id))),
+            })
+        });
+        release::withdraw(&self.session, &keys, claim, doubt, known).await
+    }
+
+    async fn evict(&self, seat: &Seat, how: Eviction, only: &[ClaimId]) -> Result<Vec<ClaimId>> {
+        self.session.check()?;
+        evict::evict(&self.session, &SeatKeys::of(seat), how, only).await
+    }
+
+    async fn queue(&self, seat: &Seat) -> Result<Queue> {
+        let keys = SeatKeys::of(seat);
+        let scene = survey(&self.session, &keys).await?;
+        Ok(scene.queue(&keys))
+    }
+
+    async fn stirred(&self, seat: &Seat, mark: Mark) {
+        let mark = i64::try_from(mark.0).unwrap_or(i64::MAX);
+        let keys = SeatKeys::of(seat);
+        // What was read later than the mark may differ: the caller looks again, at the read's revision.
+        let Some(view) = self.view(&keys, 0).await else { return };
+        view.until(|state| (state.is_dead() || state.horizon() > mark).then_some(())).await;
+    }
+
+    async fn ousted(&self, claim: &Claim) {
+        let keys = SeatKeys::of(&claim.seat);
+        let mut revision = 0;
+        loop {
+            let Some(view) = self.view(&keys, revision).await else {
+                // Without an ear only beats tell.
+                return std::future::pending().await;
+            };
+            let ended = view.until(|state| {
+                if state.is_dead() {
+                    return Some(false);
+                }
+                is_ousted(state, &keys, claim.id).then_some(true)
+            });
+            // The ear may lag behind the grant, and of the two watches of a lock one behind the other: the
+            // store itself has the last word,
+            // and when the session has ended, that is the cause and not somebody who took the seat.
+            if ended.await {
+                if self.confirm(&keys, claim).await {
+                    return;
+                }
+                revision = self.session.revision();
+            }
+        }
+    }
+
+    #[cfg(unix)]
+    fn tether(&self, _claim: &Claim) -> Option<std::os::fd::OwnedFd> {
+        None
+    }
+}
+
+/// What a place's ticket says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Ticket {
+    /// Nothing before this revision is news to the claim.
+    seen: i64,
+    /// When the place was taken.
+    placed: i64,
+}
+
+impl Ticket {
+    fn encode(self) -> Bytes {
+        let mut bytes = Vec::with_capacity(16);
+        bytes.extend_from_slice(&self.seen.to_be_bytes());
+        bytes.extend_from_slice(&self.placed.to_be_bytes());
+        Bytes::from(bytes)
+    }
+
+    fn decode(bytes: &Bytes) -> Option<Self> {
+        let (seen, placed) = bytes.split_at_checked(8)?;
+        Some(Self {
+            seen: i64::from_be_bytes(seen.try_into().ok()?),
+            placed: i64::from_be_bytes(placed.try_into().ok()?),
+        })
+    }
+}
+
+/// The keys of a seat, as the ear watches them.
+fn subject(keys: &SeatKeys) -> Subject {
+    let apart = !keys.main.starts_with(&keys.prefix);
+    Subject {
+        keys: apart.then(|| keys.main.clone()).into_iter().collect(),
+        prefixes: vec![keys.prefix.clone()],
+        queue: Some(keys.queue()),
+    }
+}
+
+/// What a view of the seat means to a waiting claim.
+fn turn(state: &State, keys: &SeatKeys, claim: &Claim, ticket: Ticket, proof: Proof) -> Option<Turn> {
+    if state.is_dead() {
+        return Some(Turn::AskAgain);
+    }
+    if let Some(mine) = state.get(&keys.holder(claim.id)) {
+        // A reader has yet to keep the common lease alive.
+        return Some(match claim.mode {
+            Mode::Exclusive => Turn::Granted(Grant { token: token(mine.created), proof }),
+            Mode::Shared => Turn::AskAgain,
+        });
+    }
+    let horizon = state.horizon();
+    if state.get(&keys.place(claim.id)).is_none() {
+        return (horizon >= ticket.placed).then_some(Turn::AskAgain);
+    }
+    if horizon <= ticket.seen || state.before(ticket.placed) > 0 {
+        return None;
+    }
+    seat_door(state, keys).admits(claim.mode).then_some(Turn::AskAgain)
+}
+
+fn seat_door(state: &State, keys: &SeatKeys) -> Door {
+    let records = state.below(&keys.holders()).next().is_some();
+    door(state.get(&keys.main), state.get(&keys.share()), records)
+}
+
+/// Whether the claim was told to let go, or holds no more.
+fn is_ousted(state: &State, keys: &SeatKeys, id: ClaimId) -> bool {
+    let Some(mine) = state.get(&keys.holder(id)) else { return true };
+    if state.get(&keys.notice(id)).is_some() {
+        return true;
+    }
+    let Some(record) = Record::decode(&mine.value) else { return true };
+    match state.get(&keys.main) {
+        Some(main) if main.modified < mine.created && record.share().is_none() => false, // news of it is under way
+        main => !record.holds(id, main.map(|main| main.value.as_ref())),
+    }
+}
+
+/// A whole seat at one revision.
+pub(crate) struct Scene {
+    revision: i64,
+    pub(crate) main: Option<Seen>,
+    keys: Vec<Seen>,
+}
+
+/// Reads a whole seat.
+pub(crate) async fn survey(session: &Session, keys: &SeatKeys) -> Result<Scene> {
+    let looks = [get(keys.main.as_str()), oldest_below(&keys.prefix, LONGEST)];
+    let answer = session.line.txn(Txn::new().and_then(looks)).await?;
+    session.note(revision(&answer));
+    let answers = answer.op_responses();
+    Ok(Scene {
+        revision: revision(&answer),
+        main: txn::first(answers.first()),
+        keys: txn::all(answers.get(1)),
+    })
+}
+
+impl Scene {
+    /// Those who hold, oldest grant first.
+    pub(crate) fn holders<'a>(
+        &'a self,
+        keys: &'a SeatKeys,
+    ) -> impl Iterator<Item = (ClaimId, &'a Seen, Record)> {
+        let main = self.main.as_ref().map(|main| main.value.as_ref());
+        let prefix = keys.holders();
+        self.keys.iter().filter_map(move |seen| {
+            let id = keys::claim_of(&seen.key, &prefix)?;
+            let record = Record::decode(&seen.value)?;
+            record.holds(id, main).then_some((id, seen, record))
+        })
+    }
+
+    /// Whoever holds without a record of ours, named by the value it left.
+    pub(crate) fn foreign(&self, keys: &SeatKeys) -> Option<ClaimId> {
+        let main = self.main.as_ref()?;
+        if self.holders(keys).next().is_some() || self.is_shared() {
+            return None;
+        }
+        main.value.as_ref().try_into().ok().map(ClaimId::from_bytes)
+    }
+
+    /// Whether readers hold, or held.
+    pub(crate) fn is_shared(&self) -> bool {
+        let share = self.keys.iter().find(|seen| seen.key.ends_with(b"/share"));
+        matches!((&self.main, share), (Some(main), Some(share)) if share.modified == main.modified)
+    }
+
+    /// The oldest place in the queue.
+    pub(crate) fn head(&self, keys: &SeatKeys) -> Option<&Seen> {
+        let queue = keys.queue();
+        self.keys.iter().find(|seen| keys::claim_of(&seen.key, &queue).is_some())
+    }
+
+    /// Holders' records, stale ones included, in the order of their keys.
+    pub(crate) fn records(&self, keys: &SeatKeys) -> Vec<&Seen> {
+        let prefix = keys.holders();
+        let mut records: Vec<_> =
+            self.keys.iter().filter(|seen| seen.key.starts_with(prefix.as_bytes())).collect();
+        records.sort_by(|a, b| a.key.cmp(&b.key));
+        records
+    }
+
+    fn queue(&self, keys: &SeatKeys) -> Queue {
+        let mut holders: Vec<Holder> = self
+            .holders(keys)
+            .map(|(id, seen, record)| Holder {
+                claim: Some(id),
+                member: record.member(),
+                mode: record.mode(),
+                token: Some(token(seen.created)),
+                value: Some(record.value()),
+                age: record.age(),
+            })
+            .collect();
+        if holders.is_empty() && self.main.is_some() && !self.is_shared() {
+            let claim = self.foreign(keys);
+            let mode = Mode::Exclusive;
+            holders.push(Holder { claim, member: None, mode, token: None, value: None, age: None });
+        }
+        let queue = keys.queue();
+        let waiting = self.keys.iter().filter_map(|seen| {
+            let id = keys::claim_of(&seen.key, &queue)?;
+            let record = Record::decode(&seen.value);
+            Some(Contender {
+                claim: Some(id),
+                member: record.as_ref().and_then(Record::member),
+                mode: record.map_or(Mode::Exclusive, |record| record.mode()),
+            })
+        });
+        let mark = Mark(u64::try_from(self.revision).unwrap_or(0));
+        Queue { mark, holders, waiting: waiting.collect(), revisit: None }
+    }
+}

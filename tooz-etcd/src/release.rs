@@ -1,0 +1,297 @@
+//! Letting go: release, give up and clean up in one, passing the seat on to the head of the queue.
+
+use std::time::Duration;
+
+use etcd_client::{Compare, LeaseTimeToLiveOptions, Txn, TxnOp, TxnOpResponse};
+use tooz_core::backend::{Doubt, Withdrawn};
+use tooz_core::{Claim, ClaimId, ErrorKind, Mode, Result};
+
+use crate::claim::ATTEMPTS;
+use crate::error::busy;
+use crate::keys::{self, SeatKeys};
+use crate::look::Look;
+use crate::record::Record;
+use crate::session::{Session, revoke};
+use crate::txn::{
+    Seen, absent, created, delete, deleted, first, get, none_below, none_between, put, revision, unchanged,
+    valued,
+};
+
+/// The head of a queue, to be granted under its own lease.
+#[derive(Clone, Debug)]
+pub(crate) struct Heir {
+    id: ClaimId,
+    place: Seen,
+    record: Record,
+}
+
+impl Heir {
+    /// The head, if the seat can be handed to it: readers let themselves in, because each has to keep the
+    /// common lease alive before it may trust it.
+    ///
+    /// Whoever lets go inherits nothing.
+    pub(crate) fn of(keys: &SeatKeys, head: Option<&Seen>, but: &[ClaimId]) -> Option<Self> {
+        let head = head?;
+        let id = keys::claim_of(&head.key, &keys.queue())?;
+        let record = Record::decode(&head.value).filter(|record| record.mode() == Mode::Exclusive)?;
+        (head.lease != 0 && !but.contains(&id)).then(|| Self { id, place: head.clone(), record })
+    }
+
+    /// The head is still there.
+    pub(crate) fn still_waits(&self, keys: &SeatKeys) -> Compare {
+        created(keys.place(self.id), self.place.created)
+    }
+
+    /// Makes it the holder.
+    pub(crate) fn grant(&self, keys: &SeatKeys) -> Result<Vec<TxnOp>> {
+        let record = self.record.clone().granted().encode()?;
+        Ok(vec![
+            put(keys.main.as_str(), self.id.as_bytes().as_slice(), self.place.lease),
+            put(keys.holder(self.id), record, self.place.lease),
+            delete(keys.place(self.id)),
+        ])
+    }
+}
+
+/// What a session's ear knows of a seat, to be proved by the transaction that builds on it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Known {
+    /// The oldest place in the queue.
+    pub(crate) head: Option<Seen>,
+    /// The seat is left open for a moment instead of being handed over.
+    pub(crate) yields: bool,
+}
+
+/// Hand-overs in a row, on average, before foreign clients get a chance.
+const IN_A_ROW: i64 = 8;
+/// A turn after which they get one in any case.
+const LONG_TURN: Duration = Duration::from_secs(1);
+
+/// Whether this holder leaves the seat open for foreign clients, which poll and never see a seat that is
+/// handed from one of us to the next.
+pub(crate) fn yields(foreign: Option<&Seen>, mine: Option<&Seen>) -> bool {
+    let (Some(_), Some(mine)) = (foreign, mine) else { return false };
+    let age = Record::decode(&mine.value).and_then(|record| record.age());
+    mine.created % IN_A_ROW == 0 || age.is_some_and(|age| age >= LONG_TURN)
+}
+
+/// Everything a claim may have left.
+pub(crate) fn traces(keys: &SeatKeys, id: ClaimId) -> Vec<TxnOp> {
+    vec![delete(keys.holder(id)), delete(keys.place(id)), delete(keys.notice(id))]
+}
+
+/// One transaction where the queue is empty, where its head is known, and for who waits; one more where the
+/// head has to be looked up or has changed.
+pub(crate) async fn withdraw(
+    session: &Session,
+    keys: &SeatKeys,
+    claim: &Claim,
+    doubt: Doubt,
+    known: Known,
+) -> Result<Withdrawn> {
+    let heir = Heir::of(keys, known.head.as_ref(), &[claim.id]);
+    let mut letting_go = LettingGo { session, keys, claim, doubt, heir };
+    if known.yields
+        && let Some(withdrawn) = letting_go.plainly_or_without_void().await?
+    {
+        return Ok(withdrawn);
+    }
+    for _ in 0..ATTEMPTS {
+        match letting_go.attempt().await {
+            Ok(Some(withdrawn)) => return Ok(withdrawn),
+            Ok(None) => {}
+            Err(error) if error.kind() == ErrorKind::SessionLost => {
+                // The heir's lease or, with a void mark, our own: neither may keep the seat held.
+                letting_go.heir = None;
+                if let Some(withdrawn) = letting_go.plainly_or_without_void().await? {
+                    return Ok(withdrawn);
+                }
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Err(busy())
+}
+
+struct LettingGo<'a> {
+    session: &'a Session,
+    keys: &'a SeatKeys,
+    claim: &'a Claim,
+    doubt: Doubt,
+    heir: Option<Heir>,
+}
+
+impl LettingGo<'_> {
+    async fn attempt(&mut self) -> Result<Option<Withdrawn>> {
+        let (keys, id) = (self.keys, self.claim.id);
+        let mut when = vec![valued(keys.main.as_str(), id.as_bytes().as_slice())];
+        let mut then = traces(keys, id);
+        match &self.heir {
+            Some(heir) => {
+                when.push(heir.still_waits(keys));
+                then.extend(heir.grant(keys)?);
+            }
+            None => {
+                when.push(none_below(&keys.queue()));
+                then.push(delete(keys.main.as_str()));
+            }
+        }
+        then.extend(self.void());
+        let mut give_up = vec![delete(keys.place(id))];
+        give_up.extend(self.void());
+        let mut otherwise = vec![TxnOp::txn(Txn::new().when([absent(keys.holder(id))]).and_then(give_up))];
+        otherwise.extend(Look::ops(keys, id));
+
+        let answer = self.session.line.txn(Txn::new().when(when).and_then(then).or_else(otherwise)).await?;
+        self.session.note(revision(&answer));
+        let answers = answer.op_responses();
+        if answer.succeeded() {
+            return Ok(Some(found(deleted(answers.first()) + deleted(answers.get(1)))));
+        }
+        if let Some(TxnOpResponse::Txn(nested)) = answers.first()
+            && nested.succeeded()
+        {
+            return Ok(Some(found(deleted(nested.op_responses().first()))));
+        }
+        let look = Look::read(&answer, 1);
+        let Some(mine) = &look.mine else { return Ok(None) };
+        match look.held(id) {
+            Some((since, record)) if record.share().is_some() => self.leave_readers(&look, since).await,
+            Some(_) if yields(look.foreign.as_ref(), Some(mine)) => self.plainly().await,
+            Some(_) => {
+                self.heir = Heir::of(keys, look.head.as_ref(), &[id]);
+                if self.heir.is_none() { self.plainly().await } else { Ok(None) }
+            }
+            // Broken before: only traces are left, and the seat is another's.
+            None => self.sweep(mine.created).await,
+        }
+    }
+
+    /// Lets go without an heir: the head of the queue sees the main key vanish and takes over.
+    async fn plainly(&self) -> Result<Option<Withdrawn>> {
+        let (keys, id) = (self.keys, self.claim.id);
+        let mut then = traces(keys, id);
+        then.push(delete(keys.main.as_str()));
+        then.extend(self.void());
+        let when = [valued(keys.main.as_str(), id.as_bytes().as_slice())];
+        let answer = self.session.line.txn(Txn::new().when(when).and_then(then)).await?;
+        self.session.note(revision(&answer));
+        Ok(answer.succeeded().then_some(Withdrawn::Removed))
+    }
+
+    /// The same, without a void mark where our own lease is gone.
+    async fn plainly_or_without_void(&mut self) -> Result<Option<Withdrawn>> {
+        match self.plainly().await {
+            Err(error) if error.kind() == ErrorKind::SessionLost => {
+                self.doubt = Doubt::None;
+                self.plainly().await
+            }
+            answer => answer,
+        }
+    }
+
+    async fn sweep(&self, since: i64) -> Result<Option<Withdrawn>> {
+        let (keys, id) = (self.keys, self.claim.id);
+        let mut then = traces(keys, id);
+        then.extend(self.void());
+        let answer =
+            self.session.line.txn(Txn::new().when([created(keys.holder(id), since)]).and_then(then)).await?;
+        self.session.note(revision(&answer));
+        Ok(answer.succeeded().then_some(Withdrawn::Absent))
+    }
+
+    /// A reader goes. The last one takes the common key along, or hands the seat to the head.
+    async fn leave_readers(&mut self, look: &Look, since: i64) -> Result<Option<Withdrawn>> {
+        let (keys, id) = (self.keys, self.claim.id);
+        let Some(main) = &look.main else { return Ok(None) };
+        let heir = Heir::of(keys, look.head.as_ref(), &[id]);
+        let mut last = vec![unchanged(keys.main.as_str(), main.modified)];
+        last.extend(no_other(keys, id));
+        let mut then = traces(keys, id);
+        then.push(delete(keys.share()));
+        let mut when = last.clone();
+        match &heir {
+            Some(heir) => {
+                when.push(heir.still_waits(keys));
+                then.extend(heir.grant(keys)?);
+            }
+            None => then.push(delete(keys.main.as_str())),
+        }
+        when.push(created(keys.holder(id), since));
+        then.extend(self.void());
+        // Otherwise: if it is the last all the same, the heir changed and all is tried again.
+        let mut leave = traces(keys, id);
+        leave.extend(self.void());
+        let otherwise = TxnOp::txn(Txn::new().when(last).or_else(leave));
+        let answer =
+            match self.session.line.txn(Txn::new().when(when).and_then(then).or_else([otherwise])).await {
+                Err(error) if error.kind() == ErrorKind::SessionLost => {
+                    return self.leave_without_heir(main, since).await;
+                }
+                answer => answer?,
+            };
+        self.session.note(revision(&answer));
+        if answer.succeeded() {
+            // Nothing stands under the common lease any more; if this fails, it ends by itself.
+            let _ = revoke(&self.session.line, main.lease).await;
+            return Ok(Some(Withdrawn::Removed));
+        }
+        match answer.op_responses().first() {
+            Some(TxnOpResponse::Txn(nested)) if !nested.succeeded() => {
+                Ok(Some(found(deleted(nested.op_responses().first()))))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// The heir's lease, or our own, is gone.
+    async fn leave_without_heir(&mut self, main: &Seen, since: i64) -> Result<Option<Withdrawn>> {
+        let (keys, id) = (self.keys, self.claim.id);
+        self.doubt = Doubt::None;
+        let mut when = vec![unchanged(keys.main.as_str(), main.modified), created(keys.holder(id), since)];
+        when.extend(no_other(keys, id));
+        let mut then = traces(keys, id);
+        then.extend([delete(keys.share()), delete(keys.main.as_str())]);
+        let answer = self.session.line.txn(Txn::new().when(when).and_then(then)).await?;
+        self.session.note(revision(&answer));
+        Ok(answer.succeeded().then_some(Withdrawn::Removed))
+    }
+
+    /// The mark that makes a late attempt void. It lives as long as the lease without which no attempt can
+    /// land.
+    fn void(&self) -> Option<TxnOp> {
+        (self.doubt == Doubt::MayLand).then(|| put(keys::void(self.claim.id), "", self.session.lease.id))
+    }
+}
+
+/// No other holder's record stands.
+fn no_other(keys: &SeatKeys, id: ClaimId) -> [Compare; 2] {
+    let mine = keys.holder(id);
+    let mut next = mine.clone().into_bytes();
+    next.push(0);
+    [none_between(keys.holders(), mine), none_between(next, keys::after_prefix(&keys.holders()))]
+}
+
+fn found(deleted: i64) -> Withdrawn {
+    if deleted > 0 { Withdrawn::Removed } else { Withdrawn::Absent }
+}
+
+/// Withdraws the session's shared claims before its lease goes: what readers share would outlive it.
+pub(crate) async fn readers(session: &Session) -> Result<()> {
+    let lease = session.lease.id;
+    let options = || Some(LeaseTimeToLiveOptions::new().with_keys());
+    let asked =
+        session.line.call(|mut client| async move { client.lease_time_to_live(lease, options()).await });
+    let answer = asked.await?;
+    for (seat, id) in answer.keys().iter().filter_map(|key| keys::holding(key)) {
+        let (keys, holder) = (SeatKeys::of(&seat), SeatKeys::of(&seat).holder(id));
+        let seen = session.line.txn(Txn::new().and_then([get(holder)])).await?;
+        let record = first(seen.op_responses().first()).and_then(|seen| Record::decode(&seen.value));
+        if let Some(record) = record.filter(|record| record.mode() == Mode::Shared) {
+            let value = record.value();
+            let claim = Claim { id, seat, mode: Mode::Shared, member: session.member.clone(), value };
+            withdraw(session, &keys, &claim, Doubt::None, Known::default()).await?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,233 @@
+//! A session: a lease, what proves it alive, and its end.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use etcd_client::{LeaseGrantOptions, LeaseKeepAliveStream, LeaseKeeper};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tooz_core::backend::{Opening, Proof};
+use tooz_core::{Cause, Clock, Error, ErrorKind, Moment, Name, Result, SessionId};
+
+use crate::error::session_ended;
+use crate::line::Line;
+use crate::watch::Ear;
+
+/// One session with the servers.
+pub(crate) struct Session {
+    pub(crate) line: Arc<Line>,
+    pub(crate) ear: Ear,
+    pub(crate) member: Name,
+    /// Under which claims stand.
+    pub(crate) lease: Lease,
+    /// Under which memberships stand: the same lease, unless their time to live differs.
+    pub(crate) enrolled: Option<Lease>,
+    clock: Arc<dyn Clock>,
+    /// When the newest answered proof of `lease` was sent.
+    proved: Mutex<Moment>,
+    /// The newest revision any answer was given at.
+    revision: AtomicI64,
+    ended: watch::Sender<Option<Cause>>,
+}
+
+/// A lease as granted, and the stream that keeps it alive while nobody uses it.
+pub(crate) struct Lease {
+    pub(crate) id: i64,
+    pub(crate) ttl: Duration,
+    idle: Mutex<Option<(LeaseKeeper, LeaseKeepAliveStream)>>,
+}
+
+impl Lease {
+    /// Asks for a lease of this time to live, and says when it asked.
+    /// The server chooses the id where it is zero.
+    pub(crate) async fn grant(
+        line: &Line,
+        clock: &dyn Clock,
+        ttl: Duration,
+        id: i64,
+    ) -> Result<(Self, Moment)> {
+        let seconds = i64::try_from(ttl.as_secs() + u64::from(ttl.subsec_nanos() > 0)).unwrap_or(i64::MAX);
+        let options = || Some(LeaseGrantOptions::new().with_id(id));
+        let sent = clock.now();
+        let answer = line
+            .call(|mut client| async move { client.lease_grant(seconds.max(1), options()).await })
+            .await?;
+        let ttl = Duration::from_secs(u64::try_from(answer.ttl()).unwrap_or(0));
+        Ok((Self { id: answer.id(), ttl, idle: Mutex::default() }, sent))
+    }
+
+    /// Keeps it alive for another time to live. `SessionLost` if it is gone.
+    ///
+    /// Answers carry no id of their request, so a stream has one request outstanding and is given up with
+    /// an answer that does not come; a second caller meanwhile opens its own.
+    pub(crate) async fn keep_alive(&self, line: &Line, clock: &dyn Clock) -> Result<Moment> {
+        let idle = self.idle().take();
+        if let Some(mut open) = idle {
+            let sent = clock.now();
+            match tokio::time::timeout(line.timeout(), beat(&mut open)).await {
+                Ok(Some(true)) => {
+                    *self.idle() = Some(open);
+                    return Ok(sent);
+                }
+                Ok(Some(false)) => return Err(session_ended()),
+                // A stream that broke is opened again at once, by whatever server answers.
+                Ok(None) => {}
+                Err(_) => return Err(line.abandon()),
+            }
+        }
+        let sent = clock.now();
+        let id = self.id;
+        let open = line.call(|mut client| async move { client.lease_keep_alive(id).await }).await?;
+        *self.idle() = Some(open);
+        Ok(sent)
+    }
+
+    /// Ends it and everything under it. Gone before is fine.
+    pub(crate) async fn revoke(&self, line: &Line) -> Result<()> {
+        revoke(line, self.id).await
+    }
+
+    fn idle(&self) -> std::sync::MutexGuard<'_, Option<(LeaseKeeper, LeaseKeepAliveStream)>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The ids of a session's leases, for claims and for memberships: from the session's own id, so that a lease
+/// is known from a session's name alone.
+pub(crate) fn lease_ids(session: SessionId) -> [i64; 2] {
+    // 15 of 32 hex digits fit a positive number, and leave room for telling the two apart.
+    let digits: String = session.to_string().chars().take(15).collect();
+    let number = i64::from_str_radix(&digits, 16).unwrap_or(1);
+    [number << 1 | 1, (number << 1) + 2]
+}
+
+/// Ends a lease and everything under it. Gone before is fine.
+pub(crate) async fn revoke(line: &Line, id: i64) -> Result<()> {
+    match line.call(|mut client| async move { client.lease_revoke(id).await }).await {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::SessionLost => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether the lease lives; `None` if the stream is of no use any more.
+async fn beat((keeper, stream): &mut (LeaseKeeper, LeaseKeepAliveStream)) -> Option<bool> {
+    keeper.keep_alive().await.ok()?;
+    let answer = stream.message().await.ok()??;
+    Some(answer.ttl() > 0)
+}
+
+impl Session {
+    /// Opens a session; runs on the runtime that lives as long as it.
+    pub(crate) async fn open(line: Arc<Line>, opening: &Opening) -> Result<(Arc<Self>, Proof)> {
+        let clock = Arc::clone(&opening.clock);
+        let [first, second] = lease_ids(opening.session);
+        let (lease, sent) = Lease::grant(&line, &*clock, opening.ttl, first).await?;
+        let enrolled = match opening.membership_ttl == opening.ttl {
+            true => None,
+            false => Some(Lease::grant(&line, &*clock, opening.membership_ttl, second).await?.0),
+        };
+        let proof = Proof::Lease { sent, ttl: lease.ttl };
+        let session = Self {
+            ear: Ear::start(Arc::clone(&line), &Handle::current()),
+            line,
+            member: opening.member.clone(),
+            lease,
+            enrolled,
+            clock,
+            proved: Mutex::new(sent),
+            revision: AtomicI64::new(0),
+            ended: watch::channel(None).0,
+        };
+        Ok((Arc::new(session), proof))
+    }
+
+    /// Refuses steps of a session that has ended.
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.ended.borrow().is_some() { Err(session_ended()) } else { Ok(()) }
+    }
+
+    /// Where proofs take their moments from.
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        &*self.clock
+    }
+
+    /// The newest proof that the session lives.
+    pub(crate) fn proof(&self) -> Proof {
+        let sent = *self.proved.lock().unwrap_or_else(PoisonError::into_inner);
+        Proof::Lease { sent, ttl: self.lease.ttl }
+    }
+
+    /// The lease that memberships stand under.
+    pub(crate) fn membership_lease(&self) -> i64 {
+        self.enrolled.as_ref().unwrap_or(&self.lease).id
+    }
+
+    /// Renews the leases. The proof is as old as the first request.
+    pub(crate) async fn renew(&self) -> Result<Proof> {
+        self.check()?;
+        let sent = self.heed(self.lease.keep_alive(&self.line, self.clock()).await)?;
+        if let Some(enrolled) = &self.enrolled {
+            // A membership lease that is gone shows in the memberships, not in the session.
+            match enrolled.keep_alive(&self.line, self.clock()).await {
+                Err(error) if error.kind() != ErrorKind::SessionLost => return Err(error),
+                _ => {}
+            }
+        }
+        let mut proved = self.proved.lock().unwrap_or_else(PoisonError::into_inner);
+        *proved = (*proved).max(sent);
+        Ok(Proof::Lease { sent, ttl: self.lease.ttl })
+    }
+
+    /// Notes what an answer says about the session's end.
+    pub(crate) fn heed<T>(&self, answer: Result<T>) -> Result<T> {
+        if answer.as_ref().err().map(Error::kind) == Some(ErrorKind::SessionLost) {
+            self.end(Cause::SessionEnded);
+        }
+        answer
+    }
+
+    /// Notes the revision of an answer.
+    pub(crate) fn note(&self, revision: i64) {
+        self.revision.fetch_max(revision, Ordering::SeqCst);
+    }
+
+    /// The newest revision this session had an answer from.
+    pub(crate) fn revision(&self) -> i64 {
+        self.revision.load(Ordering::SeqCst)
+    }
+
+    /// Ends the session for this process. The first cause stays.
+    pub(crate) fn end(&self, cause: Cause) {
+        self.ended.send_if_modified(|ended| {
+            let first = ended.is_none();
+            ended.get_or_insert(cause);
+            first
+        });
+        self.ear.end();
+    }
+
+    /// Whether the store says that the session has ended.
+    pub(crate) async fn is_gone(&self) -> bool {
+        matches!(self.renew().await, Err(error) if error.kind() == ErrorKind::SessionLost)
+    }
+
+    /// Ends with the session.
+    pub(crate) async fn ended(&self) -> Cause {
+        let mut ended = self.ended.subscribe();
+        match ended.wait_for(Option::is_some).await {
+            Ok(cause) => cause.unwrap_or(Cause::SessionEnded),
+            Err(_) => Cause::SessionEnded,
+        }
+    }
+
+    /// Gives the leases back, and with them everything under them.
+    pub(crate) async fn revoke(&self) -> Result<()> {
+        self.lease.revoke(&self.line).await?;
+        match &self.enrolled {
+            Some(enrolled) => enrolled.revoke(&self.line).await,
+            None => Ok(()),
+        }
+    }
+}

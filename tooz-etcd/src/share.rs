@@ -1,0 +1,156 @@
+//! Taking a seat together with other readers.
+//!
+//! Python waits while the main key exists, so it must exist exactly as long as any reader holds. It stands
+//! under a lease of its own, which every reader keeps alive: it outlives each of them and dies with the
+//! last. A reader's proof is the older of its session's and of its own keep-alive of that lease, sent before
+//! the transaction that lets it in.
+
+use bytes::Bytes;
+use etcd_client::{Compare, Txn};
+use tooz_core::backend::{Grant, Proof};
+use tooz_core::{Claim, ClaimId, ErrorKind, Moment, Result};
+
+use crate::claim::{ATTEMPTS, Otherwise, Stand, forget, gone, token, waits};
+use crate::error::{busy, void};
+use crate::keys::{self, SeatKeys};
+use crate::look::{Door, Look};
+use crate::record::Record;
+use crate::session::{Lease, Session, revoke};
+use crate::txn::{absent, created, delete, none_below, put, revision, unchanged};
+
+/// The order of tests is that of an exclusive claim; letting a reader in takes two or three trips more.
+pub(crate) async fn claim(
+    session: &Session,
+    keys: &SeatKeys,
+    claim: &Claim,
+    otherwise: Otherwise,
+) -> Result<Stand> {
+    for _ in 0..ATTEMPTS {
+        let answer = session.line.txn(Txn::new().and_then(Look::ops(keys, claim.id))).await?;
+        session.note(revision(&answer));
+        let look = Look::read(&answer, 0);
+        if look.void {
+            return Err(void());
+        }
+        if let Some((since, record)) = look.held(claim.id) {
+            let Some((_, lease)) = record.share() else { return Err(busy()) };
+            if let Some(sent) = keep(session, lease).await? {
+                return Ok(Stand::Holds(Grant { token: token(since), proof: proof(session, sent) }));
+            }
+            continue;
+        }
+        if let Some(mine) = &look.mine {
+            forget(session, keys, claim, mine.created).await?;
+            continue;
+        }
+        let door = look.door();
+        if look.is_first() && door.admits(claim.mode) {
+            match enter(session, keys, claim, &look, &door).await? {
+                Some(grant) => return Ok(Stand::Holds(grant)),
+                None => continue,
+            }
+        }
+        if otherwise == Otherwise::Leave {
+            return Ok(Stand::Nowhere);
+        }
+        if look.place.is_some() {
+            return waits(session, keys, look).await;
+        }
+        let place = keys.place(claim.id);
+        let waiting = Record::waiting(claim).encode()?;
+        let txn = Txn::new()
+            .when([absent(keys::void(claim.id)), absent(keys.holder(claim.id)), absent(place.as_str())])
+            .and_then([put(place, waiting, session.lease.id)]);
+        let answer = session.heed(session.line.txn(txn).await)?;
+        session.note(revision(&answer));
+        if answer.succeeded() {
+            // Everything since the look counts as news: the seat may have become free in between.
+            let place = Some(placed(&answer, keys, claim));
+            return waits(session, keys, Look { place, ..look }).await;
+        }
+    }
+    Err(busy())
+}
+
+fn placed(answer: &etcd_client::TxnResponse, keys: &SeatKeys, claim: &Claim) -> crate::txn::Seen {
+    crate::txn::Seen {
+        key: Bytes::from(keys.place(claim.id)),
+        value: Bytes::new(),
+        created: revision(answer),
+        modified: revision(answer),
+        lease: 0,
+    }
+}
+
+/// Lets the reader in: to the readers that hold, or as the first.
+async fn enter(
+    session: &Session,
+    keys: &SeatKeys,
+    claim: &Claim,
+    look: &Look,
+    door: &Door,
+) -> Result<Option<Grant>> {
+    let holder = keys.holder(claim.id);
+    let mut when: Vec<Compare> = vec![absent(keys::void(claim.id)), absent(holder.as_str())];
+    match &look.place {
+        Some(place) => when.push(created(keys.place(claim.id), place.created)),
+        None => when.extend([absent(keys.place(claim.id)), none_below(&keys.queue())]),
+    }
+    let record = Record::waiting(claim).granted();
+    if let Door::Shared(share, lease, written) = door {
+        let Some(sent) = keep(session, *lease).await? else { return Ok(None) };
+        when.push(unchanged(keys.main.as_str(), *written));
+        let record = record.sharing(share.clone(), *lease).encode()?;
+        let then = [put(holder, record, session.lease.id), delete(keys.place(claim.id))];
+        return let_in(session, Txn::new().when(when).and_then(then), sent).await;
+    }
+    let (common, sent) = Lease::grant(&session.line, session.clock(), session.lease.ttl, 0).await?;
+    when.extend(gone(keys, door));
+    // No claim's id: whoever holds alone is told from readers by the value.
+    let share = Bytes::copy_from_slice(ClaimId::random().as_bytes());
+    let record = record.sharing(share.clone(), common.id).encode()?;
+    let then = [
+        put(keys.main.as_str(), share.clone(), common.id),
+        put(keys.share(), share, common.id),
+        put(holder, record, session.lease.id),
+        delete(keys.place(claim.id)),
+    ];
+    let grant = let_in(session, Txn::new().when(when).and_then(then), sent).await;
+    if matches!(grant, Ok(None)) {
+        // Nothing stands under it; if this fails too, it ends by itself.
+        let _ = revoke(&session.line, common.id).await;
+    }
+    grant
+}
+
+async fn let_in(session: &Session, txn: Txn, sent: Moment) -> Result<Option<Grant>> {
+    let answer = match session.line.txn(txn).await {
+        // Which of the two leases is gone, the next look tells: the session's by its own keep-alive.
+        Err(error) if error.kind() == ErrorKind::SessionLost => {
+            session.renew().await?;
+            return Ok(None);
+        }
+        answer => answer?,
+    };
+    session.note(revision(&answer));
+    let grant = Grant { token: token(revision(&answer)), proof: proof(session, sent) };
+    Ok(answer.succeeded().then_some(grant))
+}
+
+/// Keeps the common lease alive; `None` if it is gone.
+pub(crate) async fn keep(session: &Session, lease: i64) -> Result<Option<Moment>> {
+    let sent = session.clock().now();
+    match session.line.call(|mut client| async move { client.lease_keep_alive(lease).await }).await {
+        Ok(_) => Ok(Some(sent)),
+        Err(error) if error.kind() == ErrorKind::SessionLost => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The older of the session's proof and of the common lease's.
+fn proof(session: &Session, shared: Moment) -> Proof {
+    match session.proof() {
+        Proof::Lease { sent, ttl } => Proof::Lease { sent: sent.min(shared), ttl },
+        Proof::Kernel => Proof::Kernel,
+    }
+}

@@ -1,0 +1,222 @@
+//! One watched subject as the ear knows it.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use tokio::sync::watch;
+
+use crate::txn::Seen;
+
+/// The keys that make up a subject.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Subject {
+    /// Single keys, watched alone.
+    pub(crate) keys: Vec<String>,
+    /// Prefixes, watched with all below them.
+    pub(crate) prefixes: Vec<String>,
+    /// Before keys whose order by create revision matters.
+    pub(crate) queue: Option<String>,
+}
+
+/// What is known of the subject's keys.
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    keys: BTreeMap<Bytes, Seen>,
+    /// Keys of the queue by create revision.
+    order: BTreeMap<i64, Bytes>,
+    /// Everything up to this revision that concerns the subject may be counted on, except what a second
+    /// watch of the same subject has yet to tell about that very revision.
+    horizon: i64,
+    /// When the keys were read; events up to then are in them already.
+    read_at: i64,
+    /// Events heard while the keys are being read.
+    meanwhile: Option<Vec<Event>>,
+    loaded: bool,
+    dead: bool,
+}
+
+/// A key was put, or deleted at a revision.
+#[derive(Clone, Debug)]
+pub(crate) enum Event {
+    Put(Seen),
+    Delete(Bytes, i64),
+}
+
+impl Event {
+    fn revision(&self) -> i64 {
+        match self {
+            Self::Put(seen) => seen.modified,
+            Self::Delete(_, revision) => *revision,
+        }
+    }
+}
+
+impl State {
+    /// The key, if it is there.
+    pub(crate) fn get(&self, key: &str) -> Option<&Seen> {
+        self.keys.get(key.as_bytes())
+    }
+
+    /// All keys with the prefix.
+    pub(crate) fn below<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a Seen> {
+        let from = Bytes::copy_from_slice(prefix.as_bytes());
+        self.keys
+            .range(from..)
+            .map(|(_, seen)| seen)
+            .take_while(|seen| seen.key.starts_with(prefix.as_bytes()))
+    }
+
+    /// The oldest key of the queue.
+    pub(crate) fn head(&self) -> Option<&Seen> {
+        self.order.values().next().and_then(|key| self.keys.get(key))
+    }
+
+    /// Keys of the queue that are older.
+    pub(crate) fn before(&self, created: i64) -> usize {
+        self.order.range(..created).count()
+    }
+
+    pub(crate) fn horizon(&self) -> i64 {
+        self.horizon
+    }
+
+    /// Whether the keys have been read.
+    pub(crate) fn is_loaded(&self) -> bool {
+        self.loaded
+    }
+
+    /// Whether nothing more will be heard.
+    pub(crate) fn is_dead(&self) -> bool {
+        self.dead
+    }
+
+    fn hear(&mut self, queue: Option<&str>, event: Event) {
+        if self.loaded && event.revision() > self.read_at {
+            self.apply(queue, event);
+        }
+    }
+
+    fn apply(&mut self, queue: Option<&str>, event: Event) {
+        let revision = event.revision();
+        match event {
+            Event::Put(seen) => {
+                if self.keys.get(&seen.key).is_some_and(|known| known.modified >= revision) {
+                    return;
+                }
+                self.forget(&seen.key.clone());
+                if queue.is_some_and(|queue| seen.key.starts_with(queue.as_bytes())) {
+                    self.order.insert(seen.created, seen.key.clone());
+                }
+                self.keys.insert(seen.key.clone(), seen);
+            }
+            Event::Delete(key, _) => {
+                if self.keys.get(&key).is_some_and(|known| known.modified > revision) {
+                    return;
+                }
+                self.forget(&key);
+            }
+        }
+        self.horizon = self.horizon.max(revision);
+    }
+
+    fn forget(&mut self, key: &Bytes) {
+        if let Some(seen) = self.keys.remove(key) {
+            self.order.remove(&seen.created);
+        }
+    }
+}
+
+/// A subject under watch.
+#[derive(Debug)]
+pub(crate) struct View {
+    subject: Subject,
+    state: Mutex<State>,
+    changes: watch::Sender<()>,
+    /// Held while the keys are read, so that they are read once.
+    pub(crate) reading: tokio::sync::Mutex<()>,
+}
+
+impl View {
+    pub(crate) fn new(subject: Subject) -> Self {
+        let (changes, _) = watch::channel(());
+        Self { subject, state: Mutex::default(), changes, reading: tokio::sync::Mutex::default() }
+    }
+
+    pub(crate) fn subject(&self) -> &Subject {
+        &self.subject
+    }
+
+    /// A look at what is known.
+    pub(crate) fn look<T>(&self, look: impl FnOnce(&State) -> T) -> T {
+        look(&self.lock())
+    }
+
+    /// Whether the keys have been read and events still come.
+    pub(crate) fn is_live(&self) -> bool {
+        self.look(|state| state.loaded && !state.dead)
+    }
+
+    /// Ends when `look` finds something, and looks again after every change.
+    pub(crate) async fn until<T>(&self, mut look: impl FnMut(&State) -> Option<T>) -> T {
+        let mut changes = self.changes.subscribe();
+        loop {
+            if let Some(found) = self.look(&mut look) {
+                return found;
+            }
+            if changes.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// Begins to keep what is heard while the keys are read.
+    pub(crate) fn begin_reading(&self) {
+        self.lock().meanwhile = Some(Vec::new());
+    }
+
+    /// The keys as they were at a revision, and what was heard of later times.
+    pub(crate) fn load(&self, revision: i64, seen: Vec<Seen>) {
+        let queue = self.subject.queue.as_deref();
+        let mut state = self.lock();
+        let meanwhile = state.meanwhile.take().unwrap_or_default();
+        if state.loaded && state.read_at >= revision {
+            return;
+        }
+        state.keys.clear();
+        state.order.clear();
+        for seen in seen {
+            state.apply(queue, Event::Put(seen));
+        }
+        (state.horizon, state.read_at, state.loaded) = (revision, revision, true);
+        for event in meanwhile {
+            state.hear(queue, event);
+        }
+        drop(state);
+        self.changes.send_replace(());
+    }
+
+    /// What the stream told.
+    pub(crate) fn hear(&self, events: Vec<Event>) {
+        let queue = self.subject.queue.as_deref();
+        let mut state = self.lock();
+        for event in events {
+            if let Some(meanwhile) = &mut state.meanwhile {
+                meanwhile.push(event.clone());
+            }
+            state.hear(queue, event);
+        }
+        drop(state);
+        self.changes.send_replace(());
+    }
+
+    /// No more events will come.
+    pub(crate) fn end(&self) {
+        self.lock().dead = true;
+        self.changes.send_replace(());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
