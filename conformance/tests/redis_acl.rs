@@ -1,4 +1,4 @@
-//! The redis driver under the suite, as a user with the least permissions.
+//! The redis driver under the suite, as a user with the least permissions on a Unix socket.
 
 mod redis_kinds;
 

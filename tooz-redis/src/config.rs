@@ -192,7 +192,10 @@ fn sentinel(endpoint: &Endpoint, name: Option<&str>, tls: &Tls) -> Result<Topolo
             .filter(|e| e.path().is_empty() && e.user().is_none() && e.password().is_none())
             .and_then(|e| e.hosts().first().cloned())
             .ok_or_else(|| {
-                invalid_option(format!("URL option sentinel_fallback={more:?} is no HOST:PORT"))
+                invalid_option(format!(
+                    "URL option sentinel_fallback={:?} is no HOST:PORT",
+                    without_login(more)
+                ))
             })?;
         sentinels.push(Place::of(&host, SENTINEL_PORT));
     }
@@ -206,6 +209,11 @@ fn sentinel(endpoint: &Endpoint, name: Option<&str>, tls: &Tls) -> Result<Topolo
     };
     let tls = Some(tls.clone()).filter(|_| encrypted);
     Ok(Topology::Sentinel { name: name.to_owned(), sentinels, login, tls })
+}
+
+/// What somebody wrote before an `@` may be a password.
+fn without_login(text: &str) -> &str {
+    text.rsplit_once('@').map_or(text, |(_, host)| host)
 }
 
 /// A database in the path would be ignored by Python, and so would not exclude it.

@@ -44,6 +44,8 @@ const PLAIN: &[(&str, ErrorKind)] = &[
     ("auth <password> called without any password", ErrorKind::Denied),
     ("invalid password", ErrorKind::Denied),
     ("operation not permitted", ErrorKind::Denied),
+    ("the user executing the script", ErrorKind::Denied),
+    ("acl failure in script", ErrorKind::Denied),
 ];
 
 /// The error of an attempt to connect: nothing was asked yet.
@@ -164,7 +166,21 @@ fn reply_text(code: &str, detail: Option<&str>) -> String {
     let said = detail.split(" script: ").next().unwrap_or(detail).trim_end_matches('.');
     match said {
         "" => format!("redis says {code}"),
-        said => format!("redis says {code}: {said}"),
+        said => format!("redis says {code}: {said}{}", missing(said)),
+    }
+}
+
+/// What a user lacks who may not touch a key or a channel: the server does not say which.
+fn missing(said: &str) -> &'static str {
+    let refused = said.contains("permission") || said.contains("can't access");
+    if refused && said.contains("keys") {
+        " (with NS for the namespace, the user needs ~NS_* ~{NS_* ~{*}:tooz:NS_* ~tooz-rs:NS:*)"
+    } else if refused && said.contains("channels") {
+        " (with NS for the namespace, the user needs &tooz-rs:NS:*)"
+    } else if said.contains("can't run this command") {
+        " (the commands that a user needs are listed in the driver's documentation)"
+    } else {
+        ""
     }
 }
 

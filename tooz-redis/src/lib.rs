@@ -32,6 +32,21 @@
 //!   tokens still grow, so pass them to what the lock protects. `wait_replicas=n` grants only what n replicas have.
 //! * Python's clients poll and leave no trace. So that they get turns, a release now and then leaves 120 ms in which
 //!   nobody of ours takes the lock; `foreign=false` turns that off.
+//!
+//! # Permissions
+//! A user needs no more than this, with the namespace (`_tooz`) for `NS`; the suite passes so:
+//! ```text
+#![doc = include_str!("acl.rules")]
+//! ```
+//! Without `client|tracking` and `client|caching` waiters look every 75 ms while a Python client holds; without `info`
+//! settings that may lose locks go unnoticed. `role` is for sentinels, `cluster|slots` for clusters, `select` for `db`,
+//! `wait` for `wait_replicas`.
+//!
+//! # TLS
+//! Certificates and host names are always checked. The process's default rustls provider is used; where it has
+//! none, aws-lc-rs becomes it.
+//!
+//! URLs, options and what happens when are described in `docs/guide/redis.md`.
 
 mod config;
 mod driver;

@@ -124,3 +124,53 @@ fn text(answer: &Value) -> String {
         _ => String::new(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tooz_core::Endpoint;
+
+    use super::*;
+
+    fn judged(url: &str, mode: Mode, info: &str) -> Result<Server> {
+        judge(&Config::read(&Endpoint::parse(url)?)?, mode, info)
+    }
+
+    #[test]
+    fn a_healthy_server_gives_no_warning() {
+        let info = "redis_version:7.0.15\r\ncluster_enabled:0\r\nrole:master\r\nconnected_slaves:2\r\n\
+                    maxmemory_policy:noeviction\r\naof_enabled:1\r\n";
+        let server = judged("redis://h?wait_replicas=2", Mode::Standalone, info).unwrap();
+        assert_eq!((server.replicas, server.warnings.len()), (2, 0));
+        assert_eq!(server.to_string(), "redis 7.0.15, standalone");
+    }
+
+    #[test]
+    fn what_may_lose_locks_is_said() {
+        let info = "redis_version:7.0.15\r\nrole:master\r\nconnected_slaves:1\r\nmaxmemory_policy:volatile-lru\r\n\
+                    aof_enabled:0\r\n";
+        let said = judged("redis://h", Mode::Standalone, info).unwrap().warnings.join("\n");
+        for word in ["volatile-lru", "append-only", "1 replicas but no wait_replicas"] {
+            assert!(said.contains(word), "{said}");
+        }
+        let said = judged("redis://h?wait_replicas=2", Mode::Standalone, info).unwrap().warnings.join("\n");
+        assert!(said.contains("no lock will be granted"), "{said}");
+    }
+
+    #[test]
+    fn a_server_that_tells_nothing_is_taken_as_it_is() {
+        let server = judged("redis://h", Mode::Standalone, "").unwrap();
+        assert_eq!(server.to_string(), "redis of unknown version, standalone");
+        assert!(server.warnings.is_empty());
+    }
+
+    #[test]
+    fn the_wrong_kind_of_server_is_refused_with_the_right_scheme() {
+        let refusal = |url, mode, info| judged(url, mode, info).unwrap_err().to_string();
+        let said = refusal("redis://h", Mode::Standalone, "role:slave\r\nmaster_host:10.0.0.7\r\n");
+        assert!(said.contains("replica of 10.0.0.7"), "{said}");
+        let said = refusal("redis://h", Mode::Standalone, "role:master\r\ncluster_enabled:1\r\n");
+        assert!(said.contains("redis+cluster://"), "{said}");
+        let said = refusal("redis+cluster://h", Mode::Cluster, "role:master\r\ncluster_enabled:0\r\n");
+        assert!(said.contains("redis://"), "{said}");
+    }
+}

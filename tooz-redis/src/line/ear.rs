@@ -184,6 +184,10 @@ impl Listener {
     async fn listen(self, mut listening: Listening) {
         loop {
             self.pass_on(&mut listening).await;
+            if let Topology::Sentinel { .. } = self.reach.config().topology {
+                // What broke the connection may have been a failover whose news nobody heard.
+                self.reach.renounce(listening.epoch);
+            }
             drop(listening);
             let mut retreat = Retreat::new();
             listening = loop {
@@ -215,8 +219,7 @@ impl Listener {
                 },
                 () = &mut silence => return,
                 () = &mut moved => return,
-                // All connections of this session are to find the new primary, not just this one.
-                () = &mut switched => return self.reach.renounce(listening.epoch),
+                () = &mut switched => return,
             }
         }
     }

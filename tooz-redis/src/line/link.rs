@@ -12,7 +12,7 @@ use redis::cluster_routing::{Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr
 use redis::{Cmd, Pipeline, PushInfo, PushKind, RedisResult, Value};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
-use tooz_core::{Error, Result};
+use tooz_core::{Error, ErrorKind, Result};
 
 use super::reach::Reach;
 use super::{Call, cluster};
@@ -28,8 +28,8 @@ pub(crate) struct Link {
 enum State {
     /// None is open.
     Down,
-    /// One is being opened, and whoever waits for it drives it.
-    Opening(Shared<BoxFuture<'static, Result<Open>>>),
+    /// One is being opened since then, by a task of its own.
+    Opening(Shared<BoxFuture<'static, Result<Open>>>, Instant),
     /// One is open, or was when it was last used.
     Up(Open),
 }
@@ -177,17 +177,21 @@ impl Link {
         let patience = deadline.saturating_duration_since(Instant::now());
         let opening = match &mut *self.state() {
             State::Up(open) if open.is_usable(&self.reach) => return Ok(open.clone()),
-            State::Opening(opening) => opening.clone(),
+            // An attempt that everybody gave up waiting for is over by now, and its failure is old.
+            State::Opening(opening, since) if since.elapsed() < self.reach.patience() => opening.clone(),
             state => {
-                let opening = dial(Arc::clone(&self.reach)).boxed().shared();
-                *state = State::Opening(opening.clone());
+                let dialling = tokio::spawn(dial(Arc::clone(&self.reach)));
+                let ended = |e| Error::new(ErrorKind::Unavailable, "the runtime is ending").with_source(e);
+                let opening = dialling.map(move |opened| opened.unwrap_or_else(|e| Err(ended(e))));
+                let opening = opening.boxed().shared();
+                *state = State::Opening(opening.clone(), Instant::now());
                 opening
             }
         };
         let opened = timeout_at(deadline, opening.clone()).await;
         let opened = opened.unwrap_or_else(|_| Err(unconnected(&*self.reach, patience)));
         let mut state = self.state();
-        if matches!(&*state, State::Opening(current) if current.ptr_eq(&opening)) {
+        if matches!(&*state, State::Opening(current, _) if current.ptr_eq(&opening)) {
             match &opened {
                 Ok(open) => *state = State::Up(open.clone()),
                 // Who gave up waiting leaves the attempt to the others.

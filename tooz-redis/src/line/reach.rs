@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
@@ -28,6 +29,8 @@ pub(crate) struct Reach {
     patience: Duration,
     /// Goes up whenever the primary may be another than before.
     epoch: watch::Sender<u64>,
+    /// The epoch of the sentinels' word that the newest connection followed.
+    trusted: AtomicU64,
     /// What the cluster says its nodes are; before that, those of the URL.
     nodes: RwLock<Vec<Place>>,
 }
@@ -49,6 +52,7 @@ impl Reach {
             sentinel_certificates,
             patience,
             epoch: watch::Sender::new(0),
+            trusted: AtomicU64::new(0),
             nodes: RwLock::new(nodes),
         })
     }
@@ -77,6 +81,16 @@ impl Reach {
         // The sender lives in `self`, so the wait cannot fail.
         let mut epochs = self.epoch.subscribe();
         let _never = epochs.wait_for(|current| *current != epoch).await;
+    }
+
+    /// A connection followed the sentinels' word of this epoch.
+    pub(super) fn trust(&self, epoch: u64) {
+        self.trusted.fetch_max(epoch, Ordering::AcqRel);
+    }
+
+    /// Whether the sentinels' word of this epoch is newer than any that was followed.
+    pub(super) fn is_newer(&self, epoch: u64) -> bool {
+        epoch > self.trusted.load(Ordering::Acquire)
     }
 
     /// How long one attempt to connect may take.
@@ -147,7 +161,8 @@ impl Reach {
             .tcp_settings(TcpSettings::default().set_nodelay(true))
             // A node that falls silent must leave time to ask another.
             .connection_timeout(self.patience / 4)
-            .response_timeout(self.patience / 2)
+            // Silence ends a call by its own deadline, before the client crate would send it once more.
+            .response_timeout(self.patience * 2)
             .overall_response_timeout(None)
             // Bounded by the deadline of each call; waits grow from the first to the second figure.
             .retries(32)

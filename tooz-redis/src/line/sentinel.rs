@@ -1,5 +1,7 @@
 //! Asking the sentinels who is primary, and hearing from them when another is.
 
+use std::collections::{HashMap, HashSet};
+
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use redis::aio::MultiplexedConnection;
@@ -33,7 +35,7 @@ pub(super) async fn connect(
 ) -> Result<MultiplexedConnection> {
     let deadline = Instant::now() + reach.patience() * 9 / 10;
     let mut complaints = Vec::new();
-    for primary in newest_first(ask_all(reach, name, &mut complaints).await) {
+    for Word { primary, epoch } in newest_first(ask_all(reach, name, &mut complaints).await) {
         let attempt = async {
             let mut connection = reach.connect_to(&primary, news.clone()).await?;
             match is_primary(&mut connection).await? {
@@ -45,7 +47,10 @@ pub(super) async fn connect(
             }
         };
         match timeout_at(deadline, attempt).await {
-            Ok(Ok(connection)) => return Ok(connection),
+            Ok(Ok(connection)) => {
+                reach.trust(epoch);
+                return Ok(connection);
+            }
             Ok(Err(error)) => complaints.push(error),
             Err(_) => complaints.push(unconnected(&primary, reach.patience())),
         }
@@ -90,6 +95,10 @@ async fn ask_all(reach: &Reach, name: &str, complaints: &mut Vec<Error>) -> Vec<
 
 async fn ask(reach: &Reach, sentinel: &Place, login: &Login, name: &str) -> Result<Word> {
     let mut connection = reach.connect_to_sentinel(sentinel, login, None).await?;
+    hear_word(&mut connection, name).await
+}
+
+async fn hear_word(connection: &mut MultiplexedConnection, name: &str) -> Result<Word> {
     let mut pipeline = redis::pipe();
     pipeline.cmd("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(name);
     pipeline.cmd("SENTINEL").arg("MASTER").arg(name);
@@ -108,20 +117,15 @@ async fn ask(reach: &Reach, sentinel: &Place, login: &Login, name: &str) -> Resu
 
 /// The epoch in what a sentinel tells about a primary; 0 where it may not be asked.
 fn epoch(answer: &Value) -> u64 {
-    let facts: std::collections::HashMap<String, String> =
-        redis::from_redis_value(answer.clone()).unwrap_or_default();
+    let facts: HashMap<String, String> = redis::from_redis_value(answer.clone()).unwrap_or_default();
     facts.get("config-epoch").and_then(|epoch| epoch.parse().ok()).unwrap_or(0)
 }
 
-fn newest_first(mut words: Vec<Word>) -> Vec<Place> {
+fn newest_first(mut words: Vec<Word>) -> Vec<Word> {
     words.sort_by_key(|word| std::cmp::Reverse(word.epoch));
-    let mut places = Vec::new();
-    for word in words {
-        if !places.contains(&word.primary) {
-            places.push(word.primary);
-        }
-    }
-    places
+    let mut seen = HashSet::new();
+    words.retain(|word| seen.insert(word.primary.clone()));
+    words
 }
 
 /// Whether the server says that it is a primary. Where it may not be asked, the sentinels' word stands: a
@@ -145,10 +149,13 @@ async fn heed(reach: &Reach, sentinel: &Place, login: &Login, name: &str) {
         let listening = async {
             let mut connection = reach.connect_to_sentinel(sentinel, login, Some(sender)).await?;
             connection.subscribe(&NEWS).await.map_err(unanswered)?;
-            Ok::<_, Error>(connection)
+            // What it said before it was listened to.
+            let word = hear_word(&mut connection, name).await?;
+            Ok::<_, Error>((connection, word))
         };
         match timeout(reach.patience(), listening).await {
-            Ok(Ok(_connection)) => {
+            Ok(Ok((_, word))) if reach.is_newer(word.epoch) => return,
+            Ok(Ok((_connection, _))) => {
                 retreat = Retreat::new();
                 while let Some(push) = pushes.recv().await {
                     match push.kind {
@@ -187,8 +194,8 @@ mod tests {
     #[test]
     fn the_newest_word_comes_first_and_each_place_once() {
         let word = |port, epoch| Word { primary: place(port), epoch };
-        let places = newest_first(vec![word(1, 3), word(2, 5), word(1, 4), word(3, 0)]);
-        assert_eq!(places, [place(2), place(1), place(3)]);
+        let words = newest_first(vec![word(1, 3), word(2, 5), word(1, 4), word(3, 0)]);
+        assert_eq!(words, [word(2, 5), word(1, 4), word(3, 0)]);
     }
 
     #[test]

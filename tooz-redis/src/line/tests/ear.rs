@@ -98,7 +98,10 @@ async fn a_silent_server_is_noticed_by_the_ear() {
     ear.subscribe(b"mine").await.unwrap();
 
     redis.process().freeze();
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    // Each call waits for 300 ms in vain; the ear needs 800 ms to be sure.
+    for _ in 0..5 {
+        line.run(echo("k", "a")).await.unwrap_err();
+    }
     redis.process().thaw();
 
     assert_eq!(next(&mut heard).await, Heard::Resumed);

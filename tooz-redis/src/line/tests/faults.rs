@@ -6,6 +6,7 @@ use tokio::net::TcpListener;
 use tooz_core::{Effect, ErrorKind};
 
 use super::*;
+use crate::line::Heard;
 
 #[tokio::test]
 async fn a_wrong_password_or_none_is_denied_and_never_shown() {
@@ -200,4 +201,71 @@ async fn too_many_clients_are_unavailable() {
     println!("{error}");
     // The server says why and hangs up, and the second may be seen before the first.
     assert_eq!(error.kind(), ErrorKind::Unavailable);
+}
+
+const RULES: &str = include_str!("../../acl.rules");
+
+/// A server with a user who lacks some of what the driver needs.
+fn server_without(lacking: &[&str]) -> (Redis, String) {
+    let has = |rule: &&str| !lacking.contains(rule);
+    let rules: Vec<_> = RULES.split_whitespace().filter(has).collect();
+    let rules = rules.join(" ").replace("NS", "_tooz");
+    let redis = Redis::plan().user("worker", &format!("on >secret {rules}")).start();
+    let url = format!("redis://worker:secret@{}", redis.address());
+    (redis, url)
+}
+
+#[tokio::test]
+async fn a_user_who_may_not_ask_about_the_server_is_warned_and_served() {
+    let (redis, url) = server_without(&["+info", "+ping", "+role", "+client|tracking", "+client|caching"]);
+    let line = open(&format!("{url}?health_check_interval=50ms")).await.unwrap();
+    let warnings = line.server().warnings.join("\n");
+    println!("{warnings}");
+    assert!(warnings.contains("INFO") && line.server().version.is_none(), "{warnings}");
+    assert_eq!(line.run(echo("_tooz_k_lock", "a")).await.unwrap(), bulk("a"));
+
+    let (ear, mut heard) = line.listen().await.unwrap();
+    let own = b"tooz-rs:_tooz:session:x";
+    ear.subscribe(own).await.unwrap();
+    assert!(!ear.watch_key(b"_tooz_k_lock").await.unwrap());
+    // Many pings are refused meanwhile, and none is mistaken for silence.
+    let refused = |text: String| {
+        let line = text.lines().find(|line| line.starts_with("cmdstat_ping:"))?;
+        line.split("rejected_calls=").nth(1)?.split(',').next()?.parse::<u32>().ok()
+    };
+    until("five pings were refused", || async {
+        refused(redis.command(&["INFO", "commandstats"]).text()) >= Some(5)
+    })
+    .await;
+    redis.command(&["PUBLISH", "tooz-rs:_tooz:session:x", "a"]);
+    let message = Heard::Message { channel: own.to_vec(), payload: b"a".to_vec() };
+    assert_eq!(heard.recv().await.unwrap(), message);
+}
+
+#[tokio::test]
+async fn what_a_user_may_not_do_is_named() {
+    let (_redis, url) = server_without(&["+evalsha", "+subscribe"]);
+    let line = open(&url).await.unwrap();
+    let error = line.run(echo("_tooz_k_lock", "a")).await.unwrap_err();
+    println!("{error}");
+    assert_eq!((error.kind(), error.effect()), (ErrorKind::Denied, Effect::None), "{error}");
+    assert!(error.to_string().contains("'evalsha'"), "{error}");
+    let (ear, _heard) = line.listen().await.unwrap();
+    let error = ear.subscribe(b"tooz-rs:_tooz:session:x").await.unwrap_err();
+    println!("{error}");
+    assert!(error.kind() == ErrorKind::Denied && error.to_string().contains("'subscribe'"), "{error}");
+
+    let (_redis, url) = server_without(&["+set"]);
+    let line = open(&url).await.unwrap();
+    let error = line.run(echo("_tooz_k_lock", "a")).await.unwrap_err();
+    println!("{error}");
+    assert_eq!(error.kind(), ErrorKind::Denied, "{error}");
+    let error = line.run(count("elsewhere")).await.unwrap_err();
+    println!("{error}");
+    assert_eq!(error.kind(), ErrorKind::Denied);
+    assert!(error.to_string().contains("~NS_*"), "{error}");
+    let (ear, _heard) = line.listen().await.unwrap();
+    let error = ear.subscribe(b"elsewhere").await.unwrap_err();
+    println!("{error}");
+    assert!(error.kind() == ErrorKind::Denied && error.to_string().contains("&tooz-rs:NS:*"), "{error}");
 }

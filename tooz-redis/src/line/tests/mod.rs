@@ -1,4 +1,6 @@
-//! The line against real servers.
+//! The line against real servers. What users get to read, and what was measured, is shown by `--nocapture`.
+
+#![allow(clippy::print_stdout)] // figures and sentences for whoever runs the tests by hand
 
 mod cluster;
 mod deadlines;
