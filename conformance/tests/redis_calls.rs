@@ -1,6 +1,6 @@
 //! What a user's calls cost on Redis: requests and round trips as a proxy counts them, and what the server did.
 
-#![allow(clippy::unwrap_used)] // a failed assumption here is a failed test
+#![allow(clippy::unwrap_used, clippy::panic)] // a failed assumption here is a failed test
 #![allow(clippy::print_stdout)] // figures are part of the result
 
 use std::collections::BTreeMap;
