@@ -1,6 +1,6 @@
 //! What a user's calls cost on Redis: requests and round trips as a proxy counts them, and what the server did.
 
-#![allow(clippy::unwrap_used)] // a failed assumption here is a failed test
+#![allow(clippy::unwrap_used, clippy::panic)] // a failed assumption here is a failed test
 #![allow(clippy::print_stdout)] // figures are part of the result
 
 use std::collections::BTreeMap;
@@ -174,6 +174,10 @@ async fn a_hand_over_costs_the_same_for_1_100_and_10000_waiters() {
     }
 }
 
+/// On a very busy machine a line may be taken for dead and made again, and then all who wait ask again: such
+/// figures are of something else, and taken once more.
+const TRIES: u32 = 5;
+
 /// What one hand-over costs.
 #[derive(Clone, Debug)]
 struct Cost {
@@ -184,8 +188,17 @@ struct Cost {
     by_command: BTreeMap<String, f64>,
 }
 
-/// So many wait; some releases in a row, each followed by the next one's grant.
 async fn hand_over(waiters: u32) -> Cost {
+    for _ in 0..TRIES {
+        if let Some(cost) = try_hand_over(waiters).await {
+            return cost;
+        }
+    }
+    panic!("the line broke in each of {TRIES} tries with {waiters} waiters");
+}
+
+/// So many wait; some releases in a row, each followed by the next one's grant. `None` if the line broke.
+async fn try_hand_over(waiters: u32) -> Option<Cost> {
     let place = Place::new();
     let coord = place.connect("a", LONG).await;
     warm_up(&coord).await;
@@ -223,12 +236,12 @@ async fn hand_over(waiters: u32) -> Cost {
         .filter(|(_, count)| *count > 0.0)
         .collect();
     waits.iter().for_each(tokio::task::JoinHandle::abort);
-    Cost {
+    (passed.connections == 0).then(|| Cost {
         requests: each(passed.requests),
         pushes: each(passed.pushes),
         operations: by_command.values().sum(),
         by_command,
-    }
+    })
 }
 
 #[tokio::test]

@@ -59,7 +59,8 @@ struct Subject {
 
 /// A main key that is watched because a stranger has it.
 struct Watch {
-    since: Moment,
+    /// Since when for sure; `None` while it is being asked for.
+    since: Option<Moment>,
     waiting: HashSet<ClaimId>,
 }
 
@@ -238,7 +239,7 @@ impl Ear {
     pub(crate) fn hears_key(&self, main: &[u8], claim: ClaimId, asked: Moment) -> bool {
         let mut state = self.lock();
         match state.watches.get_mut(main) {
-            Some(watch) if watch.since <= asked => {
+            Some(watch) if watch.since.is_some_and(|since| since <= asked) => {
                 watch.waiting.insert(claim);
                 true
             }
@@ -248,11 +249,17 @@ impl Ear {
 
     /// Starts to watch a main key; remembers where that is impossible.
     pub(crate) async fn watch_key(&self, main: &[u8], now: impl FnOnce() -> Moment) {
+        // There before it is asked for: a change while the answer is under way takes it away again. And those
+        // who wait by it already go on waiting.
+        let arming = || Watch { since: None, waiting: HashSet::new() };
+        self.lock().watches.entry(main.to_vec()).or_insert_with(arming);
         let works = self.subscriber.watch_key(main).await.unwrap_or(false);
         let mut state = self.lock();
         state.deaf_to_keys = !works;
-        if works {
-            state.watches.insert(main.to_vec(), Watch { since: now(), waiting: HashSet::new() });
+        if !works {
+            state.watches.remove(main);
+        } else if let Some(watch) = state.watches.get_mut(main) {
+            watch.since.get_or_insert_with(now);
         }
     }
 
