@@ -105,7 +105,7 @@ async fn a_view_lives_through_kill_and_compaction() {
     let (a, b) = (connect(&etcd.url(), "a").await, connect(&etcd.url(), "b").await);
     a.group("blue").create().await.unwrap();
     let mut view = b.group("blue").watch().await.unwrap();
-    let membership = a.group("blue").join(&[("weight", 1)]).await.unwrap();
+    let membership = a.group("blue").join(&std::collections::BTreeMap::from([("weight", 1)])).await.unwrap();
     within("see a", async {
         while !view.borrow().contains("a") {
             view.changed().await.unwrap();
@@ -115,7 +115,7 @@ async fn a_view_lives_through_kill_and_compaction() {
     etcd.node().process().kill();
     etcd.node().process().restart();
     etcd.healthy();
-    membership.update(&[("weight", 2)]).await.unwrap();
+    membership.update(&std::collections::BTreeMap::from([("weight", 2)])).await.unwrap();
     let now = revision(&etcd).to_string();
     etcd.etcdctl(&["compact", &now]);
     membership.leave().await.unwrap();
@@ -290,7 +290,13 @@ async fn the_documented_role_is_enough() {
         shared.release().await.unwrap();
     }
     a.group("blue").create().await.unwrap();
-    a.group("blue").join(&[("weight", 1)]).await.unwrap().leave().await.unwrap();
+    a.group("blue")
+        .join(&std::collections::BTreeMap::from([("weight", 1)]))
+        .await
+        .unwrap()
+        .leave()
+        .await
+        .unwrap();
     a.group("blue").election().campaign("here").await.unwrap().resign().await.unwrap();
     a.close().await.unwrap();
     b.close().await.unwrap();

@@ -5,6 +5,8 @@
 //!
 //! ```
 //! # async fn run() -> tooz::Result<()> {
+//! use std::collections::BTreeMap;
+//!
 //! let url = "memory://docs"; // file:///var/lib/my-app …
 //! tooz::with(url, "worker-1", |coord| async move {
 //!     // A lock: one holder at a time, first come, first served.
@@ -15,7 +17,7 @@
 //!     // A group: who is here, and what do they say about themselves?
 //!     let group = coord.group("workers");
 //!     group.create_if_missing().await?;
-//!     let membership = group.join(&[("weight", 3)]).await?;
+//!     let membership = group.join(&BTreeMap::from([("weight", 3)])).await?;
 //!     assert!(group.members().await?.contains("worker-1"));
 //!
 //!     // An election: at most one leader, with a value for the others to see.
