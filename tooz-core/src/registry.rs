@@ -64,10 +64,12 @@ impl Registry {
         }
         let mut known: Vec<_> = self.drivers.iter().flat_map(|driver| driver.schemes()).copied().collect();
         known.sort_unstable();
-        let hint = FEATURES.iter().find(|(_, schemes)| schemes.contains(&scheme)).map_or_else(
-            String::new,
-            |(feature, _)| format!("; for {scheme}:// enable the feature \"{feature}\" of the crate tooz, where this version has it"),
-        );
+        let hint = FEATURES
+            .iter()
+            .find(|(_, schemes)| schemes.contains(&scheme))
+            .map_or_else(String::new, |(feature, _)| {
+                format!("; for {scheme}:// enable the feature \"{feature}\" of the crate tooz")
+            });
         Err(Error::new(
             ErrorKind::UnknownScheme,
             format!("URL scheme {scheme:?} is not compiled in; there are: {}{hint}", known.join(", ")),
@@ -78,5 +80,22 @@ impl Registry {
 impl fmt::Debug for Registry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.drivers.iter().map(|driver| driver.name())).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_scheme_is_answered_with_those_there_are_and_the_feature_to_enable() {
+        let find = |url: &str| Registry::embedded().find(&Endpoint::parse(url).unwrap()).err().unwrap();
+        let known = find("rediss://h");
+        assert_eq!(known.kind(), ErrorKind::UnknownScheme);
+        assert!(
+            known.to_string().contains("there are: memory; for rediss:// enable the feature \"redis\""),
+            "{known}"
+        );
+        assert!(!find("nope://h").to_string().contains("feature"));
     }
 }

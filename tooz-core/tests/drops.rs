@@ -3,6 +3,7 @@
 mod common;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use common::{Script, builder, connect, settle};
@@ -243,4 +244,33 @@ fn a_blocked_user_runtime_loses_no_lease() {
         guard.release().await.unwrap();
         coord.close().await.unwrap();
     });
+}
+
+/// Interleaving 7: the runtime that ran a claim ends before its answer: the claim may still land, so it is
+/// withdrawn in doubt.
+#[test]
+fn a_claim_whose_runtime_ends_half_way_is_withdrawn_in_doubt() {
+    let script = Arc::new(Script::default());
+    script.hold_claims.set(true);
+    let builder = Registry::embedded().builder("memory://engine-half-way").member("a").wrap(script.wrap());
+    let coord = pollster::block_on(builder.connect()).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let lock = coord.lock("x");
+    runtime.block_on(async {
+        tokio::spawn(async move { lock.acquire().await });
+        while script.claims.load(Ordering::SeqCst) == 0 {
+            tokio::task::yield_now().await;
+        }
+    });
+
+    drop(runtime);
+
+    let until = std::time::Instant::now() + Duration::from_secs(10);
+    while script.withdrawals.lock().unwrap().is_empty() && std::time::Instant::now() < until {
+        std::thread::yield_now();
+    }
+    let withdrawn = script.withdrawals.lock().unwrap().clone();
+    assert!(matches!(withdrawn.as_slice(), [(_, tooz_core::backend::Doubt::MayLand)]), "{withdrawn:?}");
+    script.hold_claims.set(false);
+    pollster::block_on(coord.close()).unwrap();
 }

@@ -261,9 +261,10 @@ impl Contender<'_> {
             // The step keeps the place: it is withdrawn after the step's end, not while it is under way.
             let keep = Arc::clone(self.place);
             let flight = Box::pin(async move {
+                let mut unanswered = Unanswered(Some(&keep));
                 let answer = flight.await;
-                if answer.as_ref().is_err_and(|e: &Error| e.effect() == Effect::Unknown) {
-                    keep.set_unanswered();
+                if !answer.as_ref().is_err_and(|e: &Error| e.effect() == Effect::Unknown) {
+                    unanswered.0 = None;
                 }
                 answer
             });
@@ -363,6 +364,17 @@ enum Waited {
     AskAgain,
     OutOfTime,
     SessionOver,
+}
+
+/// Unless disarmed, the claim's attempt may still land: also when the runtime that ran it ended half-way.
+struct Unanswered<'a>(Option<&'a Place>);
+
+impl Drop for Unanswered<'_> {
+    fn drop(&mut self) {
+        if let Some(place) = self.0 {
+            place.set_unanswered();
+        }
+    }
 }
 
 /// Withdraws a claim in the caller's time. What cannot be withdrawn is left to the janitor.
