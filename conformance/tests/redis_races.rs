@@ -543,3 +543,100 @@ async fn a_stranger_that_came_and_went_in_its_moment_is_remembered() {
     redis.command(&["HSET", SEAT, "g", "1"]);
     b.take(&second).await;
 }
+
+/// Dead waiters that nobody moved past do not hide the living one behind them, and are swept from the end of the
+/// queue while it is long.
+#[tokio::test]
+async fn a_living_waiter_behind_many_dead_ones_gets_the_seat() {
+    let redis = Redis::start();
+    let url = format!("{}?foreign=false", redis.url());
+    let (a, b) = (session_at(&url, "a", LONG).await, session_at(&url, "b", LONG).await);
+    let first = a.claim_on(&lock("nightly"));
+    a.take(&first).await;
+    for number in 0..450 {
+        let dead = format!("{number:032x}");
+        redis.command(&["ZADD", "{_tooz_nightly_lock}:queue", &(number + 1).to_string(), &dead]);
+        redis.command(&["HSET", SEAT, &format!("c:{dead}"), "1x", &format!("e:{dead}"), "1"]);
+    }
+    let living = b.claim_on(&lock("nightly"));
+    b.enqueue(&living).await;
+
+    a.give_back(&first).await;
+
+    b.take(&living).await;
+    assert_eq!(
+        redis.command(&["EXISTS", "{_tooz_nightly_lock}:queue"]).number(),
+        Some(0),
+        "the dead still queue"
+    );
+}
+
+/// A queue outlives its records, so that none is left that nobody finds.
+#[tokio::test]
+async fn a_queue_stays_as_long_as_the_records_of_those_who_wait() {
+    let redis = Redis::start();
+    let (a, b) = (session(&redis, "a").await, session(&redis, "b").await);
+    a.take(&a.claim_on(&lock("nightly"))).await;
+    b.enqueue(&b.claim_on(&lock("nightly"))).await;
+    let (queue, seat) = (left_ms(&redis, "{_tooz_nightly_lock}:queue"), left_ms(&redis, SEAT));
+    assert!(queue > 0 && queue >= seat - 5_000, "queue {queue} ms, seat {seat} ms");
+}
+
+/// The head of a queue that gives up in the moment left to strangers leaves its part to the next.
+#[tokio::test]
+async fn a_head_that_gives_up_leaves_its_watch_to_the_next() {
+    let redis = Redis::start();
+    let (a, b) = (session(&redis, "a").await, session(&redis, "b").await);
+    let (first, second, third) =
+        (a.claim_on(&lock("nightly")), b.claim_on(&lock("nightly")), b.claim_on(&lock("nightly")));
+    a.take(&first).await;
+    b.enqueue(&second).await;
+    let position = b.enqueue(&third).await;
+    assert_eq!(position.revisit, None, "behind one of its own session it has no timer");
+
+    b.give_back(&second).await;
+
+    let turn = within("the call to the new head", b.locks().turn(&third, &position)).await;
+    assert_eq!(turn, Turn::AskAgain);
+    let Standing::Waiting(position) = b.send(&third).await else { panic!("it cannot hold yet") };
+    assert!(position.revisit.is_some(), "the head looks again when the holder's time is up");
+}
+
+/// A server that is full refuses a beat; it has not taken anything away.
+#[tokio::test]
+async fn a_beat_that_a_full_server_refuses_ousts_nobody() {
+    let redis = Redis::start();
+    let a = session(&redis, "a").await;
+    let reader = a.shared_on(&lock("nightly"));
+    a.take(&reader).await;
+    redis.command(&["CONFIG", "SET", "maxmemory", "1"]);
+
+    let refused = a.backend.renew(std::slice::from_ref(&reader), &[]).await.unwrap_err();
+
+    assert_eq!(refused.kind(), ErrorKind::Exhausted, "{refused}");
+    redis.command(&["CONFIG", "SET", "maxmemory", "0"]);
+    assert_eq!(a.backend.renew(&[reader], &[]).await.unwrap().ousted, []);
+}
+
+/// Waiting for replicas covers what one connection wrote: confirming a grant always writes.
+#[tokio::test]
+async fn a_repeated_claim_is_always_a_write() {
+    let redis = Redis::start();
+    let a = session(&redis, "a").await;
+    let (alone, shared) = (a.claim_on(&lock("alone")), a.shared_on(&lock("shared")));
+    for claim in [&alone, &shared] {
+        a.take(claim).await;
+        for _ in 0..20 {
+            let before = dirty(&redis);
+            a.take(claim).await;
+            assert!(dirty(&redis) > before, "the repetition wrote nothing");
+        }
+    }
+}
+
+/// How many changes the server counts.
+fn dirty(redis: &Redis) -> u64 {
+    let info = redis.command(&["INFO", "persistence"]).text();
+    let line = info.lines().find_map(|line| line.strip_prefix("rdb_changes_since_last_save:"));
+    line.unwrap().trim().parse().unwrap()
+}

@@ -115,6 +115,14 @@ impl Config {
             Topology::Cluster(_) if self.db != 0 => {
                 Err(invalid_option("a cluster has no numbered databases: leave out the URL option \"db\""))
             }
+            // The nodes named here may name others, anywhere, to which the client crate logs in unasked.
+            Topology::Cluster(_)
+                if self.login.password.is_some() && self.tls.is_none() && !self.plaintext_auth =>
+            {
+                let text = "refusing to send a cluster's password in the clear, because any node may name others: use TLS \
+                            (ssl=true), or say allow_plaintext_auth=true if the network is trusted";
+                Err(Error::new(ErrorKind::Denied, text))
+            }
             Topology::Cluster(seeds) => seeds.iter().try_for_each(|place| self.check_login(place)),
             // The primary's address is checked when the sentinels have told it.
             Topology::Sentinel { sentinels, login, tls, .. } => {
@@ -186,16 +194,19 @@ fn sentinel(endpoint: &Endpoint, name: Option<&str>, tls: &Tls) -> Result<Topolo
         return Err(invalid_url(text));
     };
     let mut sentinels: Vec<_> = endpoint.hosts().iter().map(|host| Place::of(host, SENTINEL_PORT)).collect();
+    if endpoint.texts("sentinel_fallback").any(|list| list.contains('@')) {
+        // Not repeated: what stands before the @ may be a password, with commas in it.
+        let text = "URL option sentinel_fallback has an @: write HOST:PORT, and the login as sentinel_username and \
+                    sentinel_password";
+        return Err(invalid_option(text));
+    }
     for more in endpoint.texts("sentinel_fallback").flat_map(|list| list.split(',')) {
         let host: Host = Endpoint::parse(&format!("redis://{more}"))
             .ok()
             .filter(|e| e.path().is_empty() && e.user().is_none() && e.password().is_none())
             .and_then(|e| e.hosts().first().cloned())
             .ok_or_else(|| {
-                invalid_option(format!(
-                    "URL option sentinel_fallback={:?} is no HOST:PORT",
-                    without_login(more)
-                ))
+                invalid_option(format!("URL option sentinel_fallback={:?} is no HOST:PORT", more))
             })?;
         sentinels.push(Place::of(&host, SENTINEL_PORT));
     }
@@ -209,11 +220,6 @@ fn sentinel(endpoint: &Endpoint, name: Option<&str>, tls: &Tls) -> Result<Topolo
     };
     let tls = Some(tls.clone()).filter(|_| encrypted);
     Ok(Topology::Sentinel { name: name.to_owned(), sentinels, login, tls })
-}
-
-/// What somebody wrote before an `@` may be a password.
-fn without_login(text: &str) -> &str {
-    text.rsplit_once('@').map_or(text, |(_, host)| host)
 }
 
 /// A database in the path would be ignored by Python, and so would not exclude it.

@@ -89,11 +89,11 @@ impl Locks {
         };
         let nothing_there = match &answer {
             Ok(Answer::Busy) => true,
-            Ok(Answer::Waits { .. }) => {
+            Ok(Answer::Waits { .. } | Answer::Held(_)) => {
                 session.ear.waits(claim.id);
                 false
             }
-            Ok(_) => false,
+            Ok(Answer::Unconfirmed(_)) => false,
             Err(error) => error.effect() == Effect::None,
         };
         if fresh && nothing_there {

@@ -126,7 +126,7 @@ mod tests {
         assert_eq!((holder.claim, &holder.member, holder.token, &holder.value), (None, &None, None, &None));
         assert_eq!(
             queue.revisit,
-            Some(Duration::from_secs(1)),
+            Some(Duration::from_millis(1_005)),
             "it may stay for ever, and is looked at again"
         );
     }

@@ -43,8 +43,11 @@ impl Cluster {
     }
 
     fn introduce(&self) {
+        // An epoch can be set only by a node that has not met any other.
         for (number, node) in self.nodes.iter().enumerate() {
             ok(node, &["CLUSTER", "SET-CONFIG-EPOCH", &(number + 1).to_string()]);
+        }
+        for node in &self.nodes {
             for other in &self.nodes {
                 ok(node, &["CLUSTER", "MEET", "127.0.0.1", &other.port().to_string()]);
             }

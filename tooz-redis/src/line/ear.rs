@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{PushInfo, PushKind, RedisResult, Value, cmd};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 use tooz_core::Result;
@@ -51,6 +51,9 @@ struct Wanted {
     channels: BTreeSet<Vec<u8>>,
     watched: BTreeSet<Vec<u8>>,
     connection: Option<MultiplexedConnection>,
+    /// Counts the connections: who gives one up must not hit the next.
+    generation: u64,
+    given_up: Arc<Notify>,
 }
 
 /// Connects and starts to listen, on the current runtime.
@@ -71,10 +74,10 @@ impl Subscriber {
     /// Subscribes to a channel, over reconnects too. Where the connection is just away, the subscription
     /// comes back with it, and [`Heard::Resumed`] follows.
     pub(crate) async fn subscribe(&self, channel: &[u8]) -> Result<()> {
-        let connection = {
+        let (connection, generation) = {
             let mut wanted = lock(&self.0.wanted);
             wanted.channels.insert(channel.to_vec());
-            wanted.connection.clone()
+            (wanted.connection.clone(), wanted.generation)
         };
         let Some(mut connection) = connection else { return Ok(()) };
         match timeout(self.0.patience, connection.subscribe(channel)).await {
@@ -83,7 +86,7 @@ impl Subscriber {
                 Err(unanswered(error))
             }
             Ok(Err(_)) | Err(_) => {
-                self.give_up_connection();
+                self.give_up_connection(generation);
                 Ok(())
             }
             Ok(Ok(())) => Ok(()),
@@ -130,9 +133,13 @@ impl Subscriber {
         Ok(works)
     }
 
-    /// A connection that does not answer is dropped; the ear notices and opens another.
-    fn give_up_connection(&self) {
-        lock(&self.0.wanted).connection = None;
+    /// A connection that does not answer is dropped: the ear opens another, and subscribes everything there.
+    fn give_up_connection(&self, generation: u64) {
+        let mut wanted = lock(&self.0.wanted);
+        if wanted.generation == generation {
+            wanted.connection = None;
+            wanted.given_up.notify_one();
+        }
     }
 }
 
@@ -165,6 +172,8 @@ impl Listening {
         let channels = {
             let mut wanted = lock(wanted);
             wanted.watched.clear();
+            wanted.generation += 1;
+            wanted.given_up = Arc::default();
             wanted.connection = Some(connection.clone());
             wanted.channels.iter().cloned().collect::<Vec<_>>()
         };
@@ -209,7 +218,11 @@ impl Listener {
         let silence = silence(listening.connection.clone(), self.beat(), self.patience);
         let moved = self.reach.moved_on(listening.epoch);
         let switched = sentinel::switched(&self.reach);
-        tokio::pin!(silence, moved, switched);
+        let Some(given_up) = self.wanted.upgrade().map(|wanted| Arc::clone(&lock(&wanted).given_up)) else {
+            return;
+        };
+        let given_up = given_up.notified();
+        tokio::pin!(silence, moved, switched, given_up);
         loop {
             tokio::select! {
                 push = listening.pushes.recv() => match push {
@@ -220,6 +233,7 @@ impl Listener {
                 () = &mut silence => return,
                 () = &mut moved => return,
                 () = &mut switched => return,
+                () = &mut given_up => return,
             }
         }
     }

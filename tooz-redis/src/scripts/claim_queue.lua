@@ -12,7 +12,8 @@ end
 local function mine()
   if value == claim then
     if kind == 'one' then
-      keep(main, ttl)
+      -- Always a write: waiting for replicas covers only what this connection wrote.
+      redis.call('PEXPIRE', main, math.max(ttl, redis.call('PTTL', main)))
       return last
     elseif kind == 'foreign' then
       -- The key is this claim's, but what we knew of the seat is gone.
@@ -24,7 +25,7 @@ local function mine()
     local token = tonumber(string.match(redis.call('HGET', seat, 'h:' .. claim) or '', '^(%d+) '))
     if score > now and token then
       redis.call('ZADD', readers, math.max(score, now + ttl), claim)
-      keep(main, ttl)
+      redis.call('PEXPIRE', main, math.max(ttl, redis.call('PTTL', main)))
       keep(readers, ttl + LONE)
       return token
     end
@@ -60,7 +61,8 @@ if kind == 'free' or kind == 'shared' then
   if token then
     return token
   end
-  if not head() then
+  -- A head that was not found among too many dead is still a head.
+  if not head() and redis.call('EXISTS', queue) == 0 then
     if kind == 'free' and ARGV[2] == 'x' then
       token = tonumber(seat_one(claim, ARGV[4], ttl))
     elseif ARGV[2] == 's' and kind ~= 'one' then
@@ -87,13 +89,20 @@ if not waits then
     redis.call('HSET', seat, 'a', now)
   end
   redis.call('HSET', seat, 'q', now)
+  -- Whoever died at the end of the queue goes now: it may be long before they come to its head.
+  for _, id in ipairs(redis.call('ZRANGE', queue, -8, -1)) do
+    if (tonumber(redis.call('HGET', seat, 'e:' .. id) or '0') or 0) <= now then
+      drop_waiter(id)
+    end
+  end
   local tail = redis.call('ZRANGE', queue, -1, -1, 'WITHSCORES')
   waits = math.max((tonumber(tail[2] or '0') or 0) + 1, us)
   redis.call('ZADD', queue, string.format('%.0f', waits), claim)
   redis.call('HSET', seat, 'v', '1', 'c:' .. claim, ARGV[4], 'e:' .. claim, now + ttl)
   redis.call('PUBLISH', stir, '')
 end
-keep(queue, ttl + LONE)
+-- The queue stays as long as the seat, which has the records of those who wait.
+keep(queue, DAY)
 keep(seat, DAY)
 
 -- When to ask again at the latest: whoever is before this claim may die without a word.

@@ -117,7 +117,7 @@ end
 
 -- The first in the queue whose time is not up: its id, its record, and until when it lives.
 local function head()
-  for _ = 1, 200 do
+  for _ = 1, 1000 do
     local id = redis.call('ZRANGE', queue, 0, 0)[1]
     if not id then
       return nil

@@ -15,12 +15,13 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
 -- A membership's record: "1", the session, when it ends, when it began.
 local function read(text)
-  local version, owner, expiry, began = string.match(text or '', '^(%d+) (%x+) (%d+) (%d+)$')
-  if not version then
-    return nil
-  end
-  if version ~= '1' then
+  local version = string.match(text or '', '^(%d+) ')
+  if version and version ~= '1' then
     error('a member in ' .. sessions .. ' was written by a newer version (' .. version .. ')')
+  end
+  local owner, expiry, began = string.match(text or '', '^1 (%x+) (%d+) (%d+)$')
+  if not owner then
+    return nil
   end
   return owner, tonumber(expiry), began
 end

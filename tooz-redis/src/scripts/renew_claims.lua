@@ -29,7 +29,7 @@ local function renew(claim, ttl)
     end
   elseif redis.call('ZSCORE', queue, claim) and redis.call('HEXISTS', seat, 'c:' .. claim) == 1 then
     redis.call('HSET', seat, 'e:' .. claim, now + ttl)
-    keep(queue, ttl + LONE)
+    keep(queue, DAY)
     keep(seat, DAY)
     state = 1
     pass_on()
@@ -42,12 +42,24 @@ local function renew(claim, ttl)
   return state
 end
 
-local found = {}
+local found, refusal = {}, nil
 for i = 0, (#KEYS - first) / 4 - 1 do
   main, seat, queue, readers = unpack(KEYS, first + i * 4 + 1, first + i * 4 + 4)
   stir = ARGV[i * 3 + 6]
   -- One seat that cannot be read must not cost the others their beat.
   local ok, state = pcall(renew, ARGV[i * 3 + 4], tonumber(ARGV[i * 3 + 5]))
+  if not ok then
+    -- But a server that refuses to write has not taken anything away.
+    local said = type(state) == 'table' and state.err or tostring(state)
+    for _, code in ipairs({'OOM', 'READONLY', 'MISCONF', 'NOREPLICAS', 'MASTERDOWN'}) do
+      if string.find(said, code .. ' ', 1, true) then
+        refusal = code .. ' the beat was refused'
+      end
+    end
+  end
   found[#found + 1] = ok and state or 0
+end
+if refusal then
+  return redis.error_reply(refusal)
 end
 return found

@@ -23,6 +23,7 @@ elseif redis.call('ZSCORE', readers, claim) then
     end
   end
 end
+local leads = redis.call('EXISTS', queue) == 1 and head() == claim
 local rank = redis.call('ZRANK', queue, claim)
 if rank then
   drop_waiter(claim)
@@ -32,8 +33,8 @@ if freed then
   make_room()
 end
 pass_on()
-if rank == 0 and kind == 'foreign' then
-  -- The new head has to listen for the stranger now.
+if leads then
+  -- The new head listens, and asks again in time, in its predecessor's stead.
   local id, text = head()
   if id then
     tell(text, 'A ' .. id)
