@@ -32,9 +32,10 @@ fn options_win_over_the_environment() {
 fn bad_input_is_one_clear_line_and_code_2() {
     let store = Store::file();
     let long = "x".repeat(300);
-    let cases: [(&[&str], &str); 15] = [
+    let cases: [(&[&str], &str); 16] = [
         (&["who", "a", "--url", "nope://x"], "file"),
-        (&["who", "a", "--url", "redis://localhost"], "feature"),
+        (&["who", "a", "--url", "redis://localhost/5"], "?db=5"),
+        (&["who", "a", "--url", "zookeeper://localhost/app"], "?chroot="),
         (&["who", "a", "--url", "no url"], "://"),
         (&["who", "a", "--url", "file://host/x"], "three slashes"),
         (&["who", "a", "--url", "file:///tmp/x?nope=1"], "\"nope\""),
@@ -98,7 +99,7 @@ fn hostile_names_do_not_reach_a_terminal() {
 
 #[test]
 fn a_password_is_never_shown() {
-    let ended = Run::start(&mut bare(&["who", "a", "--url", "redis://u:sesame@localhost"])).end();
+    let ended = Run::start(&mut bare(&["who", "a", "--url", "redis://u:sesame@localhost/5"])).end();
     assert_eq!(ended.code, 2);
     assert!(!ended.complaint().contains("sesame"));
     let mut command = bare(&["--help"]);
