@@ -50,6 +50,11 @@ fn url(port: u16, space: &str) -> String {
     format!("zookeeper://127.0.0.1:{port}?chroot=/{space}")
 }
 
+/// For tests that count round trips.
+fn prompt_url(port: u16, space: &str) -> String {
+    format!("{}&nodelay=true", url(port, space))
+}
+
 fn claim(seat: &Seat) -> Claim {
     let (id, member) = (ClaimId::random(), name("member"));
     Claim { id, seat: seat.clone(), mode: Mode::Exclusive, member, value: Bytes::new() }
@@ -96,7 +101,7 @@ fn last_write(zookeeper: &Zookeeper) -> u64 {
 #[tokio::test]
 async fn a_free_lock_is_one_round_trip_and_its_release_another() {
     let proxy = Proxy::bytes(server().port());
-    let backend = open(&url(proxy.port(), &unique("trips"))).await;
+    let backend = open(&prompt_url(proxy.port(), &unique("trips"))).await;
     let seat = lock("nightly");
     let first = claim(&seat);
     take(&backend, &first).await; // makes the directory
@@ -118,7 +123,7 @@ async fn a_failed_try_is_one_round_trip_and_writes_nothing() {
     let zookeeper = Zookeeper::start();
     let proxy = Proxy::bytes(zookeeper.port());
     let holder = open(&url(zookeeper.port(), "try")).await;
-    let other = open(&url(proxy.port(), "try")).await;
+    let other = open(&prompt_url(proxy.port(), "try")).await;
     take(&holder, &claim(&lock("nightly"))).await;
     proxy.delay(Duration::from_millis(10));
     let (before, writes) = (proxy.counts(), last_write(&zookeeper));
@@ -132,7 +137,7 @@ async fn a_hand_over_is_one_round_trip_after_the_event() {
     let proxy = Proxy::bytes(server().port());
     let space = unique("turn");
     let holder = open(&url(server().port(), &space)).await;
-    let waiter = open(&url(proxy.port(), &space)).await;
+    let waiter = open(&prompt_url(proxy.port(), &space)).await;
     let (first, second) = (claim(&lock("nightly")), claim(&lock("nightly")));
     take(&holder, &first).await;
     let position = enqueue(&waiter, &second).await;
@@ -159,7 +164,7 @@ async fn a_hand_over_is_one_round_trip_after_the_event() {
 async fn a_beat_for_a_thousand_locks_is_one_round_trip_and_one_write() {
     let zookeeper = Zookeeper::start();
     let proxy = Proxy::bytes(zookeeper.port());
-    let backend = open(&url(proxy.port(), "thousand")).await;
+    let backend = open(&prompt_url(proxy.port(), "thousand")).await;
     let mut claims = Vec::new();
     for number in 0..1_000 {
         let claim = claim(&lock(&format!("lock-{number}")));
@@ -280,6 +285,35 @@ async fn a_time_to_live_below_the_servers_minimum_is_raised_to_four_ticks_and_sa
     let profile = opened.backend.profile();
     assert_eq!(profile.liveness, Liveness::Lease(Duration::from_secs(2)), "four ticks of 500 ms");
     assert!(profile.warnings.iter().any(|warning| warning.contains("minimum")), "{:?}", profile.warnings);
+}
+
+#[tokio::test]
+async fn a_time_to_live_that_is_granted_but_below_four_ticks_is_raised_to_them_and_said_so() {
+    let zookeeper = Zookeeper::plan().tick(Duration::from_secs(2)).start();
+    let opened = open_for(&url(zookeeper.port(), "coarse"), Duration::from_secs(4), TTL).await.unwrap();
+    let profile = opened.backend.profile();
+    assert_eq!(profile.liveness, Liveness::Lease(Duration::from_secs(8)), "four ticks of 2 s");
+    assert!(profile.warnings.iter().any(|warning| warning.contains("minimum")), "{:?}", profile.warnings);
+}
+
+#[tokio::test]
+async fn a_time_to_live_of_four_ticks_or_more_is_granted_as_asked_and_nothing_said() {
+    for ttl in [2, 4].map(Duration::from_secs) {
+        let url = url(server().port(), &unique("fine"));
+        let opened = open_for(&url, ttl, Duration::from_secs(5)).await.unwrap();
+        let profile = opened.backend.profile();
+        assert_eq!(profile.liveness, Liveness::Lease(ttl), "ticks of 500 ms");
+        assert!(!profile.warnings.iter().any(|warning| warning.contains("ticks")), "{:?}", profile.warnings);
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_never_grants_four_ticks_is_warned_about() {
+    let zookeeper = Zookeeper::plan().option("maxSessionTimeout", "1500").start();
+    let opened = open_for(&url(zookeeper.port(), "capped"), TTL, TTL).await.unwrap();
+    let profile = opened.backend.profile();
+    assert_eq!(profile.liveness, Liveness::Lease(Duration::from_millis(1_500)), "three ticks of 500 ms");
+    assert!(profile.warnings.iter().any(|warning| warning.contains("maximum")), "{:?}", profile.warnings);
 }
 
 #[tokio::test]

@@ -25,6 +25,12 @@ pub(crate) const OPTIONS: &[OptionSpec] = &[
         kind: OptionKind::Flag,
         help: "hold elections where Python tooz holds them, below the group",
     },
+    OptionSpec {
+        name: "nodelay",
+        kind: OptionKind::Flag,
+        help: "Linux only: switch Nagle's algorithm off by way of pidfd_getfd, also for other connections of this \
+               process to the same servers",
+    },
     OptionSpec { name: "use_ssl", kind: OptionKind::Flag, help: "speak TLS to every host" },
     OptionSpec { name: "ca", kind: OptionKind::Text, help: "file with the authorities to trust, PEM" },
     OptionSpec { name: "certfile", kind: OptionKind::Text, help: "file with the client's certificate, PEM" },
@@ -52,8 +58,8 @@ pub(crate) struct TlsFiles {
 pub(crate) struct Config {
     /// `host:port`, several separated by commas.
     pub(crate) cluster: String,
-    /// Their ports.
-    pub(crate) ports: Vec<u16>,
+    /// The same, each by itself; none where they are not to be [told to send at once](crate::nodelay).
+    pub(crate) told: Vec<(String, u16)>,
     /// The node below which everything lies, with its leading slash.
     pub(crate) chroot: Option<String>,
     pub(crate) namespace: String,
@@ -110,11 +116,10 @@ impl Config {
         }
         Ok(Self {
             cluster: cluster(endpoint, tls.is_some())?,
-            ports: endpoint
-                .hosts()
-                .iter()
-                .map(|host| host.port.unwrap_or(usual_port(tls.is_some())))
-                .collect(),
+            told: match endpoint.flag("nodelay")? {
+                true => servers(endpoint, tls.is_some()),
+                false => Vec::new(),
+            },
             chroot: chroot(endpoint)?,
             namespace: namespace(endpoint)?,
             python_elections: endpoint.flag("python_elections")?,
@@ -133,19 +138,17 @@ fn cluster(endpoint: &Endpoint, tls: bool) -> Result<String> {
         let text = format!("URL {endpoint} names no host: write it like zookeeper://localhost:2181");
         return Err(Error::new(ErrorKind::InvalidUrl, text));
     }
-    let (scheme, usual) = (if tls { "tcp+tls" } else { "tcp" }, usual_port(tls));
-    let hosts = endpoint.hosts().iter().map(|host| {
-        let port = host.port.unwrap_or(usual);
-        match host.name.contains(':') {
-            true => format!("{scheme}://[{}]:{port}", host.name),
-            false => format!("{scheme}://{}:{port}", host.name),
-        }
+    let scheme = if tls { "tcp+tls" } else { "tcp" };
+    let hosts = servers(endpoint, tls).into_iter().map(|(name, port)| match name.contains(':') {
+        true => format!("{scheme}://[{name}]:{port}"),
+        false => format!("{scheme}://{name}:{port}"),
     });
     Ok(hosts.collect::<Vec<_>>().join(","))
 }
 
-fn usual_port(tls: bool) -> u16 {
-    if tls { TLS_PORT } else { PORT }
+fn servers(endpoint: &Endpoint, tls: bool) -> Vec<(String, u16)> {
+    let usual = if tls { TLS_PORT } else { PORT };
+    endpoint.hosts().iter().map(|host| (host.name.clone(), host.port.unwrap_or(usual))).collect()
 }
 
 fn digest(endpoint: &Endpoint) -> Result<Option<Secret>> {
@@ -205,6 +208,13 @@ mod tests {
         let plain = read("kazoo://a").unwrap();
         assert_eq!((plain.namespace.as_str(), plain.chroot, plain.tls), ("tooz", None, None));
         assert_eq!(read("zookeeper://a?use_ssl=true").unwrap().cluster, "tcp+tls://a:2281");
+    }
+
+    #[test]
+    fn connections_are_told_to_send_at_once_only_where_the_url_asks_for_it() {
+        assert_eq!(read("zookeeper://a,b:1").unwrap().told, []);
+        let told = read("zookeeper://a,b:1?nodelay=true").unwrap().told;
+        assert_eq!(told, [("a".to_owned(), 2181), ("b".to_owned(), 1)]);
     }
 
     #[test]

@@ -39,15 +39,26 @@ pub(crate) async fn open(
     }
     let mut line = session(config, opening, opening.ttl).await?;
     let granted = line.client.session_timeout();
-    if granted > rounded(opening.ttl) {
-        // The least a server grants is two ticks unless it was told otherwise; the proof of life needs four.
-        line = session(config, opening, granted * 2).await?;
-        let text = format!(
-            "a time to live of {:?} is below this server's minimum: {:?} was granted",
-            opening.ttl,
-            line.client.session_timeout()
-        );
-        line.warnings.push(text);
+    // The least a server grants is two ticks unless it was told otherwise; the proof of life needs four.
+    let least = match granted > rounded(opening.ttl) {
+        true => granted,
+        // A session that is closed again at once: is half as long granted too, or raised to the least?
+        false => session(config, opening, granted / 2).await?.client.session_timeout(),
+    };
+    if granted < least * 2 {
+        line = session(config, opening, least * 2).await?;
+        let granted = line.client.session_timeout();
+        line.warnings.push(format!(
+            "a time to live of {:?} is below this server's minimum of four ticks: {granted:?} was granted",
+            opening.ttl
+        ));
+        if granted < least * 2 {
+            line.warnings.push(format!(
+                "this server's maximum of {granted:?} may be less than four of its ticks: set maxSessionTimeout to \
+                 {:?} or more, or a guard may be held while another is granted",
+                least * 2
+            ));
+        }
     }
     let furnished = timeout(opening.timeout, furnish(&mut line, config, keys, acls)).await;
     furnished.unwrap_or_else(|_| Err(silent(opening.timeout)))?;

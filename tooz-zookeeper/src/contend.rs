@@ -36,7 +36,7 @@ impl Locks {
         let contest = self.contest(claim).await?;
         if contest.of_claim(claim.id).next().is_none() {
             if self.traces.has_voids() && self.is_void(claim).await? {
-                return Err(void());
+                return Err(self.refuse(claim));
             }
             if !contest.is_free_for(claim.mode) {
                 return Ok(None);
@@ -103,7 +103,7 @@ impl Locks {
             && void_look.await.map_err(|fault| failed("look for a void mark", fault))?.is_some()
         {
             self.take_out(claim).await?;
-            return Err(void());
+            return Err(self.refuse(claim));
         }
         let node = format!("{}{sequence}", prefix(claim.id, claim.mode));
         self.standing(claim, &contest, &node, stat).await
@@ -133,7 +133,7 @@ impl Locks {
     async fn again(&self, claim: &Claim) -> Result<Option<Standing>> {
         let (session, client) = (&self.session, self.session.client()?);
         if self.traces.has_voids() && self.is_void(claim).await? {
-            return Err(void());
+            return Err(self.refuse(claim));
         }
         let contest = self.contest(claim).await?;
         let mut own = contest.of_claim(claim.id).map(|entry| entry.name.as_str());
@@ -185,6 +185,12 @@ impl Locks {
         Ok(look.map_err(|fault| unread("look for a void mark", fault))?.is_some())
     }
 
+    /// The claim is void. Nobody withdraws it again, so its trace goes here.
+    fn refuse(&self, claim: &Claim) -> Error {
+        self.traces.forget(claim.id);
+        Error::new(ErrorKind::Closed, "the claim was withdrawn before it arrived")
+    }
+
     /// Makes a seat's directory. It stays for ever: Python's locks remember theirs.
     async fn make_seat(&self, claim: &Claim) -> Result<()> {
         let client = self.session.client()?;
@@ -197,8 +203,4 @@ impl Locks {
 /// The transaction that made the node: grows with the order of the queue, on all servers.
 pub(crate) fn token(stat: &Stat) -> FencingToken {
     FencingToken::new(u64::try_from(stat.czxid).unwrap_or_default())
-}
-
-fn void() -> Error {
-    Error::new(ErrorKind::Closed, "the claim was withdrawn before it arrived")
 }

@@ -1,8 +1,8 @@
 //! Coordination over ZooKeeper: locks, groups and elections shared with kazoo and Python tooz.
 //!
 //! The URL is `zookeeper://host[:2181][,host…]` (or `kazoo://…`). One session and one connection serve everything a
-//! coordinator has; a lock is one round trip when it is free and one more to let go, and a waiter is woken by the
-//! one before it alone.
+//! coordinator has; a lock is one round trip when it is free (with `nodelay=true`, see below) and one more to let go,
+//! and a waiter is woken by the one before it alone.
 //!
 //! ```no_run
 //! use tooz_core::backend::Driver;
@@ -31,6 +31,10 @@
 //! * `namespace=tooz`: the first node of what is shared with Python.
 //! * `python_elections=true` campaigns below the group, where Python tooz does. Python then lists `leader` as a member
 //!   of the group, as it does with its own elections.
+//! * `nodelay=true` (Linux only) switches Nagle's algorithm off, which the client library leaves on: it finds the
+//!   connection among the process's descriptors with `pidfd_getfd`. Other connections of the process to the same servers
+//!   are told too. A filter of system calls that does not know `pidfd_getfd`, such as systemd's
+//!   `SystemCallFilter=@system-service`, may kill the process for it.
 //! * `user:password@` in the URL are digest credentials: all that is made is then its maker's alone.
 //! * `use_ssl=true`, `ca`, `certfile`, `keyfile`: TLS, as Python tooz spells it, with a certificate of the client's own
 //!   if the server wants one. Verification cannot be switched off.
@@ -38,8 +42,10 @@
 //! # Limits
 //! * ZooKeeper 3.6 or later.
 //! * Locks and memberships live as long as the session: `lock_timeout` and `membership_timeout` must be the same.
-//! * Servers grant sessions from 2 to 20 ticks. The proof of life needs 4 ticks, so a time to live that was raised to
-//!   the minimum is raised once more; a server whose minimum was configured below 4 ticks is not noticed.
+//! * Without `nodelay=true` the two requests of a claim may travel as two round trips instead of one.
+//! * Servers grant sessions from 2 to 20 ticks. The proof of life needs 4 ticks, so an opening also asks for a session
+//!   half as long, closed again at once: where that one is raised, the time to live becomes twice what it was raised to,
+//!   with a warning. A server whose `minSessionTimeout` was configured below 2 ticks is not noticed.
 //! * How long a holder has held is not known: it takes over without writing anything.
 //! * Fencing tokens are transaction ids: they grow as long as the ensemble keeps its data.
 //!

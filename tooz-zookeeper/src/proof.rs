@@ -11,8 +11,8 @@
 //!          answered write
 //! ```
 //!
-//! `T/5` is longer than half a tick as long as `T` is four ticks or more, which [`Session`](crate::session)
-//! sees to. Creating a session is a write of its own and proves its own sending. A client that reconnects is
+//! `T/5` is longer than half a tick as long as `T` is four ticks or more, which
+//! [`connect`](crate::connect) sees to. Creating a session is a write of its own and proves its own sending. A client that reconnects is
 //! vouched for by the leader before anything else is answered, so the rule needs no memory of connections.
 
 use std::collections::VecDeque;

@@ -69,8 +69,11 @@ impl Session {
             client: Mutex::new(None),
         };
         let info = client.session().clone();
-        send_at_once(&config.ports);
-        tokio::spawn(keep_sending_at_once(client.state_watcher(), config.ports.clone()));
+        if !config.told.is_empty() {
+            // Only slower without: a resolver that hangs is not waited for.
+            let _ = timeout(opening.timeout, send_at_once(config.told.clone())).await;
+            tokio::spawn(keep_sending_at_once(client.state_watcher(), config.told.clone()));
+        }
         *locked(&session.client) = Some(Arc::new(client));
         session.step("open a session", session.register()).await?;
         Ok((session, info))
@@ -244,10 +247,10 @@ impl Session {
 }
 
 /// The session's ear: tells every new connection to send at once. Ends with the session.
-async fn keep_sending_at_once(mut states: StateWatcher, ports: Vec<u16>) {
+async fn keep_sending_at_once(mut states: StateWatcher, servers: Vec<(String, u16)>) {
     loop {
         match states.changed().await {
-            SessionState::SyncConnected => send_at_once(&ports),
+            SessionState::SyncConnected => send_at_once(servers.clone()).await,
             state if state.is_terminated() => return,
             _ => {}
         }
