@@ -9,7 +9,10 @@ use std::time::{Duration, Instant};
 use conformance::servers::etcd::EtcdNode;
 use conformance::servers::{Certificates, Etcd};
 use conformance::{eventually, within};
-use tooz_core::{Coordinator, Error, ErrorKind, Registry};
+use tooz_core::backend::{Doubt, Driver, Eviction, Opening};
+use tooz_core::{
+    BootClock, Claim, ClaimId, Coordinator, Endpoint, Error, ErrorKind, Mode, Name, Registry, Seat, SessionId,
+};
 
 async fn try_connect(url: &str, member: &str) -> Result<Coordinator, Error> {
     let registry = Registry::embedded().with(tooz_etcd::EtcdDriver::new());
@@ -90,9 +93,9 @@ async fn a_hand_over_costs_one_transaction_however_many_wait() {
         for task in tasks {
             within("a turn", task).await.unwrap();
         }
-        let each = (txns(etcd.node()) - before) / f64::from(u32::try_from(waiters).unwrap() + 1);
-        // One for each turn, and a second where the first waiters' watch was not yet standing.
-        assert!(each < 1.6, "{waiters} waiters: {each} transactions per hand-over");
+        let (spent, turns) = (txns(etcd.node()) - before, f64::from(u32::try_from(waiters).unwrap() + 1));
+        // One for each turn, and a few where a first waiter's watch was not yet standing: it asks again.
+        assert!(spent <= turns * 1.1 + 3.0, "{waiters} waiters: {spent} transactions for {turns} turns");
     }
     holder.close().await.unwrap();
     crowd.close().await.unwrap();
@@ -156,6 +159,116 @@ async fn a_waiter_and_a_holder_live_through_a_restart() {
     next.release().await.unwrap();
     a.close().await.unwrap();
     b.close().await.unwrap();
+}
+
+/// The common lease would not live long enough between the beats of a reader with a longer one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_with_a_longer_lease_never_relies_on_a_shorter_one() {
+    let etcd = Etcd::start();
+    let short = connect(&format!("{}?lock_timeout=10", etcd.url()), "short").await;
+    let long = connect(&format!("{}?lock_timeout=40", etcd.url()), "long").await;
+    let first = short.lock("nightly").shared().acquire().await.unwrap();
+    let second = short.lock("nightly").shared().try_acquire().await.unwrap();
+    assert!(second.is_some(), "readers with equal leases hold together");
+    let tried = long.lock("nightly").shared().try_acquire().await.unwrap();
+    assert!(tried.is_none(), "let in under a lease shorter than its own");
+    let waiting = tokio::spawn({
+        let lock = long.lock("nightly").shared();
+        async move { lock.acquire().await.unwrap() }
+    });
+    let seen = short.lock("nightly");
+    eventually("the long reader waits", async || match seen.queue().await {
+        Ok(queue) if queue.waiting.len() == 1 => Ok(()),
+        other => Err(format!("{other:?}")),
+    })
+    .await;
+    second.unwrap().release().await.unwrap();
+    first.release().await.unwrap();
+    let guard = within("the lock after the short readers", waiting).await.unwrap();
+
+    let mut client = etcd_client::Client::connect([etcd.node().address()], None).await.unwrap();
+    let main = client.get("/tooz/locksnightly", None).await.unwrap();
+    let lease = main.kvs().first().unwrap().lease();
+    let common = client.lease_time_to_live(lease, None).await.unwrap();
+    assert!(common.granted_ttl() >= 40, "{}", common.granted_ttl());
+    // A shorter lease of its own is no hindrance.
+    let shorter = short.lock("nightly").shared().try_acquire().await.unwrap().unwrap();
+    shorter.release().await.unwrap();
+    guard.release().await.unwrap();
+    short.close().await.unwrap();
+    long.close().await.unwrap();
+}
+
+/// A holder and a member whose watches could not be opened again listen anew once the server answers.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_holder_and_a_member_listen_again_after_the_server_was_away() {
+    let etcd = Etcd::start();
+    let coord = connect(&format!("{}?lock_timeout=9&timeout=3", etcd.url()), "a").await;
+    let guard = coord.lock("nightly").acquire().await.unwrap();
+    let group = coord.group("blue");
+    group.create().await.unwrap();
+    let membership = group.join(&std::collections::BTreeMap::from([("weight", 1)])).await.unwrap();
+    let watchers = async || etcd.node().metric("etcd_debugging_mvcc_watcher_total", "");
+    // The lock's main key and its own root; the group's root and that of its odd members.
+    eventually("both are listened for", async || match watchers().await {
+        4.0 => Ok(()),
+        other => Err(format!("{other} watches")),
+    })
+    .await;
+    etcd.node().process().kill();
+    // Refused: whoever listened has found nobody to listen to.
+    assert!(coord.lock("other").try_acquire().await.is_err());
+    etcd.node().process().restart();
+    etcd.healthy();
+    eventually("both are listened for again", async || match watchers().await {
+        4.0 => Ok(()),
+        other => Err(format!("{other} watches")),
+    })
+    .await;
+    assert!(guard.is_held());
+    let other = connect(&etcd.url(), "b").await;
+    let evicting = tokio::spawn({
+        let lock = other.lock("nightly");
+        async move { lock.evict(Eviction::Notice).await }
+    });
+    within("the notice", guard.lost()).await;
+    drop(guard);
+    within("the eviction", evicting).await.unwrap().unwrap();
+    membership.leave().await.unwrap();
+    coord.close().await.unwrap();
+    other.close().await.unwrap();
+}
+
+/// A beat tells what the ear may have missed: that the holder is to let go.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_beat_reports_a_claim_that_was_told_to_let_go() {
+    let etcd = Etcd::start();
+    let member = Name::new("a").unwrap();
+    let ttl = Duration::from_secs(60);
+    let opening = Opening {
+        member: member.clone(),
+        session: SessionId::random(),
+        predecessor: None,
+        ttl,
+        membership_ttl: ttl,
+        timeout: Duration::from_secs(10),
+        clock: Arc::new(BootClock),
+    };
+    let endpoint = Endpoint::parse(&etcd.url()).unwrap();
+    let backend = tooz_etcd::EtcdDriver::new().open(&endpoint, &opening).await.unwrap().backend;
+    for mode in [Mode::Exclusive, Mode::Shared] {
+        let seat = Seat::Lock(Name::new("nightly").unwrap());
+        let value = bytes::Bytes::new();
+        let claim = Claim { id: ClaimId::random(), seat, mode, member: member.clone(), value };
+        let locks = backend.locks().unwrap();
+        assert!(locks.try_claim(&claim).await.unwrap().is_some());
+        let beat = async || backend.renew(std::slice::from_ref(&claim), &[]).await.unwrap().ousted;
+        assert_eq!(beat().await, []);
+        assert_eq!(locks.evict(&claim.seat, Eviction::Notice, &[]).await.unwrap(), [claim.id]);
+        assert_eq!(beat().await, [claim.id], "{mode:?}");
+        locks.withdraw(&claim, Doubt::None).await.unwrap();
+    }
+    backend.close().await.unwrap();
 }
 
 /// A server that accepts and never answers: every call ends by its deadline, the guard before its lease.

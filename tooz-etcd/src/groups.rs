@@ -223,12 +223,17 @@ impl GroupSteps for Groups {
         let lease = self.session.membership_lease();
         let mut revision = 0;
         loop {
+            let mut renewals = self.session.renewals();
             let view = match self.session.check() {
                 Ok(()) => self.session.ear.view(subject(&keys), revision).await.ok(),
                 Err(_) => None,
             };
-            // Without an ear only beats tell.
-            let Some(view) = view else { return std::future::pending().await };
+            let Some(view) = view else {
+                if self.session.check().is_err() || renewals.changed().await.is_err() {
+                    return std::future::pending().await;
+                }
+                continue;
+            };
             let ended = view.until(|state| {
                 if state.is_dead() {
                     return Some(false);

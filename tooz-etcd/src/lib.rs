@@ -14,6 +14,10 @@
 //!
 //! The first three are Python tooz's; the rest is ours, named in `keys`.
 //!
+//! # Limits
+//! Readers of one lock hold together only if none has a longer `lock_timeout` than the first of them: one that
+//! has waits until they have let go. Use the same `lock_timeout` for all.
+//!
 //! # Rooms
 //! `guarded` (feature `compare`) writes under a lock ·
 //! `config` the URL · `line` endpoints and calls · `session` the lease and its proofs · `keys` names ·

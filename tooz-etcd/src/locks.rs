@@ -163,9 +163,12 @@ impl LockSteps for Locks {
         let keys = SeatKeys::of(&claim.seat);
         let mut revision = 0;
         loop {
+            let mut renewals = self.session.renewals();
             let Some(view) = self.view(&keys, revision).await else {
-                // Without an ear only beats tell.
-                return std::future::pending().await;
+                if self.session.check().is_err() || renewals.changed().await.is_err() {
+                    return std::future::pending().await;
+                }
+                continue;
             };
             let ended = view.until(|state| {
                 if state.is_dead() {

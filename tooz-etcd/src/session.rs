@@ -29,6 +29,8 @@ pub(crate) struct Session {
     /// The newest revision any answer was given at.
     revision: AtomicI64,
     ended: watch::Sender<Option<Cause>>,
+    /// Rung by every renewal that was answered.
+    renewals: watch::Sender<()>,
 }
 
 /// A lease as granted, and the stream that keeps it alive while nobody uses it.
@@ -139,6 +141,7 @@ impl Session {
             proved: Mutex::new(sent),
             revision: AtomicI64::new(0),
             ended: watch::channel(None).0,
+            renewals: watch::channel(()).0,
         };
         Ok((Arc::new(session), proof))
     }
@@ -177,7 +180,14 @@ impl Session {
         }
         let mut proved = self.proved.lock().unwrap_or_else(PoisonError::into_inner);
         *proved = (*proved).max(sent);
+        drop(proved);
+        self.renewals.send_replace(());
         Ok(Proof::Lease { sent, ttl: self.lease.ttl })
+    }
+
+    /// Tells of renewals from now on: whoever failed to listen tries again with the next.
+    pub(crate) fn renewals(&self) -> watch::Receiver<()> {
+        self.renewals.subscribe()
     }
 
     /// Notes what an answer says about the session's end.

@@ -4,6 +4,12 @@
 //! under a lease of its own, which every reader keeps alive: it outlives each of them and dies with the
 //! last. A reader's proof is the older of its session's and of its own keep-alive of that lease, sent before
 //! the transaction that lets it in.
+//!
+//! The common lease lives as long as the first reader's session without a beat. Beats prove a reader for its
+//! own session's time to live, so a reader whose session lives longer than the common lease is not let in
+//! with those readers: it waits until they have left.
+
+use std::time::Duration;
 
 use bytes::Bytes;
 use etcd_client::{Compare, Txn};
@@ -18,7 +24,7 @@ use crate::record::Record;
 use crate::session::{Lease, Session, revoke};
 use crate::txn::{absent, created, delete, none_below, put, revision, unchanged};
 
-/// The order of tests is that of an exclusive claim; letting a reader in takes two or three trips more.
+/// The order of tests is that of an exclusive claim; letting a reader in takes two to four trips more.
 pub(crate) async fn claim(
     session: &Session,
     keys: &SeatKeys,
@@ -34,8 +40,10 @@ pub(crate) async fn claim(
         }
         if let Some((since, record)) = look.held(claim.id) {
             let Some((_, lease)) = record.share() else { return Err(busy()) };
-            if let Some(sent) = keep(session, lease).await? {
-                return Ok(Stand::Holds(Grant { token: token(since), proof: proof(session, sent) }));
+            if let Some(ttl) = granted(session, lease).await?
+                && let Some(sent) = keep(session, lease).await?
+            {
+                return Ok(Stand::Holds(Grant { token: token(since), proof: proof(session, sent, ttl) }));
             }
             continue;
         }
@@ -46,8 +54,10 @@ pub(crate) async fn claim(
         let door = look.door();
         if look.is_first() && door.admits(claim.mode) {
             match enter(session, keys, claim, &look, &door).await? {
-                Some(grant) => return Ok(Stand::Holds(grant)),
-                None => continue,
+                Entry::In(grant) => return Ok(Stand::Holds(grant)),
+                Entry::Changed => continue,
+                // Until they have left, the door is shut to this reader.
+                Entry::Outlives => {}
             }
         }
         if otherwise == Otherwise::Leave {
@@ -82,14 +92,17 @@ fn placed(answer: &etcd_client::TxnResponse, keys: &SeatKeys, claim: &Claim) -> 
     }
 }
 
+/// How an attempt to let a reader in went.
+enum Entry {
+    In(Grant),
+    /// The seat changed in between.
+    Changed,
+    /// The reader's session lives longer than the lease of those who hold.
+    Outlives,
+}
+
 /// Lets the reader in: to the readers that hold, or as the first.
-async fn enter(
-    session: &Session,
-    keys: &SeatKeys,
-    claim: &Claim,
-    look: &Look,
-    door: &Door,
-) -> Result<Option<Grant>> {
+async fn enter(session: &Session, keys: &SeatKeys, claim: &Claim, look: &Look, door: &Door) -> Result<Entry> {
     let holder = keys.holder(claim.id);
     let mut when: Vec<Compare> = vec![absent(keys::void(claim.id)), absent(holder.as_str())];
     match &look.place {
@@ -98,11 +111,15 @@ async fn enter(
     }
     let record = Record::waiting(claim).granted();
     if let Door::Shared(share, lease, written) = door {
-        let Some(sent) = keep(session, *lease).await? else { return Ok(None) };
+        let ttl = granted(session, *lease).await?;
+        if ttl.is_some_and(|ttl| ttl < session.lease.ttl) {
+            return Ok(Entry::Outlives);
+        }
+        let (Some(ttl), Some(sent)) = (ttl, keep(session, *lease).await?) else { return Ok(Entry::Changed) };
         when.push(unchanged(keys.main.as_str(), *written));
         let record = record.sharing(share.clone(), *lease).encode()?;
         let then = [put(holder, record, session.lease.id), delete(keys.place(claim.id))];
-        return let_in(session, Txn::new().when(when).and_then(then), sent).await;
+        return let_in(session, Txn::new().when(when).and_then(then), sent, ttl).await;
     }
     let (common, sent) = Lease::grant(&session.line, session.clock(), session.lease.ttl, 0).await?;
     when.extend(gone(keys, door));
@@ -115,26 +132,38 @@ async fn enter(
         put(holder, record, session.lease.id),
         delete(keys.place(claim.id)),
     ];
-    let grant = let_in(session, Txn::new().when(when).and_then(then), sent).await;
-    if matches!(grant, Ok(None)) {
+    let entry = let_in(session, Txn::new().when(when).and_then(then), sent, common.ttl).await;
+    if matches!(entry, Ok(Entry::Changed)) {
         // Nothing stands under it; if this fails too, it ends by itself.
         let _ = revoke(&session.line, common.id).await;
     }
-    grant
+    entry
 }
 
-async fn let_in(session: &Session, txn: Txn, sent: Moment) -> Result<Option<Grant>> {
+async fn let_in(session: &Session, txn: Txn, sent: Moment, ttl: Duration) -> Result<Entry> {
     let answer = match session.line.txn(txn).await {
         // Which of the two leases is gone, the next look tells: the session's by its own keep-alive.
         Err(error) if error.kind() == ErrorKind::SessionLost => {
             session.renew().await?;
-            return Ok(None);
+            return Ok(Entry::Changed);
         }
         answer => answer?,
     };
     session.note(revision(&answer));
-    let grant = Grant { token: token(revision(&answer)), proof: proof(session, sent) };
-    Ok(answer.succeeded().then_some(grant))
+    let grant = Grant { token: token(revision(&answer)), proof: proof(session, sent, ttl) };
+    Ok(if answer.succeeded() { Entry::In(grant) } else { Entry::Changed })
+}
+
+/// The time to live that the common lease was granted with; `None` if it is gone.
+async fn granted(session: &Session, lease: i64) -> Result<Option<Duration>> {
+    let asked = session.line.call(|mut client| async move { client.lease_time_to_live(lease, None).await });
+    match asked.await {
+        // Of a lease that is gone, etcd says that it has less than nothing left.
+        Ok(answer) if answer.ttl() < 0 => Ok(None),
+        Ok(answer) => Ok(Some(Duration::from_secs(u64::try_from(answer.granted_ttl()).unwrap_or(0)))),
+        Err(error) if error.kind() == ErrorKind::SessionLost => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Keeps the common lease alive; `None` if it is gone.
@@ -147,10 +176,10 @@ pub(crate) async fn keep(session: &Session, lease: i64) -> Result<Option<Moment>
     }
 }
 
-/// The older of the session's proof and of the common lease's.
-fn proof(session: &Session, shared: Moment) -> Proof {
+/// The older of the session's proof and of the common lease's, for the shorter of their times to live.
+fn proof(session: &Session, shared: Moment, common: Duration) -> Proof {
     match session.proof() {
-        Proof::Lease { sent, ttl } => Proof::Lease { sent: sent.min(shared), ttl },
+        Proof::Lease { sent, ttl } => Proof::Lease { sent: sent.min(shared), ttl: ttl.min(common) },
         Proof::Kernel => Proof::Kernel,
     }
 }

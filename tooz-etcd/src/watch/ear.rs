@@ -65,9 +65,9 @@ impl Ear {
                 .map_err(|_| Error::new(ErrorKind::SessionLost, "the session has ended"))?;
             answer.await.map_err(ended)??;
         }
-        view.begin_reading();
+        let keys = view.begin_reading();
         let (revision, seen) = self.read(view.subject()).await?;
-        view.load(revision, seen);
+        keys.load(revision, seen);
         Ok(Arc::clone(&view))
     }
 

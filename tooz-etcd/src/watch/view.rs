@@ -171,12 +171,13 @@ impl View {
     }
 
     /// Begins to keep what is heard while the keys are read.
-    pub(crate) fn begin_reading(&self) {
+    pub(crate) fn begin_reading(&self) -> Reading<'_> {
         self.lock().meanwhile = Some(Vec::new());
+        Reading(self)
     }
 
     /// The keys as they were at a revision, and what was heard of later times.
-    pub(crate) fn load(&self, revision: i64, seen: Vec<Seen>) {
+    fn load(&self, revision: i64, seen: Vec<Seen>) {
         let queue = self.subject.queue.as_deref();
         let mut state = self.lock();
         let meanwhile = state.meanwhile.take().unwrap_or_default();
@@ -218,5 +219,40 @@ impl View {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A read of a view's keys. A read that fails or is given up keeps nothing of what was heard meanwhile:
+/// nobody would ever take it.
+#[derive(Debug)]
+pub(crate) struct Reading<'a>(&'a View);
+
+impl Reading<'_> {
+    /// The keys as they were at a revision.
+    pub(crate) fn load(self, revision: i64, seen: Vec<Seen>) {
+        self.0.load(revision, seen);
+    }
+}
+
+impl Drop for Reading<'_> {
+    fn drop(&mut self) {
+        self.0.lock().meanwhile = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_read_that_is_given_up_leaves_nothing_that_grows() {
+        let view = View::new(Subject { keys: Vec::new(), prefixes: Vec::new(), queue: None });
+        let heard = || vec![Event::Delete(Bytes::from_static(b"k"), 1)];
+        let reading = view.begin_reading();
+        view.hear(heard());
+        assert_eq!(view.look(|state| state.meanwhile.as_ref().map(Vec::len)), Some(1));
+        drop(reading);
+        view.hear(heard());
+        assert_eq!(view.look(|state| state.meanwhile.as_ref().map(Vec::len)), None);
     }
 }
