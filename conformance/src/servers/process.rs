@@ -97,9 +97,10 @@ impl Process {
         self.end(Signal::TERM);
     }
 
-    /// Stops it where it is (STOP): connections stay, nothing is answered.
+    /// Stops it where it is (STOP) and waits until every thread of it stands: connections stay, nothing is answered.
     pub fn freeze(&self) {
         self.signal(Signal::STOP);
+        super::until("every thread has stopped", || self.id().is_none_or(has_stopped));
     }
 
     /// Lets it go on (CONT).
@@ -201,6 +202,16 @@ impl std::fmt::Debug for Process {
             .field("id", &self.id())
             .finish()
     }
+}
+
+/// Whether every thread of a process is stopped; threads of a process with many stop one after the other.
+fn has_stopped(process: u32) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
+    let states = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("stat")).ok());
+    // The state follows the name, which stands in parentheses and may have some of its own.
+    states
+        .filter_map(|stat| stat.rsplit_once(") ").map(|(_, rest)| rest.starts_with('T')))
+        .all(|stopped| stopped)
 }
 
 /// The program's path.
