@@ -86,6 +86,10 @@ impl SessionId {
         Self(Uuid::new_v4())
     }
 
+    pub(crate) fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(Uuid::from_bytes(bytes))
+    }
+
     /// Reads 32 hex digits, as [`Display`](fmt::Display) writes them.
     pub fn parse(text: &str) -> Option<Self> {
         if text.len() != 32 {

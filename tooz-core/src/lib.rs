@@ -13,6 +13,7 @@
 pub mod backend;
 pub mod blocking;
 mod capability;
+mod chance;
 mod channel;
 mod claim;
 mod clock;
@@ -36,6 +37,7 @@ mod retry;
 mod scope;
 mod session;
 mod shared;
+mod signal;
 mod topic;
 mod watcher;
 

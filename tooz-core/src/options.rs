@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use crate::backend::{Backend, Driver, Requirement};
+use crate::chance::Chance;
 use crate::clock::{BootClock, Clock};
 use crate::coordinator::Coordinator;
 use crate::endpoint::Endpoint;
@@ -53,6 +54,7 @@ pub struct Builder {
     engine: Engine,
     clock: Arc<dyn Clock>,
     wrap: Option<Wrap>,
+    chance: Arc<Chance>,
 }
 
 /// What a coordinator was told, checked.
@@ -80,6 +82,7 @@ pub(crate) struct Store {
     pub(crate) settings: Settings,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) wrap: Option<Wrap>,
+    pub(crate) chance: Arc<Chance>,
 }
 
 impl fmt::Debug for Store {
@@ -104,6 +107,7 @@ impl Builder {
             engine: Engine::default(),
             clock: Arc::new(BootClock),
             wrap: None,
+            chance: Arc::default(),
         }
     }
 
@@ -154,6 +158,13 @@ impl Builder {
     /// Where deadlines are read from.
     pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
         self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Draws ids and the spread of pauses from this seed instead of the system: for simulations that are to
+    /// replay. Never for members that meet others: two coordinators with one seed have the same ids.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.chance = Arc::new(Chance::seeded(seed));
         self
     }
 
@@ -224,7 +235,14 @@ impl Builder {
             let text = format!("a timeout of {:?} is too short: give at least 10ms", settings.timeout);
             return Err(Error::new(ErrorKind::InvalidOption, text));
         }
-        Ok(Store { endpoint, driver, settings, clock: Arc::clone(&self.clock), wrap: self.wrap.clone() })
+        Ok(Store {
+            endpoint,
+            driver,
+            settings,
+            clock: Arc::clone(&self.clock),
+            wrap: self.wrap.clone(),
+            chance: Arc::clone(&self.chance),
+        })
     }
 
     fn unmet(&self, requirement: &Requirement) -> Error {

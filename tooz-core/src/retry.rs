@@ -41,11 +41,6 @@ impl Pace {
     }
 }
 
-/// A throw of dice in 0..1.
-pub(crate) fn dice() -> f64 {
-    rand::random()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

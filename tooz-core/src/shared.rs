@@ -7,6 +7,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Sleep;
 
 use crate::backend::Profile;
+use crate::chance::Chance;
 use crate::clock::Moment;
 use crate::coordinator::State;
 use crate::endpoint::Endpoint;
@@ -14,6 +15,7 @@ use crate::engine::Running;
 use crate::lost::Cause;
 use crate::options::{Settings, Store};
 use crate::session::{Chore, Epoch, Ledger, Session};
+use crate::signal::{Signal, Signalled};
 use crate::topic::Upkeep;
 
 /// The shared room of one coordinator. Whoever holds it keeps the engine running, not the session: that
@@ -25,10 +27,10 @@ pub(crate) struct Core {
     profile: Profile,
     ledger: Ledger,
     chores: mpsc::UnboundedSender<Chore>,
-    epoch: watch::Sender<Epoch>,
+    epoch: Signal<Epoch>,
     state: watch::Sender<State>,
-    ending: watch::Sender<Option<Cause>>,
-    members: watch::Sender<usize>,
+    ending: Signal<Option<Cause>>,
+    members: Signal<usize>,
     topic_upkeep: Upkeep,
 }
 
@@ -45,10 +47,10 @@ impl Core {
             profile: first.backend.profile().clone(),
             ledger: Ledger::default(),
             chores,
-            epoch: watch::Sender::new(Epoch::Open(Arc::clone(first))),
+            epoch: Signal::new(Epoch::Open(Arc::clone(first))),
             state: watch::Sender::new(State::Connected),
-            ending: watch::Sender::new(None),
-            members: watch::Sender::new(0),
+            ending: Signal::new(None),
+            members: Signal::new(0),
             topic_upkeep: Upkeep::default(),
         }
     }
@@ -81,6 +83,16 @@ impl Core {
         self.store.clock.now()
     }
 
+    /// Where ids come from.
+    pub(crate) fn chance(&self) -> &Chance {
+        &self.store.chance
+    }
+
+    /// A throw of dice in 0..1.
+    pub(crate) fn dice(&self) -> f64 {
+        self.store.chance.dice()
+    }
+
     pub(crate) fn sleep(&self, span: Duration) -> Sleep {
         self.engine.sleep(span)
     }
@@ -106,20 +118,25 @@ impl Core {
         });
     }
 
-    pub(crate) fn epochs(&self) -> watch::Receiver<Epoch> {
+    pub(crate) fn epochs(&self) -> Signalled<Epoch> {
         self.epoch.subscribe()
     }
 
     pub(crate) fn set_epoch(&self, epoch: Epoch) {
-        self.epoch.send_replace(epoch);
+        self.epoch.set(epoch);
     }
 
     /// The session there is right now, if any.
     pub(crate) fn current_session(&self) -> Option<Arc<Session>> {
-        match &*self.epoch.borrow() {
-            Epoch::Open(session) => Some(Arc::clone(session)),
+        match self.epoch.get() {
+            Epoch::Open(session) => Some(session),
             Epoch::Between(_) | Epoch::Ended(_) => None,
         }
+    }
+
+    /// Whether there is no session any more and never will be.
+    pub(crate) fn has_ended(&self) -> bool {
+        matches!(self.epoch.get(), Epoch::Ended(_))
     }
 
     /// The session there is, also while the coordinator is closing and when `until` is past; waits for one
@@ -129,8 +146,8 @@ impl Core {
         let open = epochs.wait_for(|epoch| !matches!(epoch, Epoch::Between(_)));
         tokio::select! {
             biased;
-            epoch = open => match epoch.as_deref() {
-                Ok(Epoch::Open(session)) => Some(Arc::clone(session)),
+            epoch = open => match epoch {
+                Ok(Epoch::Open(session)) => Some(session),
                 _ => None,
             },
             () = self.sleep(until.since(self.now())) => None,
@@ -139,7 +156,7 @@ impl Core {
 
     /// From now on nothing new is begun. The first cause stays.
     pub(crate) fn end(&self, cause: Cause) {
-        self.ending.send_if_modified(|ending| {
+        self.ending.modify(|ending| {
             let first = ending.is_none();
             ending.get_or_insert(cause);
             first
@@ -148,13 +165,13 @@ impl Core {
 
     /// Why nothing new may be begun any more, if so.
     pub(crate) fn ending(&self) -> Option<Cause> {
-        *self.ending.borrow()
+        self.ending.get()
     }
 
     /// Ends when nothing new may be begun any more.
     pub(crate) async fn ended(&self) -> Cause {
         let mut ending = self.ending.subscribe();
-        match ending.wait_for(Option::is_some).await.map(|cause| *cause) {
+        match ending.wait_for(Option::is_some).await {
             Ok(Some(cause)) => cause,
             // The sender is `self`, which outlives this call.
             Ok(None) | Err(_) => Cause::Closed,
@@ -168,7 +185,10 @@ impl Core {
 
     /// One more task attends a membership, until the returned value is dropped.
     pub(crate) fn attending(self: &Arc<Self>) -> Attending {
-        self.members.send_modify(|members| *members += 1);
+        self.members.modify(|members| {
+            *members += 1;
+            true
+        });
         Attending(Arc::clone(self))
     }
 
@@ -185,6 +205,9 @@ pub(crate) struct Attending(Arc<Core>);
 
 impl Drop for Attending {
     fn drop(&mut self) {
-        self.0.members.send_modify(|members| *members -= 1);
+        self.0.members.modify(|members| {
+            *members -= 1;
+            true
+        });
     }
 }

@@ -121,6 +121,7 @@ impl<S: Subject> Follower<S> {
             let core = &self.core;
             let revisit = last.revisit();
             tokio::select! {
+                biased;
                 () = self.subject.stirred(&session, &last) => {}
                 () = core.sleep(revisit.unwrap_or(Duration::MAX)), if revisit.is_some() => {}
                 () = core.session_over(session.epoch) => {}
@@ -158,6 +159,6 @@ impl<S: Subject> Follower<S> {
 
     async fn pause(&mut self) {
         self.failures += 1;
-        self.core.sleep(retry::back_off(self.failures, retry::dice())).await;
+        self.core.sleep(retry::back_off(self.failures, self.core.dice())).await;
     }
 }

@@ -110,7 +110,7 @@ impl Attendant {
                 Err(failure) => failure,
             };
             tries += 1;
-            let pause = retry::back_off(tries, retry::dice());
+            let pause = retry::back_off(tries, self.core.dice());
             if !failure.is_transient() || self.core.now() + pause >= until {
                 return Err(if self.in_doubt.is_some() { failure.effect_unknown() } else { failure });
             }
@@ -176,6 +176,7 @@ impl Attendant {
         loop {
             let core = Arc::clone(&self.core);
             let session = tokio::select! {
+                biased;
                 session = core.open_session(None) => session,
                 wish = self.inbox.recv() => match self.wish_while_away(wish) {
                     Some(done) => return Some(done),
@@ -197,8 +198,9 @@ impl Attendant {
                     tracing::debug!(tries, %failure, "cannot join again yet");
                 }
             }
-            let pause = self.core.sleep(retry::back_off(tries, retry::dice()));
+            let pause = self.core.sleep(retry::back_off(tries, self.core.dice()));
             tokio::select! {
+                biased;
                 () = pause => {}
                 cause = core.ended() => return Some(Self::done_after(cause)),
                 wish = self.inbox.recv() => if let Some(done) = self.wish_while_away(wish) {
@@ -302,7 +304,7 @@ impl Attendant {
                 Err(failure) => failure,
             };
             tries += 1;
-            let pause = retry::back_off(tries, retry::dice());
+            let pause = retry::back_off(tries, self.core.dice());
             if self.core.now() + pause >= until {
                 return Err(failure);
             }
@@ -318,7 +320,7 @@ impl Attendant {
                 return;
             }
             tries += 1;
-            self.core.sleep(retry::back_off(tries, retry::dice())).await;
+            self.core.sleep(retry::back_off(tries, self.core.dice())).await;
         }
     }
 

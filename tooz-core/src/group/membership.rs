@@ -47,6 +47,7 @@ pub(super) async fn join(core: &Arc<Core>, group: Name, capabilities: Capabiliti
         }
         // A membership that was just dropped leaves first, as a dropped lock is given back first.
         tokio::select! {
+            biased;
             () = there.left() => {}
             () = core.sleep(until.since(core.now())) => {}
         }

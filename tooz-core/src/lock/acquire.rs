@@ -6,13 +6,13 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::backend::{Doubt, Grant, Position, Standing, Turn, Withdrawn};
-use crate::claim::{FencingToken, Mode, Seat};
+use crate::claim::{Claim, FencingToken, Mode, Seat};
 use crate::clock::Moment;
 use crate::engine::Lane;
 use crate::error::{Effect, Error, ErrorKind, Result};
 use crate::lost::Cause;
 use crate::session::validity::claim_until;
-use crate::session::{Flight, Place, Session, Stage, ended, locks, new_claim};
+use crate::session::{Flight, Place, Session, Stage, ended, locks};
 use crate::shared::Core;
 use crate::{observe, retry};
 
@@ -93,7 +93,13 @@ impl Contest {
         let limit = (patience == Patience::Not).then_some(limit);
         while let Some(session) = next {
             let member = self.core.settings().member.clone();
-            let claim = new_claim(self.seat.clone(), self.mode, member, self.value.clone());
+            let claim = Claim {
+                id: self.core.chance().claim_id(),
+                seat: self.seat.clone(),
+                mode: self.mode,
+                member,
+                value: self.value.clone(),
+            };
             let chores = self.core.chores().clone();
             let place = Arc::new(Place::new(claim, session.epoch, Arc::clone(&gate), chores));
             self.core.ledger().enter(&place);
@@ -207,7 +213,7 @@ impl Contender<'_> {
             () = self.out_of_time(patience) => Ok(Waited::OutOfTime),
             // An error means the session is gone, which the next step reports.
             _ = proof.changed() => Ok(Waited::AskAgain),
-            () = core.sleep(retry::back_off(times, retry::dice())) => Ok(Waited::AskAgain),
+            () = core.sleep(retry::back_off(times, core.dice())) => Ok(Waited::AskAgain),
         }
     }
 
@@ -284,11 +290,12 @@ impl Contender<'_> {
                 });
             }
             tries += 1;
-            let pause = retry::back_off(tries, retry::dice());
+            let pause = retry::back_off(tries, core.dice());
             if !failure.is_transient() || core.now() + pause >= limit {
                 return Err(failure);
             }
             tokio::select! {
+                biased;
                 () = core.sleep(pause) => {}
                 () = core.session_over(self.session.epoch) => return Ok(Sent::SessionOver),
                 () = self.out_of_time(patience) => return Ok(Sent::OutOfTime),

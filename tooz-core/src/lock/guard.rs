@@ -161,12 +161,11 @@ impl Won {
 
     #[cfg(unix)]
     pub(crate) fn tether(&self) -> Option<std::os::fd::OwnedFd> {
-        match &*self.core.epochs().borrow() {
-            crate::session::Epoch::Open(session) if session.epoch == self.place.epoch() => {
-                session.backend.locks()?.tether(&self.place.claim())
-            }
-            _ => None,
+        let session = self.core.current_session()?;
+        if session.epoch != self.place.epoch() {
+            return None;
         }
+        session.backend.locks()?.tether(&self.place.claim())
     }
 }
 

@@ -49,7 +49,7 @@ impl Hold {
         let mut lost = place.tenure().subscribe();
         // Waiting must not keep the claim.
         drop(place);
-        match lost.wait_for(Option::is_some).await.map(|cause| *cause) {
+        match lost.wait_for(Option::is_some).await {
             Ok(Some(cause)) => cause,
             Ok(None) | Err(_) => Cause::Closed,
         }

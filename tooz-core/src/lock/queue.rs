@@ -37,6 +37,7 @@ pub(crate) async fn evict(coord: &Coordinator, seat: Seat, how: Eviction) -> Res
         Ok::<_, Error>(())
     };
     tokio::select! {
+        biased;
         gone = gone => gone?,
         () = core.sleep(notice) => {
             evict_step(coord, &seat, Eviction::Force, hit.clone()).await?;

@@ -54,7 +54,7 @@ struct Beat {
 async fn beat(core: &Arc<Core>, session: &Arc<Session>, ttl: Duration) -> Cause {
     let mut beats: JoinSet<Beat> = JoinSet::new();
     let mut failures = 0;
-    let mut pause = validity::beat_interval(ttl, retry::dice());
+    let mut pause = validity::beat_interval(ttl, core.dice());
     loop {
         let beat = tokio::select! {
             biased;
@@ -72,7 +72,7 @@ async fn beat(core: &Arc<Core>, session: &Arc<Session>, ttl: Duration) -> Cause 
                 observe::renewed(core.now().since(sent));
                 credit(core, session, &places, renewal);
                 failures = 0;
-                pause = validity::beat_interval(ttl, retry::dice());
+                pause = validity::beat_interval(ttl, core.dice());
             }
             Some(Beat { answer: Err(failure), .. }) => {
                 if failure.kind() == ErrorKind::SessionLost {
@@ -80,7 +80,7 @@ async fn beat(core: &Arc<Core>, session: &Arc<Session>, ttl: Duration) -> Cause 
                 }
                 failures += 1;
                 core.suspend(session, &failure);
-                pause = retry::back_off(failures, retry::dice()).min(validity::beat_timeout(ttl));
+                pause = retry::back_off(failures, core.dice()).min(validity::beat_timeout(ttl));
             }
         }
     }
@@ -108,7 +108,7 @@ fn credit(core: &Core, session: &Session, places: &[(Weak<Place>, Stage)], renew
     let now = core.now();
     let until = validity::claim_until(renewal.proof, core.settings().margin);
     session.tenure.renew(now, until);
-    session.proof.send_replace(renewal.proof);
+    session.proof.set(renewal.proof);
     for (place, stage_when_sent) in places {
         let Some(place) = place.upgrade() else { continue };
         if renewal.ousted.contains(&place.id()) {
@@ -170,6 +170,7 @@ async fn guard_deadlines(core: &Core, session: &Session, ttl: Duration) -> Cause
         }
         if idle_looks > IDLE_LOOKS {
             tokio::select! {
+                biased;
                 () = core.sleep(nap(now, nearest, notice, Duration::MAX)) => {}
                 () = session.watch.roused() => idle_looks = 0,
             }

@@ -31,6 +31,8 @@ impl Janitor {
         let mut under_way = JoinSet::new();
         loop {
             tokio::select! {
+                biased;
+                Some(_) = under_way.join_next() => {}
                 chore = self.chores.recv(), if under_way.len() < AT_ONCE => match chore {
                     None => return,
                     Some(Chore::Withdraw(withdrawal)) => {
@@ -38,7 +40,6 @@ impl Janitor {
                     }
                     Some(Chore::Flush(done)) => finish(&mut under_way, done).await,
                 },
-                Some(_) = under_way.join_next() => {}
             }
         }
     }
@@ -72,7 +73,7 @@ async fn withdraw(core: Arc<Core>, withdrawal: Withdrawal) {
             }
             _ => tracing::debug!(seat = %withdrawal.claim.seat, tries, %failure, "withdrawal failed"),
         }
-        let pause = retry::back_off(tries, retry::dice());
+        let pause = retry::back_off(tries, core.dice());
         if !lives_on && core.now() + pause >= until {
             tracing::warn!(seat = %withdrawal.claim.seat, "gave up withdrawing; the store frees it by its time to live");
             break;

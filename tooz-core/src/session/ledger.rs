@@ -1,6 +1,6 @@
 //! What this coordinator has in the store, or wants there: claims and memberships.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::gate::Gate;
@@ -19,12 +19,13 @@ pub(crate) struct Ledger {
 
 #[derive(Debug, Default)]
 struct Books {
-    places: HashMap<ClaimId, Weak<Place>>,
+    /// Ordered, so that a beat names its claims in one order whatever the process.
+    places: BTreeMap<ClaimId, Weak<Place>>,
     /// Detached claims, which nobody else holds on to.
     kept: HashMap<ClaimId, Arc<Place>>,
     gates: HashMap<Seat, Weak<Gate>>,
     /// One membership per group: a coordinator is one member.
-    enrolled: HashMap<Name, Arc<Enrolled>>,
+    enrolled: BTreeMap<Name, Arc<Enrolled>>,
 }
 
 impl Ledger {

@@ -16,11 +16,11 @@ pub(crate) mod validity;
 
 use std::sync::{Arc, Weak};
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 pub(crate) use janitor::Janitor;
 pub(crate) use ledger::Ledger;
-pub(crate) use place::{Chore, Place, Stage, Withdrawal, new_claim};
+pub(crate) use place::{Chore, Place, Stage, Withdrawal};
 pub(crate) use recovery::{Command, Keeper, check_ttl, open};
 pub(crate) use steps::{Flight, ended};
 pub(crate) use tenure::Tenure;
@@ -30,6 +30,7 @@ use crate::backend::{Backend, GroupSteps, LockSteps, Proof, TopicSteps};
 use crate::claim::SessionId;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lost::Cause;
+use crate::signal::Signal;
 
 /// One session with the store.
 pub(crate) struct Session {
@@ -40,7 +41,7 @@ pub(crate) struct Session {
     /// Valid as long as the session is proved to live.
     pub(crate) tenure: Tenure,
     /// The newest proof: changes with every acknowledged renewal.
-    pub(crate) proof: watch::Sender<Proof>,
+    pub(crate) proof: Signal<Proof>,
     /// Roused when something is held.
     pub(crate) watch: heart::Watch,
     /// Claims newly held, for the watch on oustings.
@@ -64,7 +65,7 @@ impl Session {
         let tenure = Tenure::new();
         tenure.begin(until);
         let (held, newly_held) = mpsc::unbounded_channel();
-        let proof = watch::Sender::new(proof);
+        let proof = Signal::new(proof);
         (Self { epoch, id, backend, tenure, proof, watch: heart::Watch::default(), held }, newly_held)
     }
 

@@ -22,6 +22,8 @@ pub(super) async fn watch(
     let mut waits = FuturesUnordered::new();
     loop {
         tokio::select! {
+            biased;
+            Some(()) = waits.next() => {}
             first = held.recv() => {
                 let Some(first) = first else { return };
                 core.sleep(SETTLE).await;
@@ -31,7 +33,6 @@ pub(super) async fn watch(
                     next = held.try_recv().ok();
                 }
             }
-            Some(()) = waits.next() => {}
         }
     }
 }
@@ -44,6 +45,7 @@ fn wait(session: Arc<Session>, place: &Arc<Place>) -> impl Future<Output = ()> +
     async move {
         let Some(locks) = session.backend.locks() else { return };
         tokio::select! {
+            biased;
             () = locks.ousted(&claim) => {
                 if let Some(place) = place.upgrade() {
                     place.lose(Cause::Ousted);

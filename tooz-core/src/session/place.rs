@@ -10,7 +10,7 @@ use super::gate::{Gate, Pending};
 use super::tenure::Tenure;
 use super::validity::Deadline;
 use crate::backend::Doubt;
-use crate::claim::{Claim, ClaimId, Mode, Seat};
+use crate::claim::{Claim, ClaimId};
 use crate::clock::Moment;
 use crate::lost::Cause;
 use crate::observe;
@@ -267,19 +267,16 @@ impl Drop for Place {
     }
 }
 
-/// A new claim of a seat.
-pub(crate) fn new_claim(seat: Seat, mode: Mode, member: crate::name::Name, value: bytes::Bytes) -> Claim {
-    Claim { id: ClaimId::random(), seat, mode, member, value }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::claim::{Mode, Seat};
     use crate::name::Name;
 
     fn place(janitor: mpsc::UnboundedSender<Chore>) -> (Place, Arc<Gate>) {
         let name = Name::new("a").unwrap();
-        let claim = new_claim(Seat::Lock(name.clone()), Mode::Exclusive, name, bytes::Bytes::new());
+        let (id, seat, mode) = (ClaimId::random(), Seat::Lock(name.clone()), Mode::Exclusive);
+        let claim = Claim { id, seat, mode, member: name, value: bytes::Bytes::new() };
         let gate = Arc::new(Gate::default());
         (Place::new(claim, 1, Arc::clone(&gate), janitor), gate)
     }

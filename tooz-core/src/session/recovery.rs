@@ -144,7 +144,7 @@ impl Keeper {
                 Err(failure) => failure,
             };
             tries += 1;
-            let pause = retry::back_off(tries, retry::dice());
+            let pause = retry::back_off(tries, core.dice());
             if !failure.is_transient() || core.now() + pause >= until {
                 return Err(failure);
             }
@@ -177,7 +177,7 @@ impl Drop for Keeper {
     fn drop(&mut self) {
         self.janitor.abort();
         let core = &self.core;
-        if matches!(*core.epochs().borrow(), Epoch::Ended(_)) {
+        if core.has_ended() {
             return;
         }
         core.end(Cause::Orphaned);
@@ -210,14 +210,14 @@ async fn reopen(core: &Arc<Core>, (epoch, predecessor): (u64, SessionId)) -> Fre
                 }
             }
         }
-        core.sleep(retry::back_off(tries, retry::dice())).await;
+        core.sleep(retry::back_off(tries, core.dice())).await;
     }
 }
 
 /// Opens one session. Runs inside the engine's runtime.
 pub(crate) async fn open(store: &Store, epoch: u64, predecessor: Option<SessionId>) -> Result<Fresh> {
     let settings = &store.settings;
-    let id = SessionId::random();
+    let id = store.chance.session_id();
     let opening = Opening {
         member: settings.member.clone(),
         session: id,

@@ -81,7 +81,7 @@ impl Core {
             session.heed(&failure);
             unknown |= failure.effect() == Effect::Unknown;
             tries += 1;
-            let pause = retry::back_off(tries, retry::dice());
+            let pause = retry::back_off(tries, self.dice());
             if !failure.is_transient() || self.now() + pause >= until {
                 // An earlier attempt may have been carried out even if the last one was not.
                 return Err(if unknown { failure.effect_unknown() } else { failure });
@@ -97,10 +97,10 @@ impl Core {
             if let Some(cause) = self.ending() {
                 return Err(ended(cause));
             }
-            let cause = match &*epochs.borrow_and_update() {
-                Epoch::Open(session) => return Ok(Arc::clone(session)),
-                Epoch::Ended(cause) => return Err(ended(*cause)),
-                Epoch::Between(cause) => *cause,
+            let cause = match epochs.look() {
+                Epoch::Open(session) => return Ok(session),
+                Epoch::Ended(cause) => return Err(ended(cause)),
+                Epoch::Between(cause) => cause,
             };
             let patience = until.map(|until| until.since(self.now()));
             if patience.is_some_and(|patience| patience.is_zero()) {
@@ -108,6 +108,7 @@ impl Core {
                 return Err(Error::new(ErrorKind::Unavailable, text));
             }
             tokio::select! {
+                biased;
                 changed = epochs.changed() => changed.map_err(|_| ended(Cause::Closed))?,
                 cause = self.ended() => return Err(ended(cause)),
                 () = self.sleep(patience.unwrap_or(Duration::MAX)), if patience.is_some() => {}

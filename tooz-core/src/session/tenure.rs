@@ -1,11 +1,11 @@
 //! Whether a possession is still ours: one atomic deadline that only ever ends.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use tokio::sync::watch;
 
 use super::validity::Deadline;
 use crate::clock::Moment;
 use crate::lost::Cause;
+use crate::signal::{Signal, Signalled};
 
 /// The state behind `is_held()` and `lost()`: a deadline, or lost for good.
 ///
@@ -14,12 +14,12 @@ use crate::lost::Cause;
 #[derive(Debug)]
 pub(crate) struct Tenure {
     until: AtomicU64,
-    lost: watch::Sender<Option<Cause>>,
+    lost: Signal<Option<Cause>>,
 }
 
 impl Tenure {
     pub(crate) fn new() -> Self {
-        Self { until: AtomicU64::new(Deadline::OVER.bits()), lost: watch::Sender::new(None) }
+        Self { until: AtomicU64::new(Deadline::OVER.bits()), lost: Signal::new(None) }
     }
 
     /// Begins; called once, before anyone else looks.
@@ -79,19 +79,19 @@ impl Tenure {
     }
 
     /// Tells of the loss; ends with an error when the tenure is dropped.
-    pub(crate) fn subscribe(&self) -> watch::Receiver<Option<Cause>> {
+    pub(crate) fn subscribe(&self) -> Signalled<Option<Cause>> {
         self.lost.subscribe()
     }
 
     /// Why it ended, once it did.
     pub(crate) fn cause(&self) -> Option<Cause> {
-        *self.lost.borrow()
+        self.lost.get()
     }
 
     /// Ends when it is lost.
     pub(crate) async fn lost(&self) -> Cause {
         let mut lost = self.subscribe();
-        match lost.wait_for(Option::is_some).await.map(|cause| *cause) {
+        match lost.wait_for(Option::is_some).await {
             Ok(Some(cause)) => cause,
             // The sender is `self`, which outlives this call.
             Ok(None) | Err(_) => Cause::SessionEnded,
@@ -108,7 +108,7 @@ impl Tenure {
     }
 
     fn tell(&self, cause: Cause) {
-        self.lost.send_if_modified(|slot| {
+        self.lost.modify(|slot| {
             let first = slot.is_none();
             slot.get_or_insert(cause);
             first

@@ -189,6 +189,7 @@ async fn wait(core: Arc<Core>, session: Arc<Session>, channel: Channel, seen: Se
         }
     };
     tokio::select! {
+        biased;
         () = stirred => {}
         () = core.sleep(seen.revisit.unwrap_or(Duration::MAX)), if seen.revisit.is_some() => {}
         () = core.session_over(session.epoch) => {}
@@ -231,7 +232,7 @@ async fn fetch(core: &Core, lane: Lane, channel: &Channel, after: Option<Offset>
         }
         tries += 1;
         tracing::debug!(%failure, "cannot fetch; trying again");
-        core.sleep(retry::back_off(tries, retry::dice())).await;
+        core.sleep(retry::back_off(tries, core.dice())).await;
     }
 }
 

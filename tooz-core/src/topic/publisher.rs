@@ -8,7 +8,6 @@ use crate::backend::{Publication, Retention};
 use crate::channel::Channel;
 use crate::engine::Lane;
 use crate::error::{Error, ErrorKind, Result};
-use crate::message::MessageId;
 use crate::offset::Offset;
 use crate::session::{Session, topics};
 use crate::shared::Core;
@@ -27,7 +26,7 @@ pub(crate) async fn publish(core: &Core, lane: Lane, outgoing: Outgoing) -> Resu
     let Outgoing { channel, body, retention } = outgoing;
     check_size(core, body.len())?;
     let sender = core.settings().member.clone();
-    let publication = Publication { id: MessageId::random(), channel: channel.clone(), sender, body };
+    let publication = Publication { id: core.chance().message_id(), channel: channel.clone(), sender, body };
     let publication = Arc::new(publication);
     let offset = core
         .step(lane, "publish", |session: Arc<Session>| {

@@ -9,7 +9,6 @@ use crate::backend::Retention;
 use crate::channel::Channel;
 use crate::coordinator::Coordinator;
 use crate::error::Result;
-use crate::message::MessageId;
 use crate::name::Name;
 
 /// Listens for replies, sends the request, and waits for the reply that names it.
@@ -21,7 +20,7 @@ pub(crate) async fn request(
     limit: Duration,
 ) -> Result<Option<Bytes>> {
     let (core, lane) = (coord.core(), coord.lane());
-    let id = *MessageId::random().as_bytes();
+    let id = *core.chance().message_id().as_bytes();
     let body = Envelope { kind: Kind::Request(id), payload: checked(payload)? }.seal();
     let time_is_up = core.sleep(limit);
     let replied = async {
