@@ -84,6 +84,7 @@ pub mod peers;
 pub mod proxy;
 #[cfg(all(unix, feature = "servers"))]
 pub mod servers;
+pub mod simulation;
 mod suite;
 mod verdict;
 pub mod wire;

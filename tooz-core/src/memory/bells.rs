@@ -1,6 +1,6 @@
 //! Wake-ups, one bell per subject.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
@@ -9,7 +9,7 @@ use super::state::Subject;
 
 /// The bells that somebody listens to right now. A bell rings once, for all its listeners, and is gone.
 #[derive(Debug, Default)]
-pub(super) struct Bells(HashMap<Subject, Bell>);
+pub(super) struct Bells(BTreeMap<Subject, Bell>);
 
 #[derive(Debug)]
 struct Bell {
@@ -48,7 +48,7 @@ impl Bells {
 
     /// Takes down every bell.
     pub(super) fn take_all(&mut self) -> Ringing {
-        Ringing(self.0.drain().map(|(_, bell)| bell.sound).collect())
+        Ringing(std::mem::take(&mut self.0).into_values().map(|bell| bell.sound).collect())
     }
 
     /// A listener goes; the last one takes the bell down.

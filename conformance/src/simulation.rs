@@ -1,0 +1,216 @@
+//! Clients of one memory store under a virtual clock, with faults from a seed: the same seed, the same run.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tooz_core::memory::{Data, Store, driver};
+use tooz_core::{Clock, Coordinator, Engine, Moment, Registry, Result, TokioClock};
+
+use crate::faulty::{Dice, Faulty, Late, Odds};
+use crate::history::{Op, Outcome, Record};
+
+/// How large a simulation is and how its clients' clocks run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scale {
+    /// Clients at work at the same time.
+    pub clients: usize,
+    /// Calls each of them makes.
+    pub operations: usize,
+    /// By how much clocks run fast and slow in turn, in thousandths: the promise holds up to 9.
+    pub drift: u64,
+}
+
+/// What came of a simulation.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Story {
+    /// Every call, in virtual nanoseconds; tokens count from the store's first.
+    pub records: Vec<Record>,
+    /// What stood in the store at the end.
+    pub left: Vec<String>,
+    /// How often a client was cut off while it held something.
+    pub cuts: usize,
+    /// How often a guard was found lost.
+    pub losses: usize,
+}
+
+const TTL: Duration = Duration::from_secs(3);
+
+/// A clock that runs so many thousandths faster than true time.
+#[derive(Clone, Debug)]
+struct Drifting(TokioClock, i64);
+
+impl Clock for Drifting {
+    fn now(&self) -> Moment {
+        let nanos = i128::from(self.0.now().as_nanos());
+        Moment::from_nanos(u64::try_from(nanos + nanos * i128::from(self.1) / 1000).unwrap_or(0))
+    }
+}
+
+struct World {
+    store: Store,
+    truth: TokioClock,
+    story: Mutex<Story>,
+    late: Mutex<Vec<Arc<Late>>>,
+    /// What the fenced resource of each lock has accepted: the largest token, and how many writes.
+    register: Mutex<[(u64, u64); 2]>,
+}
+
+/// Plays one seed.
+///
+/// # Errors
+/// If a runtime cannot be built or the store cannot be opened or closed.
+pub fn simulate(seed: u64, scale: Scale) -> std::result::Result<Story, Box<dyn std::error::Error>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
+    Ok(runtime.block_on(play(seed, scale))?)
+}
+
+async fn play(seed: u64, scale: Scale) -> Result<Story> {
+    let store = Store::named(&crate::unique("simulation"));
+    let truth = TokioClock::new();
+    let world = Arc::new(World {
+        store,
+        truth,
+        story: Mutex::default(),
+        late: Mutex::default(),
+        register: Mutex::default(),
+    });
+    // The first to open gives the store its clock, which is the true one.
+    let keeper = world.connect(seed, usize::MAX, 0, false).await?;
+    let first = keeper.lock("first").acquire().await?;
+    let base = first.fencing_token().get();
+    first.release().await?;
+    let mut clients = Vec::new();
+    for nth in 0..scale.clients {
+        let drift = i64::try_from(scale.drift).unwrap_or(0) * if nth % 2 == 0 { -1 } else { 1 };
+        clients.push(world.connect(seed, nth, drift, true).await?);
+    }
+    join_all(clients.iter().enumerate().map(|(nth, coord)| world.work(coord, seed, nth, scale.operations)))
+        .await;
+    for coord in clients.iter().chain([&keeper]) {
+        // Its answer may be lost; what it left is looked for below.
+        let _ = coord.close().await;
+    }
+    for late in locked(&world.late).clone() {
+        late.land().await;
+    }
+    // Whatever could not be told ends with its time to live.
+    tokio::time::sleep(TTL * 2).await;
+    let mut story = std::mem::take(&mut *locked(&world.story));
+    story.left = world.store.leftovers();
+    story.records.iter_mut().for_each(|record| record.token = record.token.map(|token| token - base));
+    Ok(story)
+}
+
+impl World {
+    async fn connect(&self, seed: u64, nth: usize, drift: i64, faulty: bool) -> Result<Coordinator> {
+        let seed = Dice::new(seed ^ u64::try_from(nth).unwrap_or(0).rotate_left(32)).roll();
+        let late = if faulty { Some(Arc::new(Mutex::new(Vec::new()))) } else { None };
+        let builder = Registry::new().with(driver()).builder(self.store.url());
+        let mut builder = builder.member(format!("c{nth}")).ttl(TTL).engine(Engine::Current).seed(seed);
+        builder = builder.clock(Drifting(self.truth, drift));
+        if let Some(all) = &late {
+            let (all, dice) = (Arc::clone(all), Mutex::new(Dice::new(seed)));
+            builder = builder.wrap(Arc::new(move |inner| {
+                let faulty = Faulty::new(inner, locked(&dice).roll(), Odds::default());
+                locked(&all).push(faulty.late());
+                Arc::new(faulty)
+            }));
+        }
+        let coord = builder.connect().await?;
+        if let Some(all) = late {
+            locked(&self.late).extend(locked(&all).iter().cloned());
+        }
+        Ok(coord)
+    }
+
+    async fn work(&self, coord: &Coordinator, seed: u64, nth: usize, operations: usize) {
+        let mut dice = Dice::new(seed.wrapping_mul(31).wrapping_add(u64::try_from(nth).unwrap_or(0)));
+        let member = coord.member().to_string();
+        let mut done = 0;
+        while done < operations {
+            let which = dice.below(2);
+            let name = ["x", "y"].get(which).copied().unwrap_or("x");
+            let note = |op, call, result, token| self.note(&member, op, name, call, result, token);
+            let (call, shared) = (self.now(), dice.percent(25));
+            let lock = if shared { coord.lock(name).shared() } else { coord.lock(name) };
+            let patience = Duration::from_millis(u64::try_from(dice.below(4000)).unwrap_or(0));
+            done += 1;
+            // Refusals and silence are what the plan is for; they are traced like everything else.
+            let guard = match lock.acquire_timeout(patience).await {
+                Ok(Some(guard)) => guard,
+                Ok(None) => {
+                    note(Op::Acquire, call, Outcome::No, None);
+                    continue;
+                }
+                Err(error) => {
+                    note(Op::Acquire, call, Outcome::Error(format!("{:?}", error.kind())), None);
+                    continue;
+                }
+            };
+            let token = Some(guard.fencing_token().get());
+            note(if shared { Op::AcquireShared } else { Op::Acquire }, call, Outcome::Yes, token);
+            let cut = dice.percent(8);
+            if cut {
+                self.store.cut_off(&member);
+                locked(&self.story).cuts += 1;
+            } else if dice.percent(1) {
+                self.store.restart(Data::Kept);
+            }
+            let looks = if cut { 40 + dice.below(60) } else { dice.below(5) };
+            for _ in 0..looks {
+                let call = self.now();
+                let held = guard.is_held();
+                note(Op::IsHeld, call, if held { Outcome::Yes } else { Outcome::No }, token);
+                done += 1;
+                if held && !shared {
+                    let call = self.now();
+                    note(Op::Write, call, self.write(which, guard.fencing_token().get()), token);
+                    done += 1;
+                }
+                tokio::time::sleep(Duration::from_millis(if cut { 50 } else { 7 })).await;
+            }
+            if cut {
+                self.store.reconnect(&member);
+            }
+            locked(&self.story).losses += usize::from(!guard.is_held());
+            let call = self.now();
+            done += 1;
+            if dice.percent(25) {
+                // Dropping what is lost already releases nothing.
+                let held = guard.is_held();
+                drop(guard);
+                note(Op::Release, call, if held { Outcome::Yes } else { Outcome::No }, token);
+            } else {
+                let result = guard.release().await;
+                let failed = |e: tooz_core::Error| Outcome::Error(format!("{:?}", e.kind()));
+                note(Op::Release, call, result.map_or_else(failed, |()| Outcome::Yes), token);
+            }
+        }
+    }
+
+    fn write(&self, which: usize, token: u64) -> Outcome {
+        let mut registers = locked(&self.register);
+        match registers.get_mut(which) {
+            Some((largest, nth)) if token >= *largest => {
+                (*largest, *nth) = (token, *nth + 1);
+                Outcome::Accepted(*nth)
+            }
+            _ => Outcome::Refused,
+        }
+    }
+
+    fn now(&self) -> u64 {
+        self.truth.now().as_nanos()
+    }
+
+    fn note(&self, proc: &str, op: Op, name: &str, call: u64, result: Outcome, token: Option<u64>) {
+        let (proc, name, returned) = (proc.to_owned(), name.to_owned(), Some(self.now()));
+        let record = Record { proc, op, name, call, returned, result, token, claim_until: None };
+        locked(&self.story).records.push(record);
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

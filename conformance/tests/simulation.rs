@@ -1,0 +1,59 @@
+//! Seeds played under a virtual clock. `TOOZ_SEED=7` plays and prints one; `TOOZ_ROUNDS=2000` plays so many.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout)] // a failed assumption here is a failed test
+
+use conformance::checkers::{Least, Violation, check, leftovers};
+use conformance::simulation::{Scale, Story, simulate};
+
+const SCALE: Scale = Scale { clients: 4, operations: 200, drift: 9 };
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().unwrap())
+}
+
+fn judge(story: &Story) -> Vec<Violation> {
+    let least = Least { procs: 3, grants: 20, hand_overs: 8, contended: 4, writes: 20 };
+    let mut violations = check(&story.records, &least);
+    violations.extend(leftovers(&story.left));
+    violations
+}
+
+#[test]
+fn clients_keep_their_promises_whatever_the_seed() {
+    let seeds = match number("TOOZ_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("TOOZ_ROUNDS").unwrap_or(100),
+    };
+    let (mut cuts, mut losses, mut calls) = (0, 0, 0);
+    for seed in seeds.clone() {
+        let story = simulate(seed, SCALE).unwrap();
+        if number("TOOZ_SEED").is_some() {
+            story.records.iter().for_each(|record| println!("{record:?}"));
+        }
+        let violations = judge(&story);
+        assert!(violations.is_empty(), "TOOZ_SEED={seed}: {violations:#?}");
+        (cuts, losses, calls) = (cuts + story.cuts, losses + story.losses, calls + story.records.len());
+    }
+    let count = seeds.count();
+    println!("{count} seeds, {calls} calls, {cuts} cuts while holding, {losses} guards lost: 0 violations");
+    assert!(count == 1 || (cuts >= count && losses >= count / 2), "too little went wrong to mean anything");
+}
+
+#[test]
+fn the_same_seed_plays_the_same_run() {
+    for seed in 0..20 {
+        assert_eq!(simulate(seed, SCALE).unwrap(), simulate(seed, SCALE).unwrap(), "TOOZ_SEED={seed}");
+    }
+    assert_ne!(simulate(1, SCALE).unwrap(), simulate(2, SCALE).unwrap());
+}
+
+#[test]
+fn clocks_beyond_one_percent_break_the_claim_deadline_and_never_the_tokens() {
+    let mut broken = 0;
+    for seed in 0..20 {
+        let violations = judge(&simulate(seed, Scale { drift: 100, ..SCALE }).unwrap());
+        broken += violations.iter().filter(|violation| violation.promise == "C3").count();
+        assert!(violations.iter().all(|violation| violation.promise != "C2"), "{seed}: {violations:#?}");
+    }
+    assert!(broken > 0, "a clock that is a tenth slow must be caught");
+}
