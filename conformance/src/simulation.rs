@@ -91,7 +91,8 @@ async fn play(seed: u64, scale: Scale) -> Result<Story> {
         // Its answer may be lost; what it left is looked for below.
         let _ = coord.close().await;
     }
-    for late in locked(&world.late).clone() {
+    let late = locked(&world.late).clone();
+    for late in late {
         late.land().await;
     }
     // Whatever could not be told ends with its time to live.
