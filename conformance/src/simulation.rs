@@ -52,6 +52,8 @@ struct World {
     truth: TokioClock,
     story: Mutex<Story>,
     late: Mutex<Vec<Arc<Late>>>,
+    /// The latest moment on record.
+    latest: Mutex<u64>,
     /// What the fenced resource of each lock has accepted: the largest token, and how many writes.
     register: Mutex<[(u64, u64); 2]>,
 }
@@ -73,6 +75,7 @@ async fn play(seed: u64, scale: Scale) -> Result<Story> {
         truth,
         story: Mutex::default(),
         late: Mutex::default(),
+        latest: Mutex::default(),
         register: Mutex::default(),
     });
     // The first to open gives the store its clock, which is the true one.
@@ -201,8 +204,12 @@ impl World {
         }
     }
 
+    /// The virtual time, a nanosecond more where that stands still: steps take no time here, and what happens at one
+    /// moment still has an order.
     fn now(&self) -> u64 {
-        self.truth.now().as_nanos()
+        let mut latest = locked(&self.latest);
+        *latest = self.truth.now().as_nanos().max(*latest + 1);
+        *latest
     }
 
     fn note(&self, proc: &str, op: Op, name: &str, call: u64, result: Outcome, token: Option<u64>) {
