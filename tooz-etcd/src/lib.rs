@@ -25,11 +25,14 @@
 //! and `evict` · `groups` · `watch` the ear and what it saw · `error` the client's errors.
 
 mod beat;
+mod channel;
 mod claim;
 mod config;
 mod driver;
+mod entry;
 mod error;
 mod evict;
+mod fetch;
 mod groups;
 #[cfg(feature = "compare")]
 mod guarded;
@@ -37,10 +40,14 @@ mod keys;
 mod line;
 mod locks;
 mod look;
+mod publish;
 mod record;
 mod release;
 mod session;
 mod share;
+mod standing;
+mod topics;
+mod trim;
 mod txn;
 mod watch;
 
