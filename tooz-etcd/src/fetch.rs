@@ -264,3 +264,60 @@ async fn apart(
     }
     Ok(bodies)
 }
+
+#[cfg(test)]
+mod tests {
+    use tooz_core::{Incarnation, MessageId};
+
+    use super::*;
+    use crate::channel::place;
+    use crate::entry::Head;
+
+    const ID: [u8; 16] = [9; 16];
+
+    fn offset(number: u64, revision: i64) -> Offset {
+        Offset::new(Incarnation::from_bytes([1; 16]), number, place(revision, MessageId::from_bytes(ID)))
+    }
+
+    /// Ten messages, of which six are let go of; each has its number times ten for a revision.
+    fn standing() -> Standing {
+        Standing {
+            incarnation: Incarnation::from_bytes([1; 16]),
+            last: offset(10, 100),
+            revision: 100,
+            begun: 10,
+            head: Head { number: 7, revision: 70, freed: 0 },
+            head_written: 1,
+        }
+    }
+
+    fn record(number: u64, id: [u8; 16]) -> Record {
+        let revision = i64::try_from(number * 10).unwrap();
+        Record { revision, bucket: 0, id: MessageId::from_bytes(id), entry: None }
+    }
+
+    #[test]
+    fn an_offset_is_alien_unless_its_place_and_number_fit() {
+        let alien = |offset| Aim::After(offset).judge(&standing()) == Some(Verdict::Alien);
+        assert!(alien(offset(10, 99)) && alien(offset(11, 110)) && alien(offset(0, 0)));
+        assert!(alien(offset(3, 80)), "let go of, and of a revision that is retained");
+        assert!(alien(Offset::new(Incarnation::from_bytes([2; 16]), 8, offset(8, 80).place())));
+        assert!(!alien(offset(10, 100)) && !alien(offset(3, 30)) && !alien(offset(8, 80)));
+    }
+
+    /// A store restored from a copy gives numbers and revisions again, but not ids.
+    #[test]
+    fn an_offset_of_a_message_that_is_another_one_now_is_alien() {
+        let read = |id| Aim::After(offset(8, 80)).read(vec![record(8, id)], &standing(), 1, false);
+        assert_eq!(read([8; 16]), Verdict::Alien);
+        assert_ne!(read(ID), Verdict::Alien);
+    }
+
+    #[test]
+    fn whoever_stands_before_the_head_is_led_to_it() {
+        let head = Some(Verdict::Look(Aim::From(7, 70)));
+        assert_eq!(Aim::After(offset(3, 30)).judge(&standing()), head);
+        assert_eq!(Aim::From(1, 0).judge(&standing()), head);
+        assert_eq!(Aim::From(7, 70).judge(&standing()), None);
+    }
+}
