@@ -34,7 +34,8 @@ else
 end
 
 local function head(number)
-  return string.format('1%.0f %s%s', number, id, ARGV[2])
+  -- Not by a format: that ends at a NUL.
+  return string.format('1%.0f ', number) .. id .. ARGV[2]
 end
 
 local place = redis.pcall('XADD', log, wanted, 'h', head(count + 1), 'b', ARGV[3])
