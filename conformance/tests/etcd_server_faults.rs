@@ -411,6 +411,10 @@ async fn the_documented_role_is_enough() {
         .await
         .unwrap();
     a.group("blue").election().campaign("here").await.unwrap().resign().await.unwrap();
+    let mut reading = b.topic("config").subscribe(tooz_core::From::Now).await.unwrap();
+    a.topic("config").publish("x").await.unwrap();
+    within("a message", reading.next()).await.unwrap();
+    a.topic("config").trim().await.unwrap();
     a.close().await.unwrap();
     b.close().await.unwrap();
 

@@ -36,21 +36,43 @@ async fn a_grant_on_an_old_proof_becomes_a_guard_only_with_the_next_one() {
     coord.close().await.unwrap();
 }
 
-/// Interleaving 2: a beat that was sent before a claim was granted does not extend it.
+/// Interleaving 2: a beat that was sent before a claim was granted does not extend it, although it is carried
+/// out later.
 #[tokio::test(start_paused = true)]
 async fn a_beat_extends_only_the_claims_it_named() {
     let script = Arc::new(Script::default());
     let coord = connect("deadline-2", "a", &script).await;
-    script.hold_renewals.set(true);
-    tokio::time::sleep(TTL / 2).await;
-    assert!(script.renewed.lock().unwrap().is_empty(), "a beat without claims is under way");
-
+    script.delay_renewals.set(true);
+    tokio::time::sleep(TTL * 9 / 20).await;
     let guard = coord.lock("x").acquire().await.unwrap();
+    assert!(script.renewed.lock().unwrap().is_empty(), "only a beat without claims is under way");
     let before = guard.deadline().unwrap();
-    script.hold_renewals.set(false);
+    // Still before the next beat, and long enough for the proof of this one to be newer than the grant's.
+    tokio::time::advance(TTL / 100).await;
+
+    script.delay_renewals.set(false);
     settle().await;
 
     assert_eq!(guard.deadline().unwrap(), before);
+    coord.close().await.unwrap();
+}
+
+/// However late a beat is answered, it proves nothing beyond the moment it was sent at.
+#[tokio::test(start_paused = true)]
+async fn a_late_answer_counts_from_when_its_beat_was_sent() {
+    let script = Arc::new(Script::default());
+    let coord = connect("deadline-late", "a", &script).await;
+    let guard = coord.lock("x").acquire().await.unwrap();
+    let granted = guard.deadline().unwrap();
+    script.hold_renewals.set(true);
+    tokio::time::sleep(TTL * 9 / 20).await;
+
+    script.hold_renewals.set(false);
+    settle().await;
+
+    let gained = guard.deadline().unwrap().since(granted);
+    // Beats are a third of the time to live apart, give or take a tenth.
+    assert!(gained >= TTL * 29 / 100 && gained <= TTL * 37 / 100, "the deadline moved by {gained:?}");
     coord.close().await.unwrap();
 }
 
@@ -105,7 +127,7 @@ async fn a_lost_guard_does_not_make_its_successor_wait() {
     lost.lost().await;
     script.hold_renewals.set(false);
 
-    let again = lock.acquire_timeout(TTL).await.unwrap().expect("the lost claim was withdrawn");
+    let again = lock.try_acquire().await.unwrap().expect("the lost claim was withdrawn");
 
     assert!(again.fencing_token() > lost.fencing_token());
     assert!(again.is_held() && !lost.is_held());
@@ -196,7 +218,8 @@ async fn a_waiter_whose_push_is_lost_asks_again() {
     settle().await;
     held.release().await.unwrap();
 
-    let guard = acquire.await.unwrap().unwrap();
+    let asked_again = tokio::time::timeout(TTL, acquire).await.expect("the waiter sleeps on");
+    let guard = asked_again.unwrap().unwrap();
 
     assert!(guard.is_held());
     assert_eq!(script.claims.load(Ordering::SeqCst), 2);

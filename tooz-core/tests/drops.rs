@@ -113,7 +113,13 @@ async fn an_aborted_task_gives_the_lock_back() {
 #[tokio::test(start_paused = true)]
 async fn a_scope_closes_on_every_way_out() {
     let witness = builder("drop-11", "witness").connect().await.unwrap();
-    let free = || async { witness.lock("x").try_acquire().await.unwrap().is_some() };
+    let free = || async {
+        let guard = witness.lock("x").try_acquire().await.unwrap();
+        match guard {
+            Some(guard) => guard.release().await.is_ok(),
+            None => false,
+        }
+    };
 
     let coord = builder("drop-11", "ok").connect().await.unwrap();
     let done = tooz_core::scope(coord, |coord| async move {

@@ -8,10 +8,10 @@ use tooz_core::{Claim, FencingToken, Result};
 
 use crate::error::{busy, void};
 use crate::keys::{self, SeatKeys};
-use crate::look::{Door, Look};
+use crate::look::{Door, Look, door};
 use crate::record::Record;
 use crate::session::{Lease, Session};
-use crate::txn::{absent, created, delete, none_below, put, revision, unchanged};
+use crate::txn::{absent, created, delete, first, get, none_below, put, revision, unchanged};
 
 /// Attempts of one step while others change the seat under it.
 pub(crate) const ATTEMPTS: usize = 6;
@@ -42,13 +42,15 @@ pub(crate) fn token(revision: i64) -> FencingToken {
 
 /// Void? Mine already? Queued already? Free? Else queue or leave.
 ///
-/// One transaction where the seat is free, held or contended; two where its holder died and this claim is
-/// the head of the queue.
+/// One transaction where the seat is free, where a try finds it held and where it is known to be wanted; two
+/// where a claim has to find out that it must queue, and where the holder died and this claim is the head of
+/// the queue. The first asks little, because every byte of it is written to the log of every server.
 pub(crate) async fn claim(
     session: &Session,
     keys: &SeatKeys,
     claim: &Claim,
     otherwise: Otherwise,
+    wanted: bool,
 ) -> Result<Stand> {
     let record = Record::waiting(claim);
     let lease = session.lease.id;
@@ -63,18 +65,42 @@ pub(crate) async fn claim(
     };
     let waiting = record.encode()?;
 
-    let mut free = unknown();
-    free.extend([absent(keys.main.as_str()), none_below(&keys.queue())]);
+    // A place of this claim would be one in the queue.
+    let free = vec![
+        absent(keys::void(claim.id)),
+        absent(holder.as_str()),
+        absent(keys.main.as_str()),
+        none_below(&keys.queue()),
+    ];
+    if !wanted {
+        let glance = [get(keys.main.as_str()), get(keys.share()), get(keys::void(claim.id))];
+        let short = Txn::new().when(free.clone()).and_then(grant()).or_else(glance);
+        let answer = session.heed(session.line.txn(short).await)?;
+        session.note(revision(&answer));
+        if answer.succeeded() {
+            return Ok(Stand::Holds(Grant { token: token(revision(&answer)), proof: session.proof() }));
+        }
+        let answers = answer.op_responses();
+        let (main, share) = (first(answers.first()), first(answers.get(1)));
+        if first(answers.get(2)).is_some() {
+            return Err(void());
+        }
+        let others = main.as_ref().is_some_and(|main| main.value.as_ref() != claim.id.as_bytes());
+        if otherwise == Otherwise::Leave && others && door(main.as_ref(), share.as_ref(), true) == Door::Shut
+        {
+            return Ok(Stand::Nowhere);
+        }
+    }
     let mut asked = Vec::new();
     if otherwise == Otherwise::Queue {
         asked.push(TxnOp::txn(Txn::new().when(unknown()).and_then([put(place.as_str(), waiting, lease)])));
     }
     let from = asked.len();
     asked.extend(Look::ops(keys, claim.id));
-    let first = Txn::new().when(free).and_then(grant()).or_else(asked);
+    let full = Txn::new().when(free).and_then(grant()).or_else(asked);
 
     for _ in 0..ATTEMPTS {
-        let answer = session.heed(session.line.txn(first.clone()).await)?;
+        let answer = session.heed(session.line.txn(full.clone()).await)?;
         session.note(revision(&answer));
         if answer.succeeded() {
             return Ok(Stand::Holds(Grant { token: token(revision(&answer)), proof: session.proof() }));

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use etcd_client::Txn;
 use tooz_core::backend::{
     Backend, Driver, Enrolment, Fairness, Fencing, GroupProfile, GroupSteps, Liveness, LockProfile,
-    LockSteps, Opened, Opening, OptionSpec, Profile, Proof, Renewal, TopicSteps, WakeUp,
+    LockSteps, Opened, Opening, OptionSpec, Profile, Proof, Renewal, TopicProfile, TopicSteps, WakeUp,
 };
 use tooz_core::{Cause, Claim, Endpoint, Error, ErrorKind, Result};
 
@@ -16,6 +16,7 @@ use crate::groups::Groups;
 use crate::line::Line;
 use crate::locks::Locks;
 use crate::session::{Session, lease_ids, revoke};
+use crate::topics::Topics;
 use crate::{beat, keys, release, txn};
 
 /// The format of what stands under our root.
@@ -65,6 +66,7 @@ impl Driver for EtcdDriver {
             profile: profile(session.lease.ttl, server),
             locks: Locks::new(Arc::clone(&session)),
             groups: Groups::new(Arc::clone(&session)),
+            topics: Topics::new(Arc::clone(&session)),
             session,
         };
         Ok(Opened { backend: Arc::new(backend), proof })
@@ -128,7 +130,7 @@ fn profile(ttl: Duration, server: Option<String>) -> Profile {
             notice: Duration::from_millis(250),
         }),
         groups: Some(GroupProfile { wake_up: WakeUp::Push }),
-        topics: None,
+        topics: Some(TopicProfile { wake_up: WakeUp::Push, largest_body: TopicProfile::FULL_BODY }),
         warnings: old.into_iter().collect(),
     }
 }
@@ -151,6 +153,7 @@ struct EtcdBackend {
     profile: Profile,
     locks: Locks,
     groups: Groups,
+    topics: Topics,
     session: Arc<Session>,
 }
 
@@ -187,7 +190,7 @@ impl Backend for EtcdBackend {
     }
 
     fn topics(&self) -> Option<&dyn TopicSteps> {
-        None
+        Some(&self.topics)
     }
 }
 

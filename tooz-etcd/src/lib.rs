@@ -11,6 +11,7 @@
 //! | `tooz/groups/<group>/<member>` | capabilities | the member's session |
 //! | `/tooz-rs/v1/lock/<name>/…`, `/tooz-rs/v1/leader/<group>/…` | queue, holders, notices | the claim's session |
 //! | `/tooz-rs/v1/groups/…`, `/tooz-rs/v1/incarnations/…` | what the keys above have no room for | as there |
+//! | `/tooz-rs/v1/{topic,talk,inbox,replies}/…` | messages | none |
 //!
 //! The first three are Python tooz's; the rest is ours, named in `keys`.
 //!
@@ -18,18 +19,25 @@
 //! Readers of one lock hold together only if none has a longer `lock_timeout` than the first of them: one that
 //! has waits until they have let go. Use the same `lock_timeout` for all.
 //!
+//! Messages stand in etcd's history after they were let go of, until it is compacted: run servers with
+//! `--auto-compaction-retention`.
+//!
 //! # Rooms
 //! `guarded` (feature `compare`) writes under a lock ·
 //! `config` the URL · `line` endpoints and calls · `session` the lease and its proofs · `keys` names ·
 //! `record` what a claim leaves · `look` one seat at one revision · `locks` with `claim`, `share`, `release`
-//! and `evict` · `groups` · `watch` the ear and what it saw · `error` the client's errors.
+//! and `evict` · `groups` · `topics` with `publish`, `fetch` and `trim`, over `channel` (names and buckets), `entry` (what is
+//! written) and `standing` (what was found) · `watch` the ear and what it saw · `error` the client's errors.
 
 mod beat;
+mod channel;
 mod claim;
 mod config;
 mod driver;
+mod entry;
 mod error;
 mod evict;
+mod fetch;
 mod groups;
 #[cfg(feature = "compare")]
 mod guarded;
@@ -37,10 +45,14 @@ mod keys;
 mod line;
 mod locks;
 mod look;
+mod publish;
 mod record;
 mod release;
 mod session;
 mod share;
+mod standing;
+mod topics;
+mod trim;
 mod txn;
 mod watch;
 

@@ -39,7 +39,12 @@ impl Locks {
         self.session.check()?;
         let keys = SeatKeys::of(&wish.seat);
         match wish.mode {
-            Mode::Exclusive => claim(&self.session, &keys, wish, otherwise).await,
+            Mode::Exclusive => {
+                let wanted = self.session.ear.glance(&subject(&keys)).is_some_and(|view| {
+                    view.look(|state| state.get(&keys.main).is_some() || state.head().is_some())
+                });
+                claim(&self.session, &keys, wish, otherwise, wanted && otherwise == Otherwise::Queue).await
+            }
             Mode::Shared => share::claim(&self.session, &keys, wish, otherwise).await,
         }
     }
@@ -134,6 +139,7 @@ impl LockSteps for Locks {
         let known = self.session.ear.glance(&subject(&keys)).map_or(Known::default(), |view| {
             view.look(|state| Known {
                 head: state.head().cloned(),
+                waits: state.get(&keys.place(claim.id)).is_some(),
                 yields: release::yields(state.get(&keys.foreign()), state.get(&keys.holder(claim.id))),
             })
         });

@@ -58,6 +58,8 @@ impl Heir {
 pub(crate) struct Known {
     /// The oldest place in the queue.
     pub(crate) head: Option<Seen>,
+    /// The claim has a place in the queue itself.
+    pub(crate) waits: bool,
     /// The seat is left open for a moment instead of being handed over.
     pub(crate) yields: bool,
 }
@@ -80,8 +82,8 @@ pub(crate) fn traces(keys: &SeatKeys, id: ClaimId) -> Vec<TxnOp> {
     vec![delete(keys.holder(id)), delete(keys.place(id)), delete(keys.notice(id))]
 }
 
-/// One transaction where the queue is empty, where its head is known, and for who waits; one more where the
-/// head has to be looked up or has changed.
+/// One transaction where the queue is empty, where its head is known, and for who is known to wait; two more
+/// where the head has to be looked up or has changed.
 pub(crate) async fn withdraw(
     session: &Session,
     keys: &SeatKeys,
@@ -96,8 +98,10 @@ pub(crate) async fn withdraw(
     {
         return Ok(withdrawn);
     }
+    // Every byte of a request is written to the log of every server: only who may need to know more asks.
+    let mut asks = known.waits;
     for _ in 0..ATTEMPTS {
-        match letting_go.attempt().await {
+        match letting_go.attempt(std::mem::replace(&mut asks, true)).await {
             Ok(Some(withdrawn)) => return Ok(withdrawn),
             Ok(None) => {}
             Err(error) if error.kind() == ErrorKind::SessionLost => {
@@ -122,7 +126,8 @@ struct LettingGo<'a> {
 }
 
 impl LettingGo<'_> {
-    async fn attempt(&mut self) -> Result<Option<Withdrawn>> {
+    /// With `asks` it learns from a failure why.
+    async fn attempt(&mut self, asks: bool) -> Result<Option<Withdrawn>> {
         let (keys, id) = (self.keys, self.claim.id);
         let mut when = vec![valued(keys.main.as_str(), id.as_bytes().as_slice())];
         let mut then = traces(keys, id);
@@ -139,14 +144,20 @@ impl LettingGo<'_> {
         then.extend(self.void());
         let mut give_up = vec![delete(keys.place(id))];
         give_up.extend(self.void());
-        let mut otherwise = vec![TxnOp::txn(Txn::new().when([absent(keys.holder(id))]).and_then(give_up))];
-        otherwise.extend(Look::ops(keys, id));
+        let mut otherwise = Vec::new();
+        if asks {
+            otherwise.push(TxnOp::txn(Txn::new().when([absent(keys.holder(id))]).and_then(give_up)));
+            otherwise.extend(Look::ops(keys, id));
+        }
 
         let answer = self.session.line.txn(Txn::new().when(when).and_then(then).or_else(otherwise)).await?;
         self.session.note(revision(&answer));
         let answers = answer.op_responses();
         if answer.succeeded() {
             return Ok(Some(found(deleted(answers.first()) + deleted(answers.get(1)))));
+        }
+        if !asks {
+            return Ok(None);
         }
         if let Some(TxnOpResponse::Txn(nested)) = answers.first()
             && nested.succeeded()

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tooz_core::backend::{
     Backend, Driver, Enrolment, Fairness, Fencing, GroupProfile, GroupSteps, Liveness, LockProfile,
-    LockSteps, Opened, Opening, OptionSpec, Profile, Proof, Renewal, TopicSteps, WakeUp,
+    LockSteps, Opened, Opening, OptionSpec, Profile, Proof, Renewal, TopicProfile, TopicSteps, WakeUp,
 };
 use tooz_core::{Cause, Claim, Endpoint, Result};
 
@@ -17,6 +17,7 @@ use crate::line::Line;
 use crate::locks::Locks;
 use crate::server::{Mode, Server};
 use crate::session::Session;
+use crate::topics::Topics;
 
 /// Coordination over Redis: `redis://host:port` and its kin.
 #[derive(Clone, Copy, Debug, Default)]
@@ -60,6 +61,7 @@ impl Driver for RedisDriver {
             profile,
             locks: Locks::new(Arc::clone(&session)),
             groups: Groups::new(Arc::clone(&session)),
+            topics: Topics::new(Arc::clone(&session)),
             session,
         };
         Ok(Opened { backend: Arc::new(backend), proof })
@@ -87,7 +89,7 @@ fn profile(lease: Duration, server: Option<&Server>, wait_replicas: u32) -> Prof
             notice: Duration::from_millis(50),
         }),
         groups: Some(GroupProfile { wake_up: WakeUp::Push }),
-        topics: None,
+        topics: Some(TopicProfile { wake_up: WakeUp::Push, largest_body: TopicProfile::FULL_BODY }),
         warnings,
     }
 }
@@ -97,6 +99,7 @@ struct RedisBackend {
     profile: Profile,
     locks: Locks,
     groups: Groups,
+    topics: Topics,
     session: Arc<Session>,
 }
 
@@ -127,6 +130,6 @@ impl Backend for RedisBackend {
     }
 
     fn topics(&self) -> Option<&dyn TopicSteps> {
-        None
+        Some(&self.topics)
     }
 }

@@ -3,7 +3,7 @@
 //! Keys that Python's clients use too are named as they name them. Keys of our own stand in the cluster slot
 //! of the key they belong to, and none begins as Python's do, since a lock may have any name.
 
-use tooz_core::{ClaimId, Error, ErrorKind, Name, Result, Seat, SessionId};
+use tooz_core::{Channel, ClaimId, Error, ErrorKind, Name, Result, Seat, SessionId};
 
 /// A lock whose name begins so would share its key with something else of Python's: with a leadership, a
 /// group or a sign of life. Or with such a lock, once that is escaped.
@@ -14,6 +14,9 @@ const ESCAPE: &str = "tooz-rs:";
 
 /// The field of a group's hash that says that there is a group.
 const CREATED: &str = "__created__";
+
+/// What stands between the namespace and a channel's name.
+const CHANNELS: &[&str] = &[":topic:", ":said:", ":inbox:", ":replies:"];
 
 /// The names under one namespace.
 #[derive(Clone, Debug)]
@@ -36,6 +39,14 @@ pub(crate) struct GroupKeys {
     pub(crate) group: Vec<u8>,
     /// Whose session each member is, and until when.
     pub(crate) sessions: Vec<u8>,
+}
+
+/// The keys of one channel of messages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ChannelKeys {
+    /// The messages; the channel of news has the same name.
+    pub(crate) log: Vec<u8>,
+    stem: Vec<u8>,
 }
 
 impl Keys {
@@ -61,6 +72,22 @@ impl Keys {
     pub(crate) fn group(&self, group: &Name) -> GroupKeys {
         let main = format!("{}_group:{}", self.namespace, group.as_str());
         GroupKeys { sessions: side(&stem(&main), "sessions"), group: main.into_bytes() }
+    }
+
+    /// The keys of a channel of messages. The length of a group's name tells where the member's begins.
+    pub(crate) fn channel_of(&self, channel: &Channel) -> ChannelKeys {
+        let namespace = &self.namespace;
+        let of_member = |kind: &str, group: &Name, member: &Name| {
+            let (group, member) = (group.as_str(), member.as_str());
+            format!("tooz-rs:{namespace}:{kind}:{}:{group}:{member}", group.len())
+        };
+        let log = match channel {
+            Channel::Topic(name) => format!("tooz-rs:{namespace}:topic:{}", name.as_str()),
+            Channel::Group(group) => format!("tooz-rs:{namespace}:said:{}", group.as_str()),
+            Channel::Inbox { group, member } => of_member("inbox", group, member),
+            Channel::Replies { group, member } => of_member("replies", group, member),
+        };
+        ChannelKeys { stem: stem(&log), log: log.into_bytes() }
     }
 
     /// The set of all groups.
@@ -129,6 +156,20 @@ impl SeatKeys {
     }
 }
 
+impl ChannelKeys {
+    /// What every script that reads is given: what is known of the channel, and its messages.
+    pub(crate) fn to_read(&self) -> Vec<Vec<u8>> {
+        vec![side(&self.stem, "log"), self.log.clone()]
+    }
+
+    /// What every script that writes is given: the ids that are known, too, in two halves.
+    pub(crate) fn to_write(&self) -> Vec<Vec<u8>> {
+        let mut keys = self.to_read();
+        keys.extend([side(&self.stem, "ids:1"), side(&self.stem, "ids:2")]);
+        keys
+    }
+}
+
 /// The field of a member in a group's hash. The name of the mark of existence is moved out of its way.
 pub(crate) fn field(member: &Name) -> Vec<u8> {
     let mut field = member.as_str().as_bytes().to_vec();
@@ -148,6 +189,11 @@ pub(crate) fn member_of(field: &[u8]) -> Option<Name> {
 
 /// Refuses a namespace under which our own keys could not be told from Python's.
 pub(crate) fn check_namespace(namespace: &str) -> Result<()> {
+    if let Some(kind) = CHANNELS.iter().find(|kind| namespace.contains(**kind)) {
+        let text =
+            format!("namespace {namespace:?} has {kind:?} in it, as keys of our own do: choose another");
+        return Err(Error::new(ErrorKind::InvalidOption, text));
+    }
     if namespace.starts_with('{') || namespace.starts_with("tooz-rs:") {
         let text = format!(
             "namespace {namespace:?} begins like keys of our own: choose one that does not begin with '{{' or tooz-rs:"
@@ -258,6 +304,12 @@ mod tests {
             let group = Keys::new("_tooz").group(&Name::new(name).unwrap());
             assert_eq!(slot_of(&group.group), slot_of(&group.sessions), "{name}");
             assert!(!keys.seat().starts_with(b"_tooz_"));
+            let (group, member) = (Name::new(name).unwrap(), Name::new("m}{").unwrap());
+            for channel in [Channel::Topic(group.clone()), Channel::Inbox { group, member }] {
+                let keys = Keys::new("_tooz").channel_of(&channel).to_write();
+                let slots: std::collections::BTreeSet<_> = keys.iter().map(|key| slot_of(key)).collect();
+                assert_eq!(slots.len(), 1, "{channel:?}");
+            }
         }
     }
 

@@ -1,4 +1,4 @@
-//! Coordination over Redis: locks, groups and elections, shared with Python tooz on the same server.
+//! Coordination over Redis: locks, groups and elections, shared with Python tooz on the same server; topics.
 //!
 //! Every step is one script, run by its hash. A release hands the lock to the first in the queue in the same
 //! script and tells that one session: nothing polls, and a hand-over costs the same however many wait.
@@ -24,12 +24,16 @@
 //! | `_tooz_group:<group>`, `_tooz_groups` | members with their capabilities; all groups: as Python writes them | kept |
 //! | `{…}:sessions` | whose session each member is | it beats |
 //! | `tooz-rs:_tooz:session:<id>` | a session | it beats |
+//! | `tooz-rs:_tooz:topic:<name>` and its kin | messages, a stream | 25 hours after the last, and as long as one is kept |
+//! | `{…}:log`, `{…}:ids:1`, `{…}:ids:2` | how many there were; whose requests are known | as the messages |
 //!
 //! The full format is in `docs/wire/redis.md`.
 //!
 //! # Limits
 //! * A time to live is counted by the server's wall clock, and a failover can forget a grant that no replica had:
 //!   tokens still grow, so pass them to what the lock protects. `wait_replicas=n` grants only what n replicas have.
+//! * A published message is in the primary's memory: a server that dies, or a failover, may forget the last ones. Then
+//!   subscribers are told that the topic begins anew. Topics need Redis 6.2.
 //! * Python's clients poll and leave no trace. So that they get turns, a release now and then leaves 120 ms in which
 //!   nobody of ours takes the lock; `foreign=false` turns that off.
 //!
@@ -57,6 +61,7 @@ mod keys;
 mod line;
 mod locks;
 mod look;
+mod message;
 mod news;
 mod record;
 mod reply;
@@ -64,5 +69,6 @@ mod scripts;
 mod server;
 mod session;
 mod ticket;
+mod topics;
 
 pub use driver::RedisDriver;

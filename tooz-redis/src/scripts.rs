@@ -30,4 +30,10 @@ scripts! {
     BEAT = "beat": "beat.lua";
     /// Steps of a group.
     GROUP = "group": "group.lua";
+    /// Appends a message.
+    PUBLISH = "publish": "topic.lua", "publish.lua";
+    /// Messages after a place.
+    FETCH = "fetch": "topic.lua", "fetch.lua";
+    /// Lets go of old messages.
+    TRIM = "trim": "topic.lua", "trim.lua";
 }

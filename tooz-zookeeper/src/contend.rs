@@ -152,9 +152,10 @@ impl Locks {
     /// What the place of a node of this session means.
     pub(crate) fn judge(&self, contest: &Contest, node: &str, stat: Stat) -> Standing {
         match contest.place(node) {
-            Some(Place::Behind { predecessor, ahead }) => {
+            Some(Place::Behind { predecessor, ahead, leads }) => {
                 let token = token(&stat);
-                let ticket = Ticket { node: node.to_owned(), predecessor: predecessor.name.clone(), token };
+                let (node, predecessor) = (node.to_owned(), predecessor.name.clone());
+                let ticket = Ticket { node, predecessor, token, leads };
                 Standing::Waiting(Position {
                     ahead: Some(u64::try_from(ahead).unwrap_or(u64::MAX)),
                     ticket: ticket.write(),

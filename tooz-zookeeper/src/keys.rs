@@ -53,6 +53,12 @@ impl Keys {
         }
     }
 
+    /// Whether a seat's directory may carry [word](crate::turn) of its last holder: what stands in an election of
+    /// Python's is read as a member's capabilities.
+    pub(crate) fn takes_word(&self, seat: &Seat) -> bool {
+        matches!(seat, Seat::Lock(_)) || !self.python_elections
+    }
+
     /// Reads the path of a contender's node: its seat and its node's name.
     pub(crate) fn contender<'a>(&self, path: &'a str) -> Option<(Seat, &'a str)> {
         let (directory, node) = path.rsplit_once('/')?;

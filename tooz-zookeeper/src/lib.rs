@@ -16,6 +16,7 @@
 //! |---|---|---|
 //! | `/tooz/<group>` | a group | persistent |
 //! | `/tooz/<group>/<member>` | a member; data: its capabilities | ephemeral |
+//! | `/tooz/locks/<name>` | a lock's contenders; data: the last one that held after waiting | persistent |
 //! | `/tooz/locks/<name>/<claim>__lock__<number>` | a claim; data: the member's id | ephemeral, sequential |
 //! | `/tooz/locks/<name>/<claim>_shared__lock__<number>` | a shared claim, for which Python waits too | ephemeral, sequential |
 //! | `/tooz-rs/tooz` | everything of our own; data: its version | persistent |

@@ -7,7 +7,7 @@ use tooz_core::backend::{
     Amended, Doubt, Eviction, Grant, LockSteps, Mark, Position, Queue, Standing, Turn, Withdrawn,
 };
 use tooz_core::{Claim, ClaimId, Result, Seat};
-use zookeeper_client::{CreateMode, Error as Fault};
+use zookeeper_client::{CreateMode, Error as Fault, MultiWriteError};
 
 use crate::error::{failed, unread};
 use crate::sequence::Contest;
@@ -60,10 +60,23 @@ impl Locks {
             }
         };
         let sent = session.now();
-        let deletions: Vec<_> =
-            nodes.iter().map(|node| client.delete(&format!("{directory}/{node}"), None)).collect();
+        let delete =
+            || nodes.iter().map(|node| client.delete(&format!("{directory}/{node}"), None)).collect();
+        let word = self.last_word(claim, &client)?;
+        let mut deletions: Vec<_> = if word.is_none() { delete() } else { Vec::new() };
         let value = self.has_value(claim).then(|| client.delete(&session.keys.value(claim.id), None));
         let mut withdrawn = Withdrawn::Absent;
+        if let Some(word) = word {
+            match word.await {
+                Ok(_) => {
+                    session.committed(sent);
+                    withdrawn = Withdrawn::Removed;
+                }
+                // Its node is gone, or the directory is not ours to write to.
+                Err(MultiWriteError::OperationFailed { .. }) => deletions = delete(),
+                Err(fault) => return Err(failed("leave the queue", fault.into())),
+            }
+        }
         for deletion in deletions {
             match deletion.await {
                 Ok(()) => withdrawn = Withdrawn::Removed,

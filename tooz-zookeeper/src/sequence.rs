@@ -58,6 +58,11 @@ impl Entry {
     }
 }
 
+/// Whether a node is an exclusive contender's.
+pub(crate) fn is_exclusive(name: &str) -> bool {
+    Entry::read(name.to_owned()).is_some_and(|entry| entry.mode == Mode::Exclusive)
+}
+
 /// The contenders of a seat in order, and whatever else stands among them left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Contest(Vec<Entry>);
@@ -67,8 +72,8 @@ pub(crate) struct Contest(Vec<Entry>);
 pub(crate) enum Place<'a> {
     /// It holds.
     Holds,
-    /// It waits behind `ahead` others, and for this one to go.
-    Behind { predecessor: &'a Entry, ahead: usize },
+    /// It waits behind `ahead` others, and for this one to go; `leads`: nobody is before that one.
+    Behind { predecessor: &'a Entry, ahead: usize, leads: bool },
 }
 
 impl Contest {
@@ -102,12 +107,15 @@ impl Contest {
         let (before, rest) = self.0.split_at(index);
         let own = rest.first()?;
         let predecessor = match own.mode {
-            Mode::Exclusive => before.last(),
-            Mode::Shared => before.iter().rfind(|entry| entry.mode == Mode::Exclusive),
+            Mode::Exclusive => before.len().checked_sub(1),
+            Mode::Shared => before.iter().rposition(|entry| entry.mode == Mode::Exclusive),
         };
+        let predecessor = predecessor.and_then(|index| Some((index, before.get(index)?)));
         Some(match predecessor {
             None => Place::Holds,
-            Some(predecessor) => Place::Behind { predecessor, ahead: before.len() },
+            Some((index, predecessor)) => {
+                Place::Behind { predecessor, ahead: before.len(), leads: index == 0 }
+            }
         })
     }
 
@@ -149,8 +157,11 @@ mod tests {
         let names = [node(c, Mode::Exclusive, 12), node(a, Mode::Exclusive, 9), node(b, Mode::Exclusive, 10)];
         let contest = Contest::of(names.to_vec());
         assert_eq!(contest.place(&names[1]), Some(Place::Holds));
-        let Some(Place::Behind { predecessor, ahead }) = contest.place(&names[0]) else { panic!("c holds") };
-        assert_eq!((predecessor.claim, ahead), (Some(b), 2));
+        let Some(Place::Behind { predecessor, ahead, leads }) = contest.place(&names[0]) else {
+            panic!("c holds")
+        };
+        assert_eq!((predecessor.claim, ahead, leads), (Some(b), 2, false));
+        assert!(matches!(contest.place(&names[2]), Some(Place::Behind { leads: true, ahead: 1, .. })));
         assert_eq!(contest.holders(), 1);
         assert_eq!(contest.place("elsewhere"), None);
     }

@@ -13,8 +13,8 @@ use crate::session::locked;
 enum Trace {
     /// It was sent; there may be none, one or, where an answer was lost, several.
     Sent,
-    /// This is its only node.
-    At(String),
+    /// This is its only node; whether it was waited with.
+    At { node: String, waited: bool },
 }
 
 /// The traces of one session's claims, from being sent to being withdrawn.
@@ -38,14 +38,29 @@ impl Traces {
     pub(crate) fn found(&self, claim: ClaimId, node: &str) {
         // Withdrawn meanwhile, it is to stay forgotten.
         if let Some(trace) = locked(&self.nodes).get_mut(&claim) {
-            *trace = Trace::At(node.to_owned());
+            *trace = Trace::At { node: node.to_owned(), waited: false };
+        }
+    }
+
+    /// The claim came to hold with this node after it had waited: others are likely to wait for it in turn.
+    pub(crate) fn came_to_hold(&self, claim: ClaimId, node: &str) {
+        if let Some(trace) = locked(&self.nodes).get_mut(&claim) {
+            *trace = Trace::At { node: node.to_owned(), waited: true };
+        }
+    }
+
+    /// Its node, where it came to hold with it after it had waited.
+    pub(crate) fn waited(&self, claim: ClaimId) -> Option<String> {
+        match locked(&self.nodes).get(&claim) {
+            Some(Trace::At { node, waited: true }) => Some(node.clone()),
+            _ => None,
         }
     }
 
     /// Its only node, where that is known.
     pub(crate) fn node(&self, claim: ClaimId) -> Option<String> {
         match locked(&self.nodes).get(&claim) {
-            Some(Trace::At(node)) => Some(node.clone()),
+            Some(Trace::At { node, .. }) => Some(node.clone()),
             _ => None,
         }
     }
@@ -92,10 +107,15 @@ mod tests {
         assert_eq!(traces.node(claim), None);
         traces.found(claim, "x");
         assert_eq!(traces.node(claim).as_deref(), Some("x"));
+        assert_eq!(traces.waited(claim), None);
+        traces.came_to_hold(claim, "x");
+        assert_eq!(traces.waited(claim).as_deref(), Some("x"));
+        assert_eq!(traces.node(claim).as_deref(), Some("x"));
         assert!(!traces.begin(claim), "sent before");
         assert_eq!(traces.node(claim), None, "an attempt under way may make another node");
         traces.forget(claim);
         traces.found(claim, "late");
+        traces.came_to_hold(claim, "late");
         assert_eq!(traces.node(claim), None);
     }
 

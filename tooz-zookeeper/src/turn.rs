@@ -1,17 +1,32 @@
 //! Waiting for one's turn, and for the end of a hold.
 
+use futures_util::future::BoxFuture;
 use tooz_core::backend::{Grant, Standing, Turn};
-use tooz_core::{Claim, Result};
-use zookeeper_client::{Error as Fault, MultiWriteError};
+use tooz_core::{Claim, Mode, Result};
+use zookeeper_client::{Client, Error as Fault, MultiWriteError, MultiWriteResult, Stat};
 
+use crate::contend::token;
 use crate::error::{failed, unread};
 use crate::locks::Locks;
-use crate::sequence::Contest;
+use crate::look::found;
+use crate::sequence::{Contest, is_exclusive};
 use crate::ticket::Ticket;
 
+/// The answer to the removal of a node that leaves word.
+pub(crate) type LastWord<'a> = BoxFuture<'a, std::result::Result<Vec<MultiWriteResult>, MultiWriteError>>;
+
+/// Where a waiting claim was found.
+enum Found {
+    /// Nowhere.
+    Gone,
+    /// Still in the queue.
+    Waits(Ticket),
+    /// First.
+    Holds(Stat),
+}
+
 impl Locks {
-    /// Waits until the claim holds or should be sent again. Wakes when its predecessor goes, and looks at the
-    /// whole queue only then.
+    /// Waits until the claim holds or should be sent again. Wakes when its predecessor goes.
     pub(crate) async fn wait(&self, claim: &Claim, mut ticket: Ticket) -> Result<Turn> {
         let session = &self.session;
         let directory = session.keys.seat(&claim.seat);
@@ -28,44 +43,95 @@ impl Locks {
             if own.0.is_none_or(|stat| stat.ephemeral_owner != session.owner) {
                 return Ok(Turn::AskAgain);
             }
-            if predecessor.0.is_some() {
+            let mut leaves_word = false;
+            if let Some(stat) = predecessor.0 {
+                leaves_word = self.leaves_word(claim, &ticket, stat.ephemeral_owner).await;
                 session.heard(states, vec![predecessor.1, own.1]).await;
             }
-            match self.confirm(claim, &ticket).await? {
-                Some(Standing::Held(grant)) => {
-                    return Ok(Turn::Granted(Grant { token: ticket.token, ..grant }));
+            match self.confirm(claim, &ticket, !leaves_word).await? {
+                Found::Gone => return Ok(Turn::AskAgain),
+                Found::Waits(next) => ticket = next,
+                Found::Holds(stat) => {
+                    self.traces.came_to_hold(claim.id, &ticket.node);
+                    return Ok(Turn::Granted(Grant { token: token(&stat), proof: session.proof() }));
                 }
-                Some(Standing::Waiting(position)) => {
-                    let Some(next) = Ticket::read(&position.ticket) else { return Ok(Turn::AskAgain) };
-                    ticket = next;
-                }
-                None => return Ok(Turn::AskAgain),
             }
         }
     }
 
-    /// Where the claim stands now; `None` if it is gone. That its node is there is asked of the quorum by a
-    /// write that changes nothing, since a server that is cut off would show what was; the list is sent along.
-    async fn confirm(&self, claim: &Claim, ticket: &Ticket) -> Result<Option<Standing>> {
+    /// Whether the predecessor, a node of this session's, will say that it was the first when it lets go: then
+    /// the queue need not be read.
+    async fn leaves_word(&self, claim: &Claim, ticket: &Ticket, owner: i64) -> bool {
+        // No more than a guess: where it fails, the queue is read.
+        ticket.leads
+            || (self.session.keys.takes_word(&claim.seat)
+                && is_exclusive(&ticket.predecessor)
+                && self.session.session_of(owner).await.is_ok_and(|session| session.is_some()))
+    }
+
+    /// Where the claim stands now. That its node is there is asked of the quorum by a write that changes nothing,
+    /// since a server that is cut off would show what was; everything else is sent along.
+    ///
+    /// Nobody comes to stand before a claim once it has its number. So it is the first as soon as its
+    /// predecessor is gone, if that was the first when the queue was read, or has left word that it was when it let
+    /// go. Otherwise the queue is read: with `list`, at once.
+    async fn confirm(&self, claim: &Claim, ticket: &Ticket, list: bool) -> Result<Found> {
         let (session, client) = (&self.session, self.session.client()?);
         let directory = session.keys.seat(&claim.seat);
         let path = format!("{directory}/{}", ticket.node);
         let mut writer = client.new_multi_writer();
         writer.add_check_version(&path, -1).map_err(|fault| failed("confirm a claim", fault))?;
         let sent = session.now();
-        let (check, list, look) =
-            (writer.commit(), client.list_children(&directory), client.check_stat(&path));
+        let check = writer.commit();
+        let look = client.check_stat(&path);
+        let predecessor = client.check_stat(&format!("{directory}/{}", ticket.predecessor));
+        let word = (!ticket.leads && !list).then(|| client.get_data(&directory));
+        let list = list.then(|| client.list_children(&directory));
         match check.await {
             Ok(_) => session.committed(sent),
-            Err(MultiWriteError::OperationFailed { source: Fault::NoNode, .. }) => return Ok(None),
+            Err(MultiWriteError::OperationFailed { source: Fault::NoNode, .. }) => return Ok(Found::Gone),
             Err(fault) => return Err(failed("confirm a claim", fault.into())),
         }
-        let contest = Contest::of(list.await.map_err(|fault| unread("list a queue", fault))?);
         let stat = look.await.map_err(|fault| unread("look at a claim", fault))?;
-        let own = stat.filter(|stat| stat.ephemeral_owner == session.owner);
-        Ok(own
-            .filter(|_| contest.place(&ticket.node).is_some())
-            .map(|stat| self.judge(&contest, &ticket.node, stat)))
+        let Some(stat) = stat.filter(|stat| stat.ephemeral_owner == session.owner) else {
+            return Ok(Found::Gone);
+        };
+        if predecessor.await.map_err(|fault| unread("look at the predecessor", fault))?.is_some() {
+            return Ok(Found::Waits(ticket.clone()));
+        }
+        let is_next = match word {
+            Some(word) => {
+                let word = found(word.await)?.map(|(word, _)| word);
+                word.is_some_and(|word| word == ticket.predecessor.as_bytes())
+            }
+            None => ticket.leads,
+        };
+        if is_next {
+            return Ok(Found::Holds(stat));
+        }
+        let list = list.unwrap_or_else(|| client.list_children(&directory));
+        let contest = Contest::of(list.await.map_err(|fault| unread("list a queue", fault))?);
+        if contest.place(&ticket.node).is_none() {
+            return Ok(Found::Gone);
+        }
+        Ok(match self.judge(&contest, &ticket.node, stat) {
+            Standing::Held(_) => Found::Holds(stat),
+            Standing::Waiting(position) => Ticket::read(&position.ticket).map_or(Found::Gone, Found::Waits),
+        })
+    }
+
+    /// Removes the node of a claim that came to hold after it had waited, and leaves word of it in the directory:
+    /// one transaction, sent at once. `None` where there is nobody to tell, or no room.
+    pub(crate) fn last_word<'a>(&self, claim: &Claim, client: &'a Client) -> Result<Option<LastWord<'a>>> {
+        let node = self.traces.waited(claim.id).filter(|_| claim.mode == Mode::Exclusive);
+        let Some(node) = node.filter(|_| self.session.keys.takes_word(&claim.seat)) else { return Ok(None) };
+        let directory = self.session.keys.seat(&claim.seat);
+        let mut writer = client.new_multi_writer();
+        writer
+            .add_delete(&format!("{directory}/{node}"), None)
+            .and_then(|()| writer.add_set_data(&directory, node.as_bytes(), None))
+            .map_err(|fault| failed("leave the queue", fault))?;
+        Ok(Some(Box::pin(writer.commit())))
     }
 
     /// Waits until a claim that holds was told to let go, or its node is gone.

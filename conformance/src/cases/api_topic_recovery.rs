@@ -1,5 +1,7 @@
 //! Subscriptions are intents: they come back after a lost session.
 
+use std::time::Duration;
+
 use tooz_core::From;
 
 use super::api_recovery::lose_session;
@@ -8,7 +10,8 @@ use crate::World;
 
 /// What is published before, between and after the sessions of a subscriber comes once, in order.
 pub(super) async fn subscriptions_resume_in_the_next_session(world: &World) {
-    let (a, b) = (world.connect("a").await, world.connect("b").await);
+    // The loss of a session may only be noticed with a beat.
+    let (a, b) = (world.connect("a").await, world.connect_for("b", Duration::from_secs(10)).await);
     let mut reading = b.topic("config").subscribe(From::Now).await.unwrap();
     let mut number = 0;
     for _ in 0..3 {

@@ -1,6 +1,7 @@
 //! Coordinators on the case's store.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tooz_core::backend::{Driver, Opened, Opening, OptionSpec, Profile};
@@ -12,6 +13,15 @@ impl World {
     /// Connects `member`; closed at the end of the case.
     pub async fn connect(&self, member: &str) -> Coordinator {
         let coord = self.connect_loose(member).await;
+        locked(&self.coordinators).push(coord.clone());
+        coord
+    }
+
+    /// Connects `member` for a session that lives no longer than this between its beats, where the case
+    /// waits for one.
+    pub async fn connect_for(&self, member: &str, ttl: Duration) -> Coordinator {
+        let builder = self.builder(member).ttl(ttl.min(self.harness.ttl()));
+        let coord = super::within("connect", builder.connect()).await.unwrap_or_else(fail("connect"));
         locked(&self.coordinators).push(coord.clone());
         coord
     }

@@ -40,6 +40,11 @@ for _, key in ipairs(redis.call('KEYS', ARGV[1] and '*' .. ARGV[1] .. '*' or '*'
     if redis.call('TTL', key) < 0 then
       left[#left + 1] = key .. ' stays for ever'
     end
+  elseif kind == 'stream' or kind == 'hash' and (string.find(key, ':log$') or string.find(key, ':ids:[12]$')) then
+    -- Messages outlive whoever published them, for a while.
+    if redis.call('TTL', key) < 0 then
+      left[#left + 1] = key .. ' stays for ever'
+    end
   elseif kind == 'hash' or kind == 'set' then
     -- Groups, and the members that nobody has looked for yet.
     if kind == 'hash' and string.sub(key, 1, #namespace + 7) ~= namespace .. '_group:' then

@@ -3,6 +3,8 @@
 #![allow(dead_code, unreachable_pub)] // each test binary uses its own
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a failed assumption here is a failed test
 
+pub(crate) mod steps;
+
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 

@@ -16,6 +16,8 @@ use tooz_core::*;
 pub(crate) struct Script {
     /// Renewals are carried out but not answered while set.
     pub(crate) hold_renewals: Switch,
+    /// Renewals are sent but not carried out while set.
+    pub(crate) delay_renewals: Switch,
     /// Claims are carried out but not answered while set.
     pub(crate) hold_claims: Switch,
     /// Withdrawals wait before being carried out while set.
@@ -118,6 +120,7 @@ impl Backend for Tap {
 
     async fn renew(&self, claims: &[Claim], memberships: &[Enrolment]) -> Result<Renewal> {
         *self.script.renewed.lock().unwrap() = claims.iter().map(|claim| claim.id).collect();
+        self.script.delay_renewals.off().await;
         let mut renewal = self.inner.renew(claims, memberships).await?;
         if self.script.hide_strays.load(Ordering::SeqCst) {
             renewal.stray.clear();

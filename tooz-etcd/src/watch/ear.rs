@@ -17,6 +17,8 @@ use crate::txn::{self, Seen};
 
 /// Subjects watched at once before those that nobody uses are forgotten.
 const KEPT: usize = 256;
+/// A single key that changed so often while nobody asked for it is no longer watched.
+const UNASKED: usize = 256;
 /// Requests to the ear that may wait.
 const ORDERS: usize = 64;
 /// Keys of one subject that are read; more are no queue and no group.
@@ -80,6 +82,7 @@ impl Ear {
     fn entry(&self, subject: Subject) -> Arc<View> {
         let mut views = self.views.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(view) = views.get(&subject).filter(|view| !view.look(super::State::is_dead)) {
+            view.ask();
             return Arc::clone(view);
         }
         if views.len() >= KEPT {
@@ -226,8 +229,15 @@ impl Listener {
             return self.cancel(id).await;
         };
         let events: Vec<Event> = response.events().iter().filter_map(event).collect();
-        if !events.is_empty() {
-            view.hear(events);
+        if events.is_empty() {
+            return;
+        }
+        view.hear(events);
+        // The ear's own and this one: nobody waits.
+        let is_idle = Arc::strong_count(&view) <= 2 && view.subject().prefixes.is_empty();
+        if is_idle && view.unasked() > UNASKED {
+            view.end();
+            self.cancel(id).await;
         }
     }
 

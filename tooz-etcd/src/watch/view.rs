@@ -34,6 +34,8 @@ pub(crate) struct State {
     meanwhile: Option<Vec<Event>>,
     loaded: bool,
     dead: bool,
+    /// Times it heard something since somebody looked for it.
+    unasked: usize,
 }
 
 /// A key was put, or deleted at a revision.
@@ -152,6 +154,16 @@ impl View {
         look(&self.lock())
     }
 
+    /// Somebody asks for it.
+    pub(crate) fn ask(&self) {
+        self.lock().unasked = 0;
+    }
+
+    /// Times it heard something since somebody asked for it.
+    pub(crate) fn unasked(&self) -> usize {
+        self.lock().unasked
+    }
+
     /// Whether the keys have been read and events still come.
     pub(crate) fn is_live(&self) -> bool {
         self.look(|state| state.loaded && !state.dead)
@@ -201,6 +213,7 @@ impl View {
     pub(crate) fn hear(&self, events: Vec<Event>) {
         let queue = self.subject.queue.as_deref();
         let mut state = self.lock();
+        state.unasked += 1;
         for event in events {
             if let Some(meanwhile) = &mut state.meanwhile {
                 meanwhile.push(event.clone());

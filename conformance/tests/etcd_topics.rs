@@ -1,0 +1,212 @@
+//! Topics on an etcd server that counts, restarts, is compacted or full, and has foreign keys in it.
+
+#![allow(clippy::unwrap_used, clippy::panic)] // a failed assumption here is a failed test
+
+use std::time::Duration;
+
+use conformance::servers::Etcd;
+use conformance::within;
+use tooz_core::{Coordinator, Delivery, Effect, ErrorKind, From, Message, Registry, Retention, Subscription};
+
+async fn connect(url: &str, member: &str) -> Coordinator {
+    let registry = Registry::embedded().with(tooz_etcd::EtcdDriver::new());
+    registry.builder(url).member(member).connect().await.unwrap()
+}
+
+async fn message(reading: &mut Subscription) -> Message {
+    match within("a message", reading.next()).await.unwrap() {
+        Delivery::Message(message) => message,
+        other => panic!("no message but {other:?}"),
+    }
+}
+
+fn metric(etcd: &Etcd, name: &str, method: &str) -> f64 {
+    etcd.node().metric(name, &format!("grpc_method=\"{method}\""))
+}
+
+/// Transactions, reads, and answers of watches.
+fn cost(etcd: &Etcd) -> [f64; 3] {
+    [
+        metric(etcd, "grpc_server_handled_total", "Txn"),
+        metric(etcd, "grpc_server_handled_total", "Range"),
+        metric(etcd, "grpc_server_msg_sent_total", "Watch"),
+    ]
+}
+
+/// Publish 1, idle subscriber 0, and one push for all subscribers of a coordinator.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_publish_is_one_transaction_and_a_push_serves_all_subscribers() {
+    const MESSAGES: u32 = 50;
+    let etcd = Etcd::start();
+    let (a, b) = (connect(&etcd.url(), "a").await, connect(&etcd.url(), "b").await);
+    let topic = a.topic("config");
+    topic.publish("first").await.unwrap();
+    let mut all = Vec::new();
+    for _ in 0..10 {
+        all.push(b.topic("config").subscribe(From::Beginning).await.unwrap());
+    }
+    for reading in &mut all {
+        message(reading).await;
+        assert!(tokio::time::timeout(Duration::from_millis(50), reading.next()).await.is_err());
+    }
+    let before = cost(&etcd);
+    for reading in &mut all {
+        assert!(tokio::time::timeout(Duration::from_millis(100), reading.next()).await.is_err());
+    }
+    assert_eq!(cost(&etcd), before, "an idle subscriber asks");
+
+    for _ in 0..MESSAGES {
+        topic.publish("x").await.unwrap();
+    }
+    let [txns, reads, pushes] = cost(&etcd);
+    let published = f64::from(MESSAGES);
+    // Each of the ten may have fetched meanwhile, but nobody polled them.
+    assert_eq!((txns - before[0], reads - before[1]), (published, 0.0));
+    assert!(pushes - before[2] <= published, "{} pushes", pushes - before[2]);
+    for reading in &mut all {
+        for _ in 0..MESSAGES {
+            message(reading).await;
+        }
+    }
+    a.close().await.unwrap();
+    b.close().await.unwrap();
+}
+
+/// Four publish at the same time: nobody is held up by the others but where a bucket ends.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn publishers_do_not_hold_each_other_up() {
+    const EACH: usize = 300;
+    let etcd = Etcd::start();
+    let mut coords = Vec::new();
+    for member in ["a", "b", "c", "d"] {
+        let coord = connect(&etcd.url(), member).await;
+        coord.topic("config").publish("first").await.unwrap();
+        coords.push(coord);
+    }
+    let before = cost(&etcd)[0];
+    let tasks: Vec<_> = coords
+        .iter()
+        .map(|coord| {
+            let topic = coord.topic("config");
+            tokio::spawn(async move {
+                for _ in 0..EACH {
+                    topic.publish("x").await.unwrap();
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    let (spent, published) = (cost(&etcd)[0] - before, 4.0 * 300.0);
+    assert!(spent <= published * 1.05, "{spent} transactions for {published} messages");
+
+    let mut reading = coords[0].topic("config").subscribe(From::Beginning).await.unwrap();
+    for number in 1..=4 + 4 * EACH as u64 {
+        assert_eq!(message(&mut reading).await.offset.number(), number);
+    }
+    for coord in coords {
+        coord.close().await.unwrap();
+    }
+}
+
+/// Nothing is lost or given twice over a killed server and a compaction, by subscribers that wait and read.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn subscribers_live_through_kill_and_compaction() {
+    let etcd = Etcd::start();
+    let (a, b) = (connect(&etcd.url(), "a").await, connect(&etcd.url(), "b").await);
+    let mut reading = b.topic("config").subscribe(From::Now).await.unwrap();
+    for round in 0..3_u32 {
+        for part in 0..10 {
+            a.topic("config").publish(format!("{round}.{part}")).await.unwrap();
+        }
+        assert_eq!(message(&mut reading).await.payload, format!("{round}.0"));
+        etcd.node().process().kill();
+        etcd.node().process().restart();
+        etcd.healthy();
+        let last = a.topic("config").last().await.unwrap().unwrap();
+        etcd.etcdctl(&["compact", &(last.place() >> 20).to_string()]);
+        for part in 1..10 {
+            assert_eq!(message(&mut reading).await.payload, format!("{round}.{part}"));
+        }
+    }
+    a.close().await.unwrap();
+    b.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_server_refuses_messages_and_keeps_what_it_has() {
+    let etcd = Etcd::plan().argument("--quota-backend-bytes=4000000").start();
+    let coord = connect(&etcd.url(), "a").await;
+    let topic = coord.topic("config");
+    let mut published = 0;
+    let refusal = loop {
+        match topic.publish(vec![b'x'; 300_000]).await {
+            Ok(offset) => published = offset.number(),
+            Err(error) => break error,
+        }
+        assert!(published < 100, "never full");
+    };
+    assert_eq!((refusal.kind(), refusal.effect()), (ErrorKind::Exhausted, Effect::None), "{refusal}");
+    let mut reading = topic.subscribe(From::Beginning).await.unwrap();
+    for number in 1..=published {
+        let message = message(&mut reading).await;
+        assert_eq!((message.offset.number(), message.payload.len()), (number, 300_000));
+    }
+}
+
+/// Keys that others put among ours are skipped, and what they write over or remove is told as missed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn foreign_keys_among_the_messages_are_skipped_and_damage_is_told() {
+    let etcd = Etcd::start();
+    let coord = connect(&etcd.url(), "a").await;
+    let topic = coord.topic("config");
+    let mut ids = Vec::new();
+    let mut reading = topic.subscribe(From::Now).await.unwrap();
+    let root = "/tooz-rs/v1/topic/config";
+    for number in 0..6 {
+        topic.publish(number.to_string()).await.unwrap();
+        ids.push(message(&mut reading).await.id);
+        let alien = "0".repeat(32);
+        for key in
+            [format!("m/0000000000000000/x{number}"), format!("m/0000000000000000/{alien}"), "m/x".into()]
+        {
+            etcd.etcdctl(&["put", &format!("{root}/{key}"), "alien"]);
+        }
+    }
+    etcd.etcdctl(&["put", &format!("{root}/m/0000000000000000/{}", ids[2]), "written over"]);
+    let mut all = topic.subscribe(From::Beginning).await.unwrap();
+    let mut seen = Vec::new();
+    while seen.len() < 6 {
+        seen.push(match within("the next", all.next()).await.unwrap() {
+            Delivery::Message(message) => String::from_utf8(message.payload.to_vec()).unwrap(),
+            Delivery::Lagged { missed } => format!("missed {missed}"),
+            Delivery::Reset => panic!("the topic is the same"),
+        });
+    }
+    assert_eq!(seen, ["0", "1", "missed 1", "3", "4", "5"]);
+    etcd.etcdctl(&["put", &format!("{root}/head"), "alien"]);
+    assert_eq!(topic.trim().await.unwrap(), 0);
+    coord.close().await.unwrap();
+}
+
+/// What is beyond the retention is removed from the store in the end, ids and bodies included.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_let_go_of_is_removed_in_the_end() {
+    let etcd = Etcd::start();
+    let coord = connect(&etcd.url(), "a").await;
+    let retention = Retention { count: 10, age: Duration::from_secs(3600) };
+    let topic = coord.topic("config").retain(retention);
+    for _ in 0..300 {
+        topic.publish(vec![b'x'; 3000]).await.unwrap();
+    }
+    topic.trim().await.unwrap();
+    let count = |below: &str| {
+        let keys =
+            etcd.etcdctl(&["get", &format!("/tooz-rs/v1/topic/config/{below}"), "--prefix", "--keys-only"]);
+        keys.lines().filter(|line| !line.is_empty()).count()
+    };
+    assert_eq!(count("b/"), 10, "bodies go at once");
+    assert_eq!((count("m/"), count("i/")), (300, 300), "ids are known for some minutes");
+    coord.close().await.unwrap();
+}

@@ -1,0 +1,323 @@
+//! Fetching: what follows an offset, by revision.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use etcd_client::Txn;
+use tooz_core::backend::{Batch, Limit, Mark};
+use tooz_core::{Message, Offset, Result};
+
+use crate::channel::{BUCKET, ChannelKeys, bucket_of, first_of, revision_of};
+use crate::entry::Entry;
+use crate::publish::Guess;
+use crate::session::Session;
+use crate::standing::{Record, Standing, found, messages, numbered, records};
+use crate::txn::{self, get, revision};
+
+/// Looks of one fetch: the first nearly always finds what it looks for.
+const LOOKS: usize = 64;
+
+/// Bodies of one request, so that its answer fits.
+const BODIES: usize = 100;
+const BODY_BYTES: usize = 8 << 20;
+
+/// What a look asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Aim {
+    /// What follows this message, which is looked at too, to see that it is the one it was.
+    After(Offset),
+    /// What is retained from this place on: the number and the least revision of the first.
+    From(u64, i64),
+}
+
+/// What a look found out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Verdict {
+    /// These follow; whether there may be more of them.
+    Follow(Vec<(u64, Record)>, bool),
+    /// Look there.
+    Look(Aim),
+    /// The offset is none of this channel.
+    Alien,
+}
+
+impl Aim {
+    /// The first bucket to read, and from which revision on.
+    fn begin(self) -> (u64, i64) {
+        match self {
+            Self::After(offset) => (bucket_of(offset.number()), revision_of(offset.place())),
+            Self::From(number, revision) => (bucket_of(number), revision),
+        }
+    }
+
+    /// From the head on.
+    fn head(standing: &Standing) -> Self {
+        Self::From(standing.head.number, standing.head.revision)
+    }
+
+    /// What can be said before the messages are looked at.
+    fn judge(self, standing: &Standing) -> Option<Verdict> {
+        let (last, head) = (standing.last, standing.head);
+        match self {
+            Self::After(offset) => {
+                let is_newest = offset.number() == last.number();
+                if offset.incarnation() != standing.incarnation
+                    || offset.number() == 0
+                    || offset.number() > last.number()
+                    || (is_newest && offset.place() != last.place())
+                {
+                    return Some(Verdict::Alien);
+                }
+                if is_newest {
+                    return Some(Verdict::Follow(Vec::new(), false));
+                }
+                // It is no longer retained: all that can be seen of it is that it was before.
+                (offset.number() < head.number).then(|| {
+                    let was_before = revision_of(offset.place()) < head.revision;
+                    if was_before { Verdict::Look(Self::head(standing)) } else { Verdict::Alien }
+                })
+            }
+            Self::From(number, revision) => {
+                if number > last.number() {
+                    return Some(Verdict::Follow(Vec::new(), false));
+                }
+                let is_retained = number >= head.number && revision >= head.revision;
+                (!is_retained).then(|| Verdict::Look(Self::head(standing)))
+            }
+        }
+    }
+
+    /// What these messages mean, of which there are more if `cut`, out of buckets before `end`.
+    fn read(self, records: Vec<Record>, standing: &Standing, end: u64, cut: bool) -> Verdict {
+        let (first, records) = match self {
+            Self::From(number, _) => (number, records),
+            Self::After(offset) => {
+                let mut records = records.into_iter();
+                if records.next().is_none_or(|record| record.place() != offset.place()) {
+                    return Verdict::Alien;
+                }
+                (offset.number() + 1, records.collect())
+            }
+        };
+        let newest = records.last().map_or(0, |record| record.revision);
+        let numbered = numbered(records, first, standing);
+        let next = numbered.last().map_or(first, |(number, _)| number + 1);
+        let is_readable = numbered.iter().any(|(_, record)| record.entry.is_some());
+        let more = cut || first_of(end) <= standing.last.number();
+        if is_readable || !more {
+            return Verdict::Follow(numbered, more);
+        }
+        // Nothing to read so far, but what comes after it may be.
+        Verdict::Look(match cut {
+            true => Self::From(next, newest.saturating_add(1)),
+            false => Self::From(first_of(end), standing.head.revision),
+        })
+    }
+}
+
+/// What follows `after`.
+pub(crate) async fn fetch(
+    session: &Session,
+    guess: &Guess,
+    keys: &ChannelKeys,
+    after: Option<Offset>,
+    limit: Limit,
+) -> Result<Batch> {
+    let mut batch = Batch { anew: after.is_some(), ..Batch::default() };
+    let guessed = guess.head().map_or(Aim::From(1, 0), |head| Aim::From(head.number, head.revision));
+    let mut aim = after.map_or(guessed, Aim::After);
+    for look in 0..LOOKS {
+        let Some((standing, verdict)) = looked(session, keys, aim, limit.messages).await? else {
+            guess.saw(None);
+            return Ok(batch);
+        };
+        guess.saw(Some(&standing));
+        if look == 0 {
+            batch.mark = Mark(u64::try_from(standing.revision).unwrap_or(0));
+            (batch.last, batch.anew) = (Some(standing.last), false);
+        }
+        match verdict {
+            Verdict::Alien => {
+                batch.anew = true;
+                aim = Aim::head(&standing);
+            }
+            Verdict::Look(next) => aim = next,
+            Verdict::Follow(records, more) => {
+                let last = records.last().map(|(number, record)| (*number, record.revision));
+                batch.messages = read(session, keys, &standing, records, limit).await?;
+                match last {
+                    // All of them went while they were read.
+                    Some((number, revision)) if more && batch.messages.is_empty() => {
+                        aim = Aim::From(number + 1, revision.saturating_add(1));
+                    }
+                    _ => return Ok(batch),
+                }
+            }
+        }
+        if limit.messages == 0 {
+            return Ok(batch);
+        }
+    }
+    Ok(batch)
+}
+
+/// One look.
+async fn looked(
+    session: &Session,
+    keys: &ChannelKeys,
+    aim: Aim,
+    most: usize,
+) -> Result<Option<(Standing, Verdict)>> {
+    let (begin, since) = aim.begin();
+    let most = most.min(64 * usize::try_from(BUCKET).unwrap_or(usize::MAX));
+    let spread = (most as u64).div_ceil(BUCKET).saturating_add(1);
+    let end = begin.saturating_add(spread);
+    // One more for the message that others are to follow.
+    let most = most + 1;
+    let mut looks = Standing::gets(keys).to_vec();
+    if most > 1 {
+        looks.push(messages(keys, begin..end, since, most));
+    }
+    let answer = session.line.txn(Txn::new().and_then(looks)).await?;
+    session.note(revision(&answer));
+    let answers = answer.op_responses();
+    let Some(standing) = Standing::read(&answers) else { return Ok(None) };
+    if let Some(verdict) = aim.judge(&standing) {
+        return Ok(Some((standing, verdict)));
+    }
+    if most == 1 {
+        return Ok(Some((standing, Verdict::Follow(Vec::new(), false))));
+    }
+    let cut = found(answers.get(3)) >= most;
+    let mut records = records(keys, answers.get(3));
+    records.retain(|record| record.revision >= standing.begun);
+    Ok(Some((standing, aim.read(records, &standing, end, cut))))
+}
+
+/// As many as fit, with their bodies.
+async fn read(
+    session: &Session,
+    keys: &ChannelKeys,
+    standing: &Standing,
+    records: Vec<(u64, Record)>,
+    limit: Limit,
+) -> Result<Vec<Message>> {
+    let entry = |(number, record): (u64, Record)| record.entry.clone().map(|entry| (number, record, entry));
+    let chosen = fitting(records.into_iter().filter_map(entry).collect(), limit);
+    let bodies = apart(session, keys, &chosen).await?;
+    let message = |(number, record, entry): (u64, Record, Entry)| {
+        let body = if entry.is_apart() { bodies.get(&number) } else { entry.inline() };
+        Some(Message {
+            offset: Offset::new(standing.incarnation, number, record.place()),
+            id: record.id,
+            sender: entry.sender()?,
+            payload: body.filter(|body| entry.fits(body))?.clone(),
+            published_at: entry.published_at(),
+        })
+    };
+    Ok(chosen.into_iter().filter_map(message).collect())
+}
+
+/// Those that fit; the first always does. An empty one counts as one byte, so that it lets no large one follow.
+fn fitting(mut records: Vec<(u64, Record, Entry)>, limit: Limit) -> Vec<(u64, Record, Entry)> {
+    let mut bytes = 0_usize;
+    let fits = |(_, _, entry): &&(u64, Record, Entry)| {
+        let is_first = bytes == 0;
+        bytes = bytes.saturating_add(entry.bytes().max(1));
+        is_first || bytes <= limit.bytes
+    };
+    let count = records.iter().take(limit.messages).take_while(fits).count();
+    records.truncate(count);
+    records
+}
+
+/// The bodies that stand beside their messages, by number.
+async fn apart(
+    session: &Session,
+    keys: &ChannelKeys,
+    chosen: &[(u64, Record, Entry)],
+) -> Result<HashMap<u64, Bytes>> {
+    let mut wanted = Vec::new();
+    for (number, record, entry) in chosen {
+        if entry.is_apart() {
+            wanted.push((*number, keys.body(record.bucket, record.id), entry.bytes()));
+        }
+    }
+    let mut bodies = HashMap::new();
+    let mut rest = wanted.as_slice();
+    while !rest.is_empty() {
+        let mut bytes = 0_usize;
+        let fits = |(_, _, size): &&(u64, String, usize)| {
+            let is_first = bytes == 0;
+            bytes = bytes.saturating_add(*size);
+            is_first || bytes <= BODY_BYTES
+        };
+        let count = rest.iter().take(BODIES).take_while(fits).count();
+        let (some, others) = rest.split_at(count.max(1));
+        rest = others;
+        let gets: Vec<_> = some.iter().map(|(_, key, _)| get(key.as_str())).collect();
+        let answer = session.line.txn(Txn::new().and_then(gets)).await?;
+        session.note(revision(&answer));
+        for ((number, ..), body) in some.iter().zip(answer.op_responses()) {
+            bodies.extend(txn::first(Some(&body)).map(|seen| (*number, seen.value)));
+        }
+    }
+    Ok(bodies)
+}
+
+#[cfg(test)]
+mod tests {
+    use tooz_core::{Incarnation, MessageId};
+
+    use super::*;
+    use crate::channel::place;
+    use crate::entry::Head;
+
+    const ID: [u8; 16] = [9; 16];
+
+    fn offset(number: u64, revision: i64) -> Offset {
+        Offset::new(Incarnation::from_bytes([1; 16]), number, place(revision, MessageId::from_bytes(ID)))
+    }
+
+    /// Ten messages, of which six are let go of; each has its number times ten for a revision.
+    fn standing() -> Standing {
+        Standing {
+            incarnation: Incarnation::from_bytes([1; 16]),
+            last: offset(10, 100),
+            revision: 100,
+            begun: 10,
+            head: Head { number: 7, revision: 70, freed: 0 },
+            head_written: 1,
+        }
+    }
+
+    fn record(number: u64, id: [u8; 16]) -> Record {
+        let revision = i64::try_from(number * 10).unwrap();
+        Record { revision, bucket: 0, id: MessageId::from_bytes(id), entry: None }
+    }
+
+    #[test]
+    fn an_offset_is_alien_unless_its_place_and_number_fit() {
+        let alien = |offset| Aim::After(offset).judge(&standing()) == Some(Verdict::Alien);
+        assert!(alien(offset(10, 99)) && alien(offset(11, 110)) && alien(offset(0, 0)));
+        assert!(alien(offset(3, 80)), "let go of, and of a revision that is retained");
+        assert!(alien(Offset::new(Incarnation::from_bytes([2; 16]), 8, offset(8, 80).place())));
+        assert!(!alien(offset(10, 100)) && !alien(offset(3, 30)) && !alien(offset(8, 80)));
+    }
+
+    /// A store restored from a copy gives numbers and revisions again, but not ids.
+    #[test]
+    fn an_offset_of_a_message_that_is_another_one_now_is_alien() {
+        let read = |id| Aim::After(offset(8, 80)).read(vec![record(8, id)], &standing(), 1, false);
+        assert_eq!(read([8; 16]), Verdict::Alien);
+        assert_ne!(read(ID), Verdict::Alien);
+    }
+
+    #[test]
+    fn whoever_stands_before_the_head_is_led_to_it() {
+        let head = Some(Verdict::Look(Aim::From(7, 70)));
+        assert_eq!(Aim::After(offset(3, 30)).judge(&standing()), head);
+        assert_eq!(Aim::From(1, 0).judge(&standing()), head);
+        assert_eq!(Aim::From(7, 70).judge(&standing()), None);
+    }
+}

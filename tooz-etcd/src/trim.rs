@@ -1,0 +1,199 @@
+//! Letting go: the head moves in one transaction, and buckets are removed once nobody asks for their ids.
+
+use std::time::Duration;
+
+use etcd_client::{Compare, DeleteOptions, Txn, TxnOp};
+use tooz_core::Result;
+use tooz_core::backend::Retention;
+
+use crate::channel::{BUCKET, ChannelKeys, bucket_of};
+use crate::entry::{Entry, Head, wall_ms};
+use crate::publish::Guess;
+use crate::session::Session;
+use crate::standing::{Record, Standing, found, messages, numbered, records};
+use crate::txn::{absent, delete, revision, unchanged};
+
+/// Messages looked at in one round.
+const ROUND: usize = 1024;
+
+/// Rounds of one trim; the next goes on where it ended.
+const ROUNDS: usize = 256;
+
+/// Operations of one transaction, of at most 128.
+const OPERATIONS: usize = 120;
+
+/// Buckets that one trim removes.
+const REMOVED: usize = 16;
+
+/// Ids are known for so long after their message was let go of …
+const KNOWN_FOR: Duration = Duration::from_secs(600);
+
+/// … or until so many buckets were.
+const KNOWN: u64 = 128;
+
+/// How far a round came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Moved {
+    head: Head,
+    /// Bodies that nobody will read any more.
+    bodies: Vec<String>,
+    /// Whether what comes next is retained.
+    is_done: bool,
+}
+
+/// Lets go of what is beyond the retention and tells how many messages those were.
+pub(crate) async fn trim(
+    session: &Session,
+    guess: &Guess,
+    keys: &ChannelKeys,
+    retention: Retention,
+) -> Result<u64> {
+    let mut gone = 0;
+    let mut head = guess.head();
+    for _ in 0..ROUNDS {
+        let aim = head.unwrap_or(Head::start(0));
+        let Some((standing, round)) = look(session, keys, aim).await? else { return Ok(gone) };
+        guess.saw(Some(&standing));
+        head = Some(standing.head);
+        if bucket_of(aim.number) != bucket_of(standing.head.number) || aim.revision > standing.head.revision {
+            continue;
+        }
+        let moved = advance(keys, &standing, round, retention);
+        let is_news = moved.head != standing.head;
+        if is_news && write(session, keys, &standing, &moved).await? {
+            gone += moved.head.number - standing.head.number;
+            head = Some(moved.head);
+        } else if is_news {
+            // Somebody else trims.
+            continue;
+        }
+        if moved.is_done {
+            remove(session, keys, standing.begun, moved.head).await?;
+            break;
+        }
+    }
+    Ok(gone)
+}
+
+/// The messages from the head on.
+struct Round {
+    records: Vec<Record>,
+    /// Whether these are all.
+    is_all: bool,
+}
+
+async fn look(session: &Session, keys: &ChannelKeys, head: Head) -> Result<Option<(Standing, Round)>> {
+    let begin = bucket_of(head.number);
+    let end = begin.saturating_add((ROUND as u64).div_ceil(BUCKET));
+    let mut looks = Standing::gets(keys).to_vec();
+    looks.push(messages(keys, begin..end, head.revision, ROUND));
+    let answer = session.line.txn(Txn::new().and_then(looks)).await?;
+    session.note(revision(&answer));
+    let answers = answer.op_responses();
+    let Some(standing) = Standing::read(&answers) else { return Ok(None) };
+    let mut records = records(keys, answers.get(3));
+    let since = standing.head.revision;
+    records.retain(|record| record.revision >= since);
+    let is_all = found(answers.get(3)) < ROUND && end > bucket_of(standing.last.number());
+    Ok(Some((standing, Round { records, is_all })))
+}
+
+/// Pure but for the wall clock: how far the head moves over these messages. One that cannot be read is as old as
+/// the one after it.
+fn advance(keys: &ChannelKeys, standing: &Standing, round: Round, retention: Retention) -> Moved {
+    let now = wall_ms();
+    let target = (standing.last.number() + 1).saturating_sub(retention.count);
+    let mut moved = Moved { head: standing.head, bodies: Vec::new(), is_done: false };
+    let is_short = round.records.len() < ROUND;
+    for (number, record) in numbered(round.records, standing.head.number, standing) {
+        let is_old = |entry: &Entry| entry.age(now) > retention.age;
+        if number >= target && !record.entry.as_ref().is_none_or(is_old) {
+            // The head may stand before a gap already; it is the same place.
+            moved.is_done = true;
+            if number > moved.head.number {
+                (moved.head.number, moved.head.revision) = (number, record.revision);
+            }
+            return moved;
+        }
+        if record.entry.as_ref().is_some_and(Entry::is_apart) {
+            moved.bodies.push(keys.body(record.bucket, record.id));
+        }
+        (moved.head.number, moved.head.revision) = (number + 1, record.revision + 1);
+    }
+    if round.is_all && is_short {
+        moved.is_done = true;
+        let past = standing.last.number() + 1;
+        if moved.head.number < past && target >= past {
+            (moved.head.number, moved.head.revision) = (past, standing.revision + 1);
+        }
+    }
+    moved
+}
+
+/// Moves the head, unless somebody else did.
+async fn write(session: &Session, keys: &ChannelKeys, standing: &Standing, moved: &Moved) -> Result<bool> {
+    let mut bodies = moved.bodies.chunks(OPERATIONS);
+    let mut then = vec![TxnOp::put(keys.head(), moved.head.encode()?, None)];
+    then.extend(bodies.next().unwrap_or(&[]).iter().map(|key| delete(key.as_str())));
+    let answer = session.line.txn(Txn::new().when(same_head(keys, standing)).and_then(then)).await?;
+    session.note(revision(&answer));
+    if !answer.succeeded() {
+        return Ok(false);
+    }
+    for some in bodies {
+        let deletes: Vec<_> = some.iter().map(|key| delete(key.as_str())).collect();
+        session.line.txn(Txn::new().and_then(deletes)).await?;
+    }
+    Ok(true)
+}
+
+fn same_head(keys: &ChannelKeys, standing: &Standing) -> Vec<Compare> {
+    let head = match standing.head_written {
+        0 => absent(keys.head()),
+        written => unchanged(keys.head(), written),
+    };
+    vec![head]
+}
+
+/// Removes buckets that are before the head, ids first, so that an id that is known has its message.
+async fn remove(session: &Session, keys: &ChannelKeys, begun: i64, mut head: Head) -> Result<()> {
+    for _ in 0..REMOVED {
+        let bucket = head.freed;
+        if bucket >= bucket_of(head.number) {
+            return Ok(());
+        }
+        let everything = usize::try_from(2 * BUCKET).unwrap_or(usize::MAX);
+        let mut looks = Standing::gets(keys).to_vec();
+        looks.push(messages(keys, bucket..bucket.saturating_add(1), 0, everything));
+        let answer = session.line.txn(Txn::new().and_then(looks)).await?;
+        session.note(revision(&answer));
+        let answers = answer.op_responses();
+        let Some(standing) = Standing::read(&answers).filter(|it| it.begun == begun) else { return Ok(()) };
+        if standing.head.freed != bucket || bucket >= bucket_of(standing.head.number) {
+            return Ok(());
+        }
+        let records = records(keys, answers.get(3));
+        let newest = records.iter().rev().find_map(|record| record.entry.as_ref());
+        let is_forgotten = newest.is_none_or(|entry| entry.age(wall_ms()) > KNOWN_FOR);
+        if !is_forgotten && bucket_of(standing.head.number) - bucket <= KNOWN {
+            return Ok(());
+        }
+        for some in records.chunks(OPERATIONS) {
+            let deletes: Vec<_> = some.iter().map(|record| delete(keys.id(record.id))).collect();
+            session.line.txn(Txn::new().and_then(deletes)).await?;
+        }
+        head = Head { freed: bucket + 1, ..standing.head };
+        let below = |prefix: String| TxnOp::delete(prefix, Some(DeleteOptions::new().with_prefix()));
+        let then = [
+            TxnOp::put(keys.head(), head.encode()?, None),
+            below(keys.bucket(bucket)),
+            below(keys.bodies(bucket)),
+        ];
+        let answer = session.line.txn(Txn::new().when(same_head(keys, &standing)).and_then(then)).await?;
+        session.note(revision(&answer));
+        if !answer.succeeded() {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
