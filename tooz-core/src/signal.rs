@@ -49,10 +49,13 @@ impl<T: Clone> Signal<T> {
 
     /// Replaces the value and tells.
     pub(crate) fn set(&self, value: T) {
-        self.modify(|slot| {
-            *slot = value;
-            true
-        });
+        let mut slot = self.0.slot();
+        let before = std::mem::replace(&mut slot.value, value);
+        slot.version += 1;
+        drop(slot);
+        self.0.changed.notify_waiters();
+        // Not under the lock: its end may ask for what stands here now.
+        drop(before);
     }
 
     /// Lets `change` look at the value and change it; tells if it says that it did.
