@@ -37,6 +37,12 @@ impl Entry {
         }
     }
 
+    /// One that says nothing.
+    #[cfg(test)]
+    pub(crate) fn blank() -> Self {
+        Self { sender: "a".to_owned(), written_ms: 0, bytes: 0, body: Some(Bytes::new()) }
+    }
+
     pub(crate) fn sender(&self) -> Option<Name> {
         Name::new(&self.sender).ok()
     }

@@ -8,7 +8,6 @@ use tooz_core::backend::{Batch, Limit, Mark};
 use tooz_core::{Message, Offset, Result};
 
 use crate::channel::{BUCKET, ChannelKeys, bucket_of, first_of, revision_of};
-use crate::entry::Entry;
 use crate::publish::Guess;
 use crate::session::Session;
 use crate::standing::{Record, Standing, found, messages, numbered, records};
@@ -102,9 +101,8 @@ impl Aim {
         let newest = records.last().map_or(0, |record| record.revision);
         let numbered = numbered(records, first, standing);
         let next = numbered.last().map_or(first, |(number, _)| number + 1);
-        let is_readable = numbered.iter().any(|(_, record)| record.entry.is_some());
         let more = cut || first_of(end) <= standing.last.number();
-        if is_readable || !more {
+        if !numbered.is_empty() || !more {
             return Verdict::Follow(numbered, more);
         }
         // Nothing to read so far, but what comes after it may be.
@@ -202,10 +200,10 @@ async fn read(
     records: Vec<(u64, Record)>,
     limit: Limit,
 ) -> Result<Vec<Message>> {
-    let entry = |(number, record): (u64, Record)| record.entry.clone().map(|entry| (number, record, entry));
-    let chosen = fitting(records.into_iter().filter_map(entry).collect(), limit);
+    let chosen = fitting(records, limit);
     let bodies = apart(session, keys, &chosen).await?;
-    let message = |(number, record, entry): (u64, Record, Entry)| {
+    let message = |(number, record): (u64, Record)| {
+        let entry = &record.entry;
         let body = if entry.is_apart() { bodies.get(&number) } else { entry.inline() };
         Some(Message {
             offset: Offset::new(standing.incarnation, number, record.place()),
@@ -219,11 +217,11 @@ async fn read(
 }
 
 /// Those that fit; the first always does. An empty one counts as one byte, so that it lets no large one follow.
-fn fitting(mut records: Vec<(u64, Record, Entry)>, limit: Limit) -> Vec<(u64, Record, Entry)> {
+fn fitting(mut records: Vec<(u64, Record)>, limit: Limit) -> Vec<(u64, Record)> {
     let mut bytes = 0_usize;
-    let fits = |(_, _, entry): &&(u64, Record, Entry)| {
+    let fits = |(_, record): &&(u64, Record)| {
         let is_first = bytes == 0;
-        bytes = bytes.saturating_add(entry.bytes().max(1));
+        bytes = bytes.saturating_add(record.entry.bytes().max(1));
         is_first || bytes <= limit.bytes
     };
     let count = records.iter().take(limit.messages).take_while(fits).count();
@@ -235,12 +233,12 @@ fn fitting(mut records: Vec<(u64, Record, Entry)>, limit: Limit) -> Vec<(u64, Re
 async fn apart(
     session: &Session,
     keys: &ChannelKeys,
-    chosen: &[(u64, Record, Entry)],
+    chosen: &[(u64, Record)],
 ) -> Result<HashMap<u64, Bytes>> {
     let mut wanted = Vec::new();
-    for (number, record, entry) in chosen {
-        if entry.is_apart() {
-            wanted.push((*number, keys.body(record.bucket, record.id), entry.bytes()));
+    for (number, record) in chosen {
+        if record.entry.is_apart() {
+            wanted.push((*number, keys.body(record.bucket, record.id), record.entry.bytes()));
         }
     }
     let mut bodies = HashMap::new();
@@ -271,7 +269,7 @@ mod tests {
 
     use super::*;
     use crate::channel::place;
-    use crate::entry::Head;
+    use crate::entry::{Entry, Head};
 
     const ID: [u8; 16] = [9; 16];
 
@@ -293,7 +291,7 @@ mod tests {
 
     fn record(number: u64, id: [u8; 16]) -> Record {
         let revision = i64::try_from(number * 10).unwrap();
-        Record { revision, bucket: 0, id: MessageId::from_bytes(id), entry: None }
+        Record { revision, bucket: 0, id: MessageId::from_bytes(id), entry: Entry::blank() }
     }
 
     #[test]

@@ -56,8 +56,7 @@ pub(crate) struct Record {
     pub(crate) revision: i64,
     pub(crate) bucket: u64,
     pub(crate) id: MessageId,
-    /// `None` for one that somebody wrote over.
-    pub(crate) entry: Option<Entry>,
+    pub(crate) entry: Entry,
 }
 
 impl Record {
@@ -81,9 +80,9 @@ pub(crate) fn messages(keys: &ChannelKeys, buckets: std::ops::Range<u64>, since:
 pub(crate) fn records(keys: &ChannelKeys, answer: Option<&TxnOpResponse>) -> Vec<Record> {
     let record = |kv: &KeyValue| {
         let (bucket, id) = keys.message_of(kv.key())?;
-        // A message is written once. One that was written over had a number; what never was one had none.
-        let is_first = kv.version() == 1;
-        let entry = if is_first { Some(Entry::decode(kv.value())?) } else { None };
+        // A message is written once. Whether what was written over ever was one nobody can tell: it has no number, and
+        // if it had one, the count of the bucket shows that one is missing.
+        let entry = Entry::decode(kv.value()).filter(|_| kv.version() == 1)?;
         Some(Record { revision: kv.create_revision(), bucket, id, entry })
     };
     keys_of(answer).iter().filter_map(record).collect()
@@ -139,7 +138,7 @@ mod tests {
     fn record(number: u64) -> Record {
         let id = MessageId::from_bytes([2; 16]);
         let revision = i64::try_from(number * 10).unwrap();
-        Record { revision, bucket: bucket_of(number), id, entry: None }
+        Record { revision, bucket: bucket_of(number), id, entry: Entry::blank() }
     }
 
     fn standing() -> Standing {

@@ -98,8 +98,7 @@ async fn look(session: &Session, keys: &ChannelKeys, head: Head) -> Result<Optio
     Ok(Some((standing, Round { records, is_all })))
 }
 
-/// Pure but for the wall clock: how far the head moves over these messages. One that cannot be read is as old as
-/// the one after it.
+/// Pure but for the wall clock: how far the head moves over these messages.
 fn advance(keys: &ChannelKeys, standing: &Standing, round: Round, retention: Retention) -> Moved {
     let now = wall_ms();
     let target = (standing.last.number() + 1).saturating_sub(retention.count);
@@ -107,7 +106,7 @@ fn advance(keys: &ChannelKeys, standing: &Standing, round: Round, retention: Ret
     let is_short = round.records.len() < ROUND;
     for (number, record) in numbered(round.records, standing.head.number, standing) {
         let is_old = |entry: &Entry| entry.age(now) > retention.age;
-        if number >= target && !record.entry.as_ref().is_none_or(is_old) {
+        if number >= target && !is_old(&record.entry) {
             // The head may stand before a gap already; it is the same place.
             moved.is_done = true;
             if number > moved.head.number {
@@ -115,7 +114,7 @@ fn advance(keys: &ChannelKeys, standing: &Standing, round: Round, retention: Ret
             }
             return moved;
         }
-        if record.entry.as_ref().is_some_and(Entry::is_apart) {
+        if record.entry.is_apart() {
             moved.bodies.push(keys.body(record.bucket, record.id));
         }
         (moved.head.number, moved.head.revision) = (number + 1, record.revision + 1);
@@ -173,7 +172,7 @@ async fn remove(session: &Session, keys: &ChannelKeys, begun: i64, mut head: Hea
             return Ok(());
         }
         let records = records(keys, answers.get(3));
-        let newest = records.iter().rev().find_map(|record| record.entry.as_ref());
+        let newest = records.last().map(|record| &record.entry);
         let is_forgotten = newest.is_none_or(|entry| entry.age(wall_ms()) > KNOWN_FOR);
         if !is_forgotten && bucket_of(standing.head.number) - bucket <= KNOWN {
             return Ok(());
