@@ -329,21 +329,6 @@ async fn nobody_there_is_said_at_once_and_by_name() {
     assert!(start.elapsed() < Duration::from_secs(12), "{:?}", start.elapsed());
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn users_are_asked_for_their_passwords_which_never_show() {
-    let etcd = Etcd::start();
-    etcd.authenticate("canary");
-    let address = etcd.addresses();
-    let coord = connect(&format!("etcd://root:canary@{address}"), "a").await;
-    coord.lock("nightly").acquire().await.unwrap().release().await.unwrap();
-    coord.close().await.unwrap();
-    for url in [format!("etcd://{address}"), format!("etcd://root:canary-not@{address}")] {
-        let error = refused(&url).await;
-        assert_eq!(error.kind(), ErrorKind::Denied, "{error:?}");
-        assert!(!format!("{error} {error:?}").contains("canary"), "{error:?}");
-    }
-}
-
 /// A write guarded by a lost lock is not carried out, whoever holds now.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn guarded_writes_go_through_only_under_the_lock() {
@@ -366,105 +351,6 @@ async fn guarded_writes_go_through_only_under_the_lock() {
     assert!(write(guard.fencing_token()).await);
     guard.release().await.unwrap();
     coord.close().await.unwrap();
-}
-
-/// The role that `docs/wire/etcd.md` gives is enough for everything, and needed for anything.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_documented_role_is_enough() {
-    let etcd = Etcd::start();
-    etcd.etcdctl(&["role", "add", "tooz"]);
-    for prefix in ["/tooz/locks", "tooz/groups/", "/tooz-rs/"] {
-        etcd.etcdctl(&["role", "grant-permission", "tooz", "readwrite", prefix, "--prefix"]);
-    }
-    for (user, role) in [("member", Some("tooz")), ("stranger", None)] {
-        etcd.etcdctl(&["user", "add", &format!("{user}:secret")]);
-        if let Some(role) = role {
-            etcd.etcdctl(&["user", "grant-role", user, role]);
-        }
-    }
-    etcd.authenticate("canary");
-    let url = |user: &str| format!("etcd://{user}:secret@{}", etcd.addresses());
-    let (a, b) = (connect(&url("member"), "a").await, connect(&url("member"), "b").await);
-    let guard = a.lock("nightly").acquire().await.unwrap();
-    let waiting = tokio::spawn({
-        let lock = b.lock("nightly");
-        async move { lock.acquire().await.unwrap() }
-    });
-    let seen = a.lock("nightly");
-    eventually("b waits", async || match seen.queue().await {
-        Ok(queue) if queue.waiting.len() == 1 => Ok(()),
-        other => Err(format!("{other:?}")),
-    })
-    .await;
-    guard.release().await.unwrap();
-    within("the hand-over", waiting).await.unwrap().release().await.unwrap();
-    for coord in [&a, &b] {
-        let shared = coord.lock("shared").shared().acquire().await.unwrap();
-        shared.release().await.unwrap();
-    }
-    a.group("blue").create().await.unwrap();
-    a.group("blue")
-        .join(&std::collections::BTreeMap::from([("weight", 1)]))
-        .await
-        .unwrap()
-        .leave()
-        .await
-        .unwrap();
-    a.group("blue").election().campaign("here").await.unwrap().resign().await.unwrap();
-    let mut reading = b.topic("config").subscribe(tooz_core::From::Now).await.unwrap();
-    a.topic("config").publish("x").await.unwrap();
-    within("a message", reading.next()).await.unwrap();
-    a.topic("config").trim().await.unwrap();
-    a.close().await.unwrap();
-    b.close().await.unwrap();
-
-    let error = refused(&url("stranger")).await;
-    assert_eq!(error.kind(), ErrorKind::Denied, "{error}");
-}
-
-/// A restarted server has forgotten every token: calls, keep-alives and watches get new ones.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn forgotten_tokens_are_renewed() {
-    let etcd = Etcd::start();
-    etcd.authenticate("canary");
-    let url = format!("etcd://root:canary@{}?lock_timeout=6&timeout=6", etcd.addresses());
-    let (a, b) = (connect(&url, "a").await, connect(&url, "b").await);
-    let guard = a.lock("nightly").acquire().await.unwrap();
-    etcd.node().process().kill();
-    etcd.node().process().restart();
-    let restarted = Instant::now();
-    let waiting = tokio::spawn({
-        let lock = b.lock("nightly");
-        async move { lock.acquire().await.unwrap() }
-    });
-    // Held for longer than a lease lives without keep-alives.
-    eventually("the guard lives on", async || match restarted.elapsed() > Duration::from_secs(9) {
-        true => Ok(()),
-        false => Err(format!("{:?}", restarted.elapsed())),
-    })
-    .await;
-    assert!(guard.is_held(), "keep-alives stopped with the token");
-    guard.release().await.unwrap();
-    within("the lock", waiting).await.unwrap().release().await.unwrap();
-    a.close().await.unwrap();
-    b.close().await.unwrap();
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn tls_is_verified_on_both_sides() {
-    let certificates = Arc::new(Certificates::new());
-    let etcd = Etcd::plan().tls(&certificates, true).start();
-    let (certificate, key) = certificates.client();
-    let ca = format!("{}?ca_cert={}", etcd.url(), certificates.authority().display());
-    let mutual = format!("{ca}&cert_cert={}&cert_key={}", certificate.display(), key.display());
-    let coord = connect(&mutual, "a").await;
-    coord.lock("nightly").acquire().await.unwrap().release().await.unwrap();
-    coord.close().await.unwrap();
-
-    for url in [ca, etcd.url(), etcd.url().replace("etcds", "etcd")] {
-        let error = refused(&url).await;
-        assert!(matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Denied), "{error:?}");
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
