@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use etcd_client::{Txn, TxnOp};
+use futures_util::future::try_join_all;
 use tooz_core::{Claim, ClaimId, Result};
 
 use crate::keys::SeatKeys;
@@ -53,10 +54,14 @@ pub(crate) async fn ousted(session: &Session, claims: &[Claim]) -> Result<Vec<Cl
             }
         }
     }
-    for (lease, readers) in common {
-        if share::keep(session, lease).await?.is_none() {
-            ousted.extend(readers);
-        }
-    }
+    // All at once: a slow one costs no other its beat.
+    let kept = common.into_iter().map(async |(lease, readers)| {
+        Ok::<_, tooz_core::Error>(if share::keep(session, lease).await?.is_none() {
+            readers
+        } else {
+            Vec::new()
+        })
+    });
+    ousted.extend(try_join_all(kept).await?.into_iter().flatten());
     Ok(ousted)
 }

@@ -165,8 +165,8 @@ impl Backend for EtcdBackend {
 
     async fn renew(&self, claims: &[Claim], memberships: &[Enrolment]) -> Result<Renewal> {
         let proof = self.session.renew().await?;
-        let ousted = beat::ousted(&self.session, claims).await?;
-        let expelled = self.groups.no_more(memberships).await?;
+        let (ousted, expelled) =
+            tokio::try_join!(beat::ousted(&self.session, claims), self.groups.no_more(memberships))?;
         Ok(Renewal { proof, ousted, stray: Vec::new(), expelled })
     }
 

@@ -46,12 +46,24 @@ fn of_status(status: i32, error: &(dyn StdError + 'static)) -> (ErrorKind, Effec
         code::NOT_FOUND => (ErrorKind::SessionLost, Effect::None),
         code::DENIED | code::UNAUTHENTICATED | code::PRECONDITION => (ErrorKind::Denied, Effect::None),
         code::EXHAUSTED => (ErrorKind::Exhausted, Effect::None),
-        code::INVALID => (ErrorKind::Denied, Effect::None),
+        code::INVALID => (of_invalid(&error.to_string()), Effect::None),
         code::UNAVAILABLE | code::UNKNOWN if was_refused(error) => (ErrorKind::Unavailable, Effect::None),
         code::UNAVAILABLE | code::UNKNOWN | code::CANCELLED | code::DEADLINE | code::ABORTED => {
             (ErrorKind::Unavailable, Effect::Unknown)
         }
         _ => (ErrorKind::Internal, Effect::Unknown),
+    }
+}
+
+/// etcd says with one code that a password is wrong and that a request is too large; only its words differ.
+fn of_invalid(words: &str) -> ErrorKind {
+    let says = |part: &str| words.contains(part);
+    if says("request is too large") {
+        ErrorKind::InvalidValue
+    } else if says("too many operations") || says("duplicate key") || says("key is not provided") {
+        ErrorKind::Internal
+    } else {
+        ErrorKind::Denied
     }
 }
 
@@ -82,4 +94,17 @@ pub(crate) fn void() -> Error {
 /// The contest changed under every one of our attempts.
 pub(crate) fn busy() -> Error {
     Error::new(ErrorKind::Unavailable, "the seat changed hands again and again during the step")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_that_is_too_large_is_no_matter_of_rights() {
+        let kind = |words: &str| of_invalid(words);
+        assert_eq!(kind("etcdserver: request is too large"), ErrorKind::InvalidValue);
+        assert_eq!(kind("etcdserver: too many operations in txn request"), ErrorKind::Internal);
+        assert_eq!(kind("etcdserver: authentication failed, invalid user ID or password"), ErrorKind::Denied);
+    }
 }

@@ -8,7 +8,7 @@ use crate::claim::ATTEMPTS;
 use crate::error::busy;
 use crate::keys::{self, SeatKeys};
 use crate::locks::{Scene, survey};
-use crate::release::{Heir, traces};
+use crate::release::{Heir, keeps_heir_away, traces};
 use crate::session::{Session, revoke};
 use crate::txn::{created, delete, none_between, put, revision, unchanged};
 
@@ -29,8 +29,8 @@ pub(crate) async fn evict(
             Eviction::Notice => notify(session, keys, &scene, &meant).await?.then(|| meant.clone()),
             Eviction::Force if meant.is_empty() && foreign.is_none() => Some(Vec::new()),
             Eviction::Force => match remove(session, keys, &scene, &meant, hand_over).await {
-                // The heir's lease is gone; it will be seen so.
-                Err(error) if error.kind() == ErrorKind::SessionLost => {
+                // The heir's lease is gone or not ours to attach: it lets itself in.
+                Err(error) if hand_over && keeps_heir_away(&error) => {
                     hand_over = false;
                     None
                 }

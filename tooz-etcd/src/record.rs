@@ -1,16 +1,18 @@
 //! What a claim leaves beside the main key, in its place in the queue and in its holder's record.
 
+use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use serde::de::{self, IgnoredAny, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use tooz_core::{Claim, ClaimId, Error, ErrorKind, Mode, Name, Result};
 
 /// No record is larger: an election's value, a name and a few numbers.
 const LARGEST: usize = 256 * 1024;
 
 /// As stored: a msgpack array, so that later versions can append.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Record {
     shared: bool,
     member: String,
@@ -19,6 +21,41 @@ pub(crate) struct Record {
     share: Option<(Bytes, i64)>,
     /// When it was granted, by the granter's wall clock.
     since_ms: Option<u64>,
+}
+
+/// Reads what there is to read and passes over what a later version appended.
+impl<'de> Deserialize<'de> for Record {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        deserializer.deserialize_seq(Fields)
+    }
+}
+
+struct Fields;
+
+impl<'de> Visitor<'de> for Fields {
+    type Value = Record;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array of at least five")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> std::result::Result<Record, A::Error> {
+        fn next<'de, T: Deserialize<'de>, A: SeqAccess<'de>>(
+            seq: &mut A,
+            at: usize,
+        ) -> std::result::Result<T, A::Error> {
+            seq.next_element()?.ok_or_else(|| de::Error::invalid_length(at, &"five"))
+        }
+        let record = Record {
+            shared: next(&mut seq, 0)?,
+            member: next(&mut seq, 1)?,
+            value: next(&mut seq, 2)?,
+            share: next(&mut seq, 3)?,
+            since_ms: next(&mut seq, 4)?,
+        };
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(record)
+    }
 }
 
 impl Record {
@@ -117,6 +154,18 @@ mod tests {
     fn a_record_reads_back_what_it_wrote() {
         let record = Record::waiting(&claim()).granted().sharing(Bytes::from_static(b"s"), 7);
         assert_eq!(Record::decode(&record.encode().unwrap()), Some(record));
+    }
+
+    /// Interleaving 29: members of two versions share a store while they are upgraded.
+    #[test]
+    fn what_a_later_version_appends_is_passed_over() {
+        let record = Record::waiting(&claim()).granted();
+        let mut later = record.encode().unwrap();
+        assert_eq!(later[0], 0x95, "an array of five");
+        later[0] = 0x97;
+        later.extend([0x2a, 0x91, 0xa1, b'x']);
+        assert_eq!(Record::decode(&later), Some(record));
+        assert_eq!(Record::decode(&[0x91, 0xc2]), None, "too short");
     }
 
     #[test]

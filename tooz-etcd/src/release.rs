@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use etcd_client::{Compare, LeaseTimeToLiveOptions, Txn, TxnOp, TxnOpResponse};
 use tooz_core::backend::{Doubt, Withdrawn};
-use tooz_core::{Claim, ClaimId, ErrorKind, Mode, Result};
+use tooz_core::{Claim, ClaimId, Error, ErrorKind, Mode, Result};
 
 use crate::claim::ATTEMPTS;
 use crate::error::busy;
@@ -104,8 +104,9 @@ pub(crate) async fn withdraw(
         match letting_go.attempt(std::mem::replace(&mut asks, true)).await {
             Ok(Some(withdrawn)) => return Ok(withdrawn),
             Ok(None) => {}
-            Err(error) if error.kind() == ErrorKind::SessionLost => {
-                // The heir's lease or, with a void mark, our own: neither may keep the seat held.
+            Err(error) if keeps_heir_away(&error) && (letting_go.heir.is_some() || is_gone(&error)) => {
+                // The heir's lease is gone or not ours to attach, or, with a void mark, our own is gone:
+                // none of that may keep the seat held.
                 letting_go.heir = None;
                 if let Some(withdrawn) = letting_go.plainly_or_without_void().await? {
                     return Ok(withdrawn);
@@ -193,7 +194,7 @@ impl LettingGo<'_> {
     /// The same, without a void mark where our own lease is gone.
     async fn plainly_or_without_void(&mut self) -> Result<Option<Withdrawn>> {
         match self.plainly().await {
-            Err(error) if error.kind() == ErrorKind::SessionLost => {
+            Err(error) if is_gone(&error) => {
                 self.doubt = Doubt::None;
                 self.plainly().await
             }
@@ -236,8 +237,15 @@ impl LettingGo<'_> {
         let otherwise = TxnOp::txn(Txn::new().when(last).or_else(leave));
         let answer =
             match self.session.line.txn(Txn::new().when(when).and_then(then).or_else([otherwise])).await {
-                Err(error) if error.kind() == ErrorKind::SessionLost => {
-                    return self.leave_without_heir(main, since).await;
+                Err(error) if keeps_heir_away(&error) && (heir.is_some() || is_gone(&error)) => {
+                    return match self.leave_without_heir(main, since).await {
+                        Err(error) if is_gone(&error) && self.doubt == Doubt::MayLand => {
+                            // Our own lease is gone, and without it no attempt can land.
+                            self.doubt = Doubt::None;
+                            self.leave_without_heir(main, since).await
+                        }
+                        answer => answer,
+                    };
                 }
                 answer => answer?,
             };
@@ -255,14 +263,14 @@ impl LettingGo<'_> {
         }
     }
 
-    /// The heir's lease, or our own, is gone.
-    async fn leave_without_heir(&mut self, main: &Seen, since: i64) -> Result<Option<Withdrawn>> {
+    /// The heir cannot be granted: the head of the queue sees the common key vanish and takes over.
+    async fn leave_without_heir(&self, main: &Seen, since: i64) -> Result<Option<Withdrawn>> {
         let (keys, id) = (self.keys, self.claim.id);
-        self.doubt = Doubt::None;
         let mut when = vec![unchanged(keys.main.as_str(), main.modified), created(keys.holder(id), since)];
         when.extend(no_other(keys, id));
         let mut then = traces(keys, id);
         then.extend([delete(keys.share()), delete(keys.main.as_str())]);
+        then.extend(self.void());
         let answer = self.session.line.txn(Txn::new().when(when).and_then(then)).await?;
         self.session.note(revision(&answer));
         Ok(answer.succeeded().then_some(Withdrawn::Removed))
@@ -273,6 +281,17 @@ impl LettingGo<'_> {
     fn void(&self) -> Option<TxnOp> {
         (self.doubt == Doubt::MayLand).then(|| put(keys::void(self.claim.id), "", self.session.lease.id))
     }
+}
+
+/// A lease that was to be attached is gone.
+fn is_gone(error: &Error) -> bool {
+    error.kind() == ErrorKind::SessionLost
+}
+
+/// The heir's lease is gone, or not ours to attach: with users and roles, a lease may be attached only by
+/// who may write every key under it.
+pub(crate) fn keeps_heir_away(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::SessionLost | ErrorKind::Denied)
 }
 
 /// No other holder's record stands.
