@@ -3,7 +3,8 @@
 //! Python waits while the main key exists, so it must exist exactly as long as any reader holds. It stands
 //! under a lease of its own, which every reader keeps alive: it outlives each of them and dies with the
 //! last. A reader's proof is the older of its session's and of its own keep-alive of that lease, sent before
-//! the transaction that lets it in.
+//! the transaction that lets it in. A beat that was answered meanwhile did not know of the reader, but will be
+//! credited to it: then it keeps the common lease alive once more.
 //!
 //! The common lease lives as long as the first reader's session without a beat. Beats prove a reader for its
 //! own session's time to live, so a reader whose session lives longer than the common lease is not let in
@@ -119,7 +120,7 @@ async fn enter(session: &Session, keys: &SeatKeys, claim: &Claim, look: &Look, d
         when.push(unchanged(keys.main.as_str(), *written));
         let record = record.sharing(share.clone(), *lease).encode()?;
         let then = [put(holder, record, session.lease.id), delete(keys.place(claim.id))];
-        return let_in(session, Txn::new().when(when).and_then(then), sent, ttl).await;
+        return let_in(session, Txn::new().when(when).and_then(then), (*lease, sent), ttl).await;
     }
     let (common, sent) = Lease::grant(&session.line, session.clock(), session.lease.ttl, 0).await?;
     when.extend(gone(keys, door));
@@ -132,7 +133,7 @@ async fn enter(session: &Session, keys: &SeatKeys, claim: &Claim, look: &Look, d
         put(holder, record, session.lease.id),
         delete(keys.place(claim.id)),
     ];
-    let entry = let_in(session, Txn::new().when(when).and_then(then), sent, common.ttl).await;
+    let entry = let_in(session, Txn::new().when(when).and_then(then), (common.id, sent), common.ttl).await;
     if matches!(entry, Ok(Entry::Changed)) {
         // Nothing stands under it; if this fails too, it ends by itself.
         let _ = revoke(&session.line, common.id).await;
@@ -140,7 +141,8 @@ async fn enter(session: &Session, keys: &SeatKeys, claim: &Claim, look: &Look, d
     entry
 }
 
-async fn let_in(session: &Session, txn: Txn, sent: Moment, ttl: Duration) -> Result<Entry> {
+/// Sends the transaction that lets a reader in, which has kept the common lease alive at that moment.
+async fn let_in(session: &Session, txn: Txn, (common, kept): (i64, Moment), ttl: Duration) -> Result<Entry> {
     let answer = match session.line.txn(txn).await {
         // Which of the two leases is gone, the next look tells: the session's by its own keep-alive.
         Err(error) if error.kind() == ErrorKind::SessionLost => {
@@ -150,8 +152,20 @@ async fn let_in(session: &Session, txn: Txn, sent: Moment, ttl: Duration) -> Res
         answer => answer?,
     };
     session.note(revision(&answer));
-    let grant = Grant { token: token(revision(&answer)), proof: proof(session, sent, ttl) };
-    Ok(if answer.succeeded() { Entry::In(grant) } else { Entry::Changed })
+    if !answer.succeeded() {
+        return Ok(Entry::Changed);
+    }
+    let kept = match is_outrun(session.proof(), kept) {
+        true => keep(session, common).await?,
+        false => Some(kept),
+    };
+    let grant = |kept| Grant { token: token(revision(&answer)), proof: proof(session, kept, ttl) };
+    Ok(kept.map_or(Entry::Changed, |kept| Entry::In(grant(kept))))
+}
+
+/// Whether the session was proved later than the common lease was kept alive.
+fn is_outrun(session: Proof, kept: Moment) -> bool {
+    matches!(session, Proof::Lease { sent, .. } if sent > kept)
 }
 
 /// The time to live that the common lease was granted with; `None` if it is gone.
@@ -181,5 +195,19 @@ fn proof(session: &Session, shared: Moment, common: Duration) -> Proof {
     match session.proof() {
         Proof::Lease { sent, ttl } => Proof::Lease { sent: sent.min(shared), ttl: ttl.min(common) },
         Proof::Kernel => Proof::Kernel,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Interleaving 18: a beat between a reader's own keep-alive and its entry proves nothing of the common lease.
+    #[test]
+    fn a_reader_keeps_the_common_lease_alive_again_after_a_beat_that_did_not() {
+        let at = |ms| Moment::ORIGIN + Duration::from_millis(ms);
+        let beat = |ms| Proof::Lease { sent: at(ms), ttl: Duration::from_secs(10) };
+        assert!(is_outrun(beat(101), at(100)));
+        assert!(!is_outrun(beat(100), at(100)) && !is_outrun(beat(5), at(100)));
     }
 }
