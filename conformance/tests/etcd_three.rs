@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)] // a failed assumption here is a failed test
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use conformance::checkers::{Least, Register, check};
@@ -72,21 +72,23 @@ async fn with_one_frozen_node_no_call_takes_more_than_its_deadline() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn locks_exclude_while_leaders_die_and_freeze() {
     const CONTENDERS: usize = 4;
+    const TURNS: usize = 20;
     let etcd = Arc::new(Etcd::plan().nodes(3).start());
     let folder = tempfile::tempdir().unwrap();
-    let over = Arc::new(AtomicBool::new(false));
+    let (over, turns) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let mut coords = Vec::new();
     for n in 0..CONTENDERS {
         coords.push(connect(&etcd, &format!("c{n}")).await);
     }
     let contenders = coords.into_iter().enumerate().map(|(n, coord)| {
-        let (folder, over) = (folder.path().to_owned(), Arc::clone(&over));
+        let (folder, over, turns) = (folder.path().to_owned(), Arc::clone(&over), Arc::clone(&turns));
         tokio::spawn(async move {
             let recorder = Recorder::to_file(format!("c{n}"), &folder.join(format!("c{n}.jsonl"))).unwrap();
             let mut register = Register::open(&folder.join("register")).unwrap();
             while !over.load(Ordering::Relaxed) {
                 // An acquire may run out of its call's time while there is no leader; what counts is the history.
-                let _ = contend(&coord, "contended", 20, &recorder, &mut register).await;
+                let outcome = contend(&coord, "contended", TURNS, &recorder, &mut register).await;
+                turns.fetch_add(if outcome.is_ok() { TURNS } else { 0 }, Ordering::Relaxed);
             }
             coord.close().await.unwrap();
         })
@@ -96,6 +98,10 @@ async fn locks_exclude_while_leaders_die_and_freeze() {
         let etcd = Arc::clone(&etcd);
         move || {
             for round in 0..8 {
+                let before = turns.load(Ordering::Relaxed);
+                conformance::servers::until("locks pass on before the next fault", || {
+                    turns.load(Ordering::Relaxed) >= before + 2 * TURNS
+                });
                 let leader = etcd.leader();
                 if round % 3 == 2 {
                     leader.process().freeze();
