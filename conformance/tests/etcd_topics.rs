@@ -190,6 +190,26 @@ async fn foreign_keys_among_the_messages_are_skipped_and_damage_is_told() {
     coord.close().await.unwrap();
 }
 
+/// A body that is gone costs its message, and none of those that did not fit beside it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_that_cannot_be_read_takes_no_other_along() {
+    let etcd = Etcd::start();
+    let coord = connect(&etcd.url(), "a").await;
+    let topic = coord.topic("config");
+    let mut reading = topic.subscribe(From::Now).await.unwrap();
+    let mut ids = Vec::new();
+    for number in 0..4 {
+        topic.publish(vec![number; 600 * 1024]).await.unwrap();
+        ids.push(message(&mut reading).await.id);
+    }
+    etcd.etcdctl(&["del", &format!("/tooz-rs/v1/topic/config/b/0000000000000000/{}", ids[0])]);
+    let mut all = topic.subscribe(From::Beginning).await.unwrap();
+    for number in 1..4 {
+        assert_eq!(message(&mut all).await.payload[0], number);
+    }
+    coord.close().await.unwrap();
+}
+
 /// Of what is beyond the retention the large bodies go first.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bodies_of_what_was_let_go_of_go_at_once_and_ids_are_known_on() {

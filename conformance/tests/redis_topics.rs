@@ -115,6 +115,28 @@ async fn a_stream_that_somebody_used_up_begins_anew() {
     }
 }
 
+/// What stands far ahead of all clocks does not make anybody think that there is time enough.
+#[tokio::test]
+async fn a_topic_in_use_does_not_end_because_of_an_entry_from_the_future() {
+    let redis = Redis::start();
+    let a = session(&redis, "a").await;
+    let first = a.say(&config(), "first").await;
+    redis.command(&["XADD", LOG, "4398046500000-0", "x", "y"]);
+    a.say(&config(), "second").await;
+    let keys = [LOG.to_owned(), side(LOG, "log"), side(LOG, "ids:1")];
+    let nearly_over = || keys.iter().for_each(|key| drop(redis.command(&["PEXPIRE", key, "60000"])));
+    let hours = |key: &String| redis.command(&["PTTL", key]).number().unwrap() / 3_600_000;
+
+    nearly_over();
+    assert_eq!(a.say(&config(), "third").await.incarnation(), first.incarnation());
+    assert!(keys.iter().all(|key| hours(key) >= 12), "{:?}", keys.each_ref().map(hours));
+
+    nearly_over();
+    let week = Retention { count: 10, age: Duration::from_secs(7 * 24 * 3600) };
+    a.topics().trim(&config(), week).await.unwrap();
+    assert!(keys.iter().all(|key| hours(key) >= 7 * 24 + 12), "{:?}", keys.each_ref().map(hours));
+}
+
 #[tokio::test]
 async fn messages_within_one_millisecond_run_over_into_the_next() {
     let redis = Redis::start();

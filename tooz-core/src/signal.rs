@@ -115,9 +115,12 @@ impl<T: Clone> Signalled<T> {
     /// Ends with the first value that `is_it`, at once if that is the present one.
     pub(crate) async fn wait_for(&mut self, mut is_it: impl FnMut(&T) -> bool) -> Result<T, Gone> {
         loop {
-            let value = self.look();
-            if is_it(&value) {
-                return Ok(value);
+            {
+                // Not kept for the wait: it may be what somebody else lets go of meanwhile.
+                let value = self.look();
+                if is_it(&value) {
+                    return Ok(value);
+                }
             }
             self.changed().await?;
         }

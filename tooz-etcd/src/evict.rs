@@ -19,12 +19,16 @@ pub(crate) async fn evict(
     how: Eviction,
     only: &[ClaimId],
 ) -> Result<Vec<ClaimId>> {
-    let mut hand_over = true;
+    let (mut hand_over, mut only) = (true, only.to_vec());
     for _ in 0..ATTEMPTS {
         let scene = survey(session, keys).await?;
         let meant = scene.holders(keys).filter(|(id, ..)| only.is_empty() || only.contains(id));
         let meant: Vec<ClaimId> = meant.map(|(id, ..)| id).collect();
         let foreign = scene.foreign(keys).filter(|id| only.is_empty() || only.contains(id));
+        if only.is_empty() {
+            // Whoever comes to hold before the next attempt is not meant.
+            only = meant.iter().copied().chain(foreign).collect();
+        }
         let done = match how {
             Eviction::Notice => notify(session, keys, &scene, &meant).await?.then(|| meant.clone()),
             Eviction::Force if meant.is_empty() && foreign.is_none() => Some(Vec::new()),

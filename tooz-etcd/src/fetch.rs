@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use etcd_client::Txn;
 use tooz_core::backend::{Batch, Limit, Mark};
-use tooz_core::{Message, Offset, Result};
+use tooz_core::{Error, ErrorKind, Message, Offset, Result};
 
 use crate::channel::{BUCKET, ChannelKeys, bucket_of, first_of, revision_of};
 use crate::publish::Guess;
@@ -141,10 +141,13 @@ pub(crate) async fn fetch(
             }
             Verdict::Look(next) => aim = next,
             Verdict::Follow(records, more) => {
-                let last = records.last().map(|(number, record)| (*number, record.revision));
-                batch.messages = read(session, keys, &standing, records, limit).await?;
+                let found = records.len();
+                let chosen = fitting(records, limit);
+                let more = more || chosen.len() < found;
+                let last = chosen.last().map(|(number, record)| (*number, record.revision));
+                batch.messages = read(session, keys, &standing, chosen).await?;
                 match last {
-                    // All of them went while they were read.
+                    // All that were chosen went while they were read, or cannot be read: on with those after them.
                     Some((number, revision)) if more && batch.messages.is_empty() => {
                         aim = Aim::From(number + 1, revision.saturating_add(1));
                     }
@@ -156,7 +159,11 @@ pub(crate) async fn fetch(
             return Ok(batch);
         }
     }
-    Ok(batch)
+    // An empty batch would say that nothing follows.
+    Err(Error::new(
+        ErrorKind::Unavailable,
+        "so much that is no message stands in the channel that none was found",
+    ))
 }
 
 /// One look.
@@ -192,15 +199,13 @@ async fn looked(
     Ok(Some((standing, aim.read(records, &standing, end, cut))))
 }
 
-/// As many as fit, with their bodies.
+/// Those that were chosen, with their bodies.
 async fn read(
     session: &Session,
     keys: &ChannelKeys,
     standing: &Standing,
-    records: Vec<(u64, Record)>,
-    limit: Limit,
+    chosen: Vec<(u64, Record)>,
 ) -> Result<Vec<Message>> {
-    let chosen = fitting(records, limit);
     let bodies = apart(session, keys, &chosen).await?;
     let message = |(number, record): (u64, Record)| {
         let entry = &record.entry;

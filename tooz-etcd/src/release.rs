@@ -107,6 +107,9 @@ pub(crate) async fn withdraw(
             Err(error) if keeps_heir_away(&error) && (letting_go.heir.is_some() || is_gone(&error)) => {
                 // The heir's lease is gone or not ours to attach, or, with a void mark, our own is gone:
                 // none of that may keep the seat held.
+                if letting_go.heir.is_none() {
+                    letting_go.doubt = Doubt::None;
+                }
                 letting_go.heir = None;
                 if let Some(withdrawn) = letting_go.plainly_or_without_void().await? {
                     return Ok(withdrawn);

@@ -29,7 +29,7 @@ const REMOVED: usize = 16;
 const KNOWN_FOR: Duration = Duration::from_secs(600);
 
 /// … or until so many buckets were.
-const KNOWN: u64 = 128;
+const KNOWN: u64 = 1024;
 
 /// How far a round came.
 #[derive(Clone, Debug, PartialEq, Eq)]

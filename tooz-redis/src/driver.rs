@@ -89,7 +89,9 @@ fn profile(lease: Duration, server: Option<&Server>, wait_replicas: u32) -> Prof
             notice: Duration::from_millis(50),
         }),
         groups: Some(GroupProfile { wake_up: WakeUp::Push }),
-        topics: Some(TopicProfile { wake_up: WakeUp::Push, largest_body: TopicProfile::FULL_BODY }),
+        topics: server
+            .is_none_or(Server::trims_by_age)
+            .then_some(TopicProfile { wake_up: WakeUp::Push, largest_body: TopicProfile::FULL_BODY }),
         warnings,
     }
 }
@@ -130,6 +132,6 @@ impl Backend for RedisBackend {
     }
 
     fn topics(&self) -> Option<&dyn TopicSteps> {
-        Some(&self.topics)
+        self.profile.topics.as_ref().map(|_| &self.topics as &dyn TopicSteps)
     }
 }

@@ -274,6 +274,10 @@ impl Ear {
             return Ok(Mark(subject.mark));
         }
         let _one_at_a_time = self.channels.lock().await;
+        // Somebody else may have begun meanwhile; to begin again could end what they listen to.
+        if let Some(subject) = self.lock().subjects.get(channel) {
+            return Ok(Mark(subject.mark));
+        }
         self.subscriber.subscribe(channel).await?;
         let (mark, left) = self.lock().begin_to_follow(channel);
         if let Some(left) = left {

@@ -189,7 +189,7 @@ pub(crate) fn member_of(field: &[u8]) -> Option<Name> {
 
 /// Refuses a namespace under which our own keys could not be told from Python's.
 pub(crate) fn check_namespace(namespace: &str) -> Result<()> {
-    if let Some(kind) = CHANNELS.iter().find(|kind| namespace.contains(**kind)) {
+    if let Some(kind) = CHANNELS.iter().find(|kind| format!("{namespace}:").contains(**kind)) {
         let text =
             format!("namespace {namespace:?} has {kind:?} in it, as keys of our own do: choose another");
         return Err(Error::new(ErrorKind::InvalidOption, text));
@@ -342,5 +342,15 @@ mod tests {
         assert_eq!(member_of(CREATED.as_bytes()), None);
         assert_eq!(member_of(b"\xff"), None);
         assert_eq!(member_of(b""), None);
+    }
+
+    #[test]
+    fn a_namespace_that_could_be_read_as_a_channel_is_refused() {
+        for namespace in ["a:topic", "a:topic:b", "x:said", "x:inbox:", "y:replies", "{a", "tooz-rs:a"] {
+            assert!(check_namespace(namespace).is_err(), "{namespace}");
+        }
+        for namespace in ["_tooz", "topic", "a:topics", "said"] {
+            assert!(check_namespace(namespace).is_ok(), "{namespace}");
+        }
     }
 }

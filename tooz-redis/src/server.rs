@@ -22,6 +22,17 @@ pub(crate) struct Server {
     pub(crate) warnings: Vec<String>,
 }
 
+impl Server {
+    /// Whether streams can be cut by age: from 6.2 on. Where the version is not known, it is tried.
+    pub(crate) fn trims_by_age(&self) -> bool {
+        let mut parts = self.version.as_deref().unwrap_or_default().split('.').map(str::parse::<u32>);
+        match (parts.next(), parts.next()) {
+            (Some(Ok(major)), Some(Ok(minor))) => (major, minor) >= (6, 2),
+            _ => true,
+        }
+    }
+}
+
 /// How many servers there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
@@ -172,5 +183,21 @@ mod tests {
         assert!(said.contains("redis+cluster://"), "{said}");
         let said = refusal("redis+cluster://h", Mode::Cluster, "role:master\r\ncluster_enabled:0\r\n");
         assert!(said.contains("redis://"), "{said}");
+    }
+
+    #[test]
+    fn topics_need_a_server_that_cuts_streams_by_age() {
+        let server = |version: Option<&str>| Server {
+            version: version.map(ToOwned::to_owned),
+            mode: Mode::Standalone,
+            replicas: 0,
+            warnings: Vec::new(),
+        };
+        for (version, can) in
+            [("6.0.16", false), ("6.2.0", true), ("7.0.15", true), ("10.1", true), ("odd", true)]
+        {
+            assert_eq!(server(Some(version)).trims_by_age(), can, "{version}");
+        }
+        assert!(server(None).trims_by_age());
     }
 }

@@ -44,12 +44,14 @@ if ARGV[1] ~= '' then
 end
 
 local found, taken, bytes, odd = {}, 0, 0, 0
+-- Few at a time, and one where they are large. The first is the one before, where there was one.
+local step, seen, weight = 2, 0, 0
 while taken < most do
-  -- Few at a time: they may be large. The first is the one before, where there was one.
-  local entries = redis.call('XRANGE', log, from, '+', 'COUNT', 17)
+  local entries = redis.call('XRANGE', log, from, '+', 'COUNT', step)
   for _, entry in ipairs(entries) do
     if entry[1] ~= from then
       local body = entry[2][4]
+      seen, weight = seen + 1, weight + #(body or '')
       if number_of(entry) and #body <= largest then
         if taken == most or (taken > 0 and bytes + #body > room) then
           most = taken
@@ -64,9 +66,10 @@ while taken < most do
       end
     end
   end
-  if #entries < 17 then
+  if #entries < step then
     break
   end
-  from = entries[17][1]
+  from = entries[step][1]
+  step = (weight / math.max(seen, 1) * 16 < room - bytes) and 17 or 2
 end
 return {life, count, last, anew, odd, found}

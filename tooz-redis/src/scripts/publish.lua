@@ -46,7 +46,7 @@ if type(place) == 'table' and not spent then
 end
 if spent or not split(place) then
   -- Somebody else's entry is far ahead of all clocks: nothing can follow it.
-  redis.call('DEL', log)
+  redis.call('UNLINK', log)
   there, life, count = false, id, 0
   place = redis.call('XADD', log, '*', 'h', head(1), 'b', ARGV[3])
 end
@@ -61,8 +61,9 @@ else
     't', string.format('%.0f', ms))
 end
 redis.call('HSET', ids[now], id, number .. ' ' .. place)
-if not there or (tonumber(known[6] or '') or 0) < ms + keep / 2 then
-  redis.call('HSET', info, 'x', string.format('%.0f', ms + keep))
+-- By the time that is left, not by a date: clocks and stream ids may be far apart. A new half has no end yet.
+if not there or known[6] == '0' or redis.call('PTTL', info) < keep - tonumber(ARGV[5]) / 2 then
+  redis.call('HSET', info, 'x', '1')
   for _, key in ipairs(KEYS) do
     redis.call('PEXPIRE', key, string.format('%.0f', keep))
   end

@@ -14,10 +14,8 @@ end
 
 -- An idle channel outlives its last message.
 local stay = string.format('%.0f', age + keep)
-local lasts = tonumber(known[6] or '') or 0
-if known[9] ~= stay or lasts < now + age + keep / 2 then
-  lasts = now + age + keep
-  redis.call('HSET', info, 'k', stay, 'x', string.format('%.0f', lasts))
+if known[9] ~= stay or redis.call('PTTL', info) < age + keep / 2 then
+  redis.call('HSET', info, 'k', stay)
   for _, key in ipairs(KEYS) do
     redis.call('PEXPIRE', key, stay)
   end
