@@ -6,8 +6,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use conformance::servers::Etcd;
 use conformance::servers::etcd::EtcdNode;
-use conformance::servers::{Certificates, Etcd};
 use conformance::{eventually, within};
 use tooz_core::backend::{Doubt, Driver, Eviction, Opening};
 use tooz_core::{
