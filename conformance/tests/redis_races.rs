@@ -553,10 +553,14 @@ async fn a_living_waiter_behind_many_dead_ones_gets_the_seat() {
     let (a, b) = (session_at(&url, "a", LONG).await, session_at(&url, "b", LONG).await);
     let first = a.claim_on(&lock("nightly"));
     a.take(&first).await;
+    let dying = b.claim_on(&lock("nightly"));
+    b.enqueue(&dying).await;
+    let record = redis.command(&["HGET", SEAT, &format!("c:{}", dying.id)]).text();
+    redis.command(&["HSET", SEAT, &format!("e:{}", dying.id), "1"]);
     for number in 0..450 {
         let dead = format!("{number:032x}");
         redis.command(&["ZADD", "{_tooz_nightly_lock}:queue", &(number + 1).to_string(), &dead]);
-        redis.command(&["HSET", SEAT, &format!("c:{dead}"), "1x", &format!("e:{dead}"), "1"]);
+        redis.command(&["HSET", SEAT, &format!("c:{dead}"), &record, &format!("e:{dead}"), "1"]);
     }
     let living = b.claim_on(&lock("nightly"));
     b.enqueue(&living).await;
