@@ -179,6 +179,30 @@ async fn an_ousting_of_a_waiter_does_not_hit_the_holder_it_became() {
     holder.close().await.unwrap();
 }
 
+/// A broken lock passes on to the next; breaking it again because the answer was lost must not break that one too.
+#[tokio::test(start_paused = true)]
+async fn breaking_a_lock_whose_answer_is_lost_breaks_no_second_holder() {
+    let script = Arc::new(Script::default());
+    let holder = builder("fault-evict", "holder").connect().await.unwrap();
+    let next = builder("fault-evict", "next").connect().await.unwrap();
+    let breaker = connect("fault-evict", "breaker", &script).await;
+    let broken = holder.lock("x").acquire().await.unwrap();
+    let lock = next.lock("x");
+    let waiting = tokio::spawn(async move { lock.acquire().await.unwrap() });
+    settle().await;
+    script.lose_evict_replies.store(1, Ordering::SeqCst);
+
+    let hit = breaker.lock("x").evict(tooz_core::backend::Eviction::Force).await.unwrap();
+
+    assert_eq!(hit, [broken.claim_id()]);
+    let guard = waiting.await.unwrap();
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert!(guard.is_held(), "who came to hold was broken too");
+    for coord in [holder, next, breaker] {
+        coord.close().await.unwrap();
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_panicking_driver_is_an_error_and_leaves_nothing() {
     let script = Arc::new(Script::default());

@@ -24,7 +24,14 @@ fn queue_step(session: Arc<Session>, seat: Seat) -> Flight<Queue> {
 /// Takes a seat away from its holders; see [`Lock::evict`](super::Lock::evict).
 pub(crate) async fn evict(coord: &Coordinator, seat: Seat, how: Eviction) -> Result<Vec<ClaimId>> {
     let notice = coord.profile().locks.map(|locks| locks.notice).unwrap_or_default();
-    let hit = evict_step(coord, &seat, how, Vec::new()).await?;
+    // Named, so that an attempt whose answer is lost, sent again, does not hit whoever came to hold by the first.
+    let holders = look(coord, seat.clone()).await?.holders;
+    if holders.is_empty() {
+        return Ok(Vec::new());
+    }
+    // Where one of them has no id, whoever holds is meant.
+    let meant: Option<Vec<ClaimId>> = holders.iter().map(|holder| holder.claim).collect();
+    let hit = evict_step(coord, &seat, how, meant.unwrap_or_default()).await?;
     if how == Eviction::Force || hit.is_empty() {
         return Ok(hit);
     }
@@ -52,11 +59,15 @@ async fn evict_step(
     how: Eviction,
     only: Vec<ClaimId>,
 ) -> Result<Vec<ClaimId>> {
-    let step = coord.core().step(coord.lane(), "evict", move |session| {
+    let mut attempts = 0;
+    let hit = coord.core().step(coord.lane(), "evict", |session| {
+        attempts += 1;
         let (seat, only) = (seat.clone(), only.clone());
         Box::pin(async move { locks(&*session.backend)?.evict(&seat, how, &only).await })
     });
-    step.await
+    let hit = hit.await?;
+    // An earlier attempt whose answer was lost may be what removed them.
+    Ok(if hit.is_empty() && attempts > 1 { only } else { hit })
 }
 
 /// A live view of who holds and who waits for a lock. Resumes by itself after a lost session.

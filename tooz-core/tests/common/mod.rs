@@ -34,6 +34,8 @@ pub(crate) struct Script {
     pub(crate) ousted: Mutex<Vec<ClaimId>>,
     /// Replies of claims to lose after carrying them out.
     pub(crate) lose_claim_replies: AtomicUsize,
+    /// Replies of evictions to lose after carrying them out.
+    pub(crate) lose_evict_replies: AtomicUsize,
     /// Number of claim steps sent.
     pub(crate) claims: AtomicUsize,
     /// What the latest renewal was asked to renew.
@@ -220,7 +222,11 @@ impl LockSteps for Tap {
     }
 
     async fn evict(&self, seat: &Seat, how: Eviction, only: &[ClaimId]) -> Result<Vec<ClaimId>> {
-        self.inner().evict(seat, how, only).await
+        let hit = self.inner().evict(seat, how, only).await?;
+        if take_one(&self.script.lose_evict_replies) {
+            return Err(Error::new(ErrorKind::Unavailable, "scripted: the reply is lost").effect_unknown());
+        }
+        Ok(hit)
     }
 
     async fn queue(&self, seat: &Seat) -> Result<Queue> {
