@@ -67,6 +67,11 @@ pub trait Harness: Send + Sync + 'static {
         Duration::from_secs(30)
     }
 
+    /// The same for the sessions of `steps_*` cases, which nobody renews: longer than the longest of them takes.
+    fn steps_ttl(&self) -> Duration {
+        self.ttl()
+    }
+
     /// Whether cases run on tokio's paused clock: for stores inside this process that are woken by nothing
     /// but tokio. Time then jumps to the next timer whenever every task waits.
     fn paused(&self) -> bool {

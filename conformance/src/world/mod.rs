@@ -142,7 +142,7 @@ impl World {
         predecessor: Option<SessionId>,
     ) -> Result<(SessionId, Arc<dyn Backend>, Proof)> {
         let endpoint = Endpoint::parse(&self.harness.url())?;
-        let ttl = endpoint.span("lock_timeout")?.unwrap_or(self.harness.ttl());
+        let ttl = endpoint.span("lock_timeout")?.unwrap_or(self.harness.steps_ttl());
         let opening = Opening {
             member: member.clone(),
             session: SessionId::random(),

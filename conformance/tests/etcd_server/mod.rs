@@ -62,9 +62,13 @@ impl Harness for Server {
         let _ = client.lease_revoke((number << 1) + 2).await; // not every session has two
     }
 
-    /// Sessions of `steps_*` cases are not renewed, and the longest case takes half a minute on a slow machine;
-    /// others wait for a lease to run out, within a minute.
+    /// Some cases wait until a lease has run out.
     fn ttl(&self) -> Duration {
+        Duration::from_secs(10)
+    }
+
+    /// The longest takes half a minute on a slow machine.
+    fn steps_ttl(&self) -> Duration {
         Duration::from_secs(50)
     }
 
