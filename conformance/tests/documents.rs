@@ -1,0 +1,49 @@
+//! What documents say about the code is looked up in the code.
+
+#![allow(clippy::unwrap_used)] // a failed assumption here is a failed test
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+/// The names of all functions below `folder`.
+fn functions(folder: &Path, found: &mut BTreeSet<String>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            if path.file_name().is_some_and(|name| name != "target") {
+                functions(&path, found);
+            }
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = fs::read_to_string(&path).unwrap();
+            let names = text.split("fn ").skip(1).filter_map(|rest| rest.split(['(', '<', '$']).next());
+            found.extend(names.map(str::to_owned));
+        }
+    }
+}
+
+/// Whatever is set as code in `text` and looks like the name of a test: at least four words.
+fn named(text: &str) -> Vec<&str> {
+    let is_test = |code: &&str| {
+        code.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+            && code.matches('_').count() >= 3
+    };
+    text.split('`').skip(1).step_by(2).filter(is_test).collect()
+}
+
+#[test]
+fn every_test_that_a_document_names_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let mut known = BTreeSet::new();
+    for entry in fs::read_dir(root).unwrap() {
+        let path = entry.unwrap().path();
+        if path.join("Cargo.toml").exists() {
+            functions(&path, &mut known);
+        }
+    }
+    let text = fs::read_to_string(root.join("docs/guarantees.md")).unwrap();
+    let named = named(&text);
+    assert!(named.len() > 80, "{} tests are named in the document", named.len());
+    let gone: Vec<&&str> = named.iter().filter(|name| !known.contains(**name)).collect();
+    assert!(gone.is_empty(), "named and not there: {gone:#?}");
+}
