@@ -53,6 +53,11 @@ impl Harness for Server {
     fn ttl(&self) -> Duration {
         Duration::from_secs(10)
     }
+
+    /// The longest takes ten seconds and more over TLS on a slow machine.
+    fn steps_ttl(&self) -> Duration {
+        Duration::from_secs(40)
+    }
 }
 
 /// A session with the server behind `url`, spoken to without core, and so without beats of its own.
