@@ -2,19 +2,27 @@
 //!
 //! `cargo test` builds them together with this test; with `--test examples` alone, build them first.
 
-#![allow(clippy::unwrap_used, reason = "a failed assumption is a failed test")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a failed assumption is a failed test")]
+
+#[path = "examples/pool.rs"]
+mod pool;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-fn run(name: &str, url: &str) -> String {
+fn program(name: &str) -> PathBuf {
     // Beside this test's own folder, whatever the profile and the target directory.
     let folder = std::env::current_exe().unwrap();
     let folder =
         folder.ancestors().map(|above| above.join("examples")).find(|folder| folder.is_dir()).unwrap();
     let program: PathBuf = Path::new(&folder).join(name);
     assert!(program.exists(), "build {name} first: cargo build -p tooz --examples");
-    let ended = Command::new(program).env("TOOZ_BACKEND", url).env_remove("TOOZ_MEMBER").output().unwrap();
+    program
+}
+
+fn run(name: &str, url: &str) -> String {
+    let mut command = Command::new(program(name));
+    let ended = command.env("TOOZ_BACKEND", url).env_remove("TOOZ_MEMBER").output().unwrap();
     let text = String::from_utf8_lossy(&ended.stdout).into_owned();
     assert!(ended.status.success(), "{name} on {url}: {text}{}", String::from_utf8_lossy(&ended.stderr));
     text
