@@ -175,6 +175,56 @@ async fn forgotten_tokens_are_renewed() {
     b.close().await.unwrap();
 }
 
+/// Calls get a new token by themselves. A stream is asked for the one it was opened with whenever it is to watch
+/// one thing more, and once that is forgotten it refuses everything: then another stream is opened, once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_waiter_whose_stream_has_a_forgotten_token_listens_on_another() {
+    let etcd = guarded();
+    let (a, b) = (connect(&url(&etcd, "member"), "a").await, connect(&url(&etcd, "member"), "b").await);
+    let metric = |name: &str| etcd.node().metric(name, "");
+    let watchers = || metric("etcd_debugging_mvcc_watcher_total");
+    let acquire = |name: &str| {
+        let lock = b.lock(name);
+        tokio::spawn(async move { lock.acquire().await.unwrap() })
+    };
+    let early = a.lock("early").acquire().await.unwrap();
+    let first = acquire("early");
+    // Both listen for its main key and its own root: one waits for it, one holds it.
+    let listened = async |count: f64| {
+        eventually("all watches stand", async || match watchers() {
+            seen if seen >= count => Ok(()),
+            seen => Err(format!("{seen} watches")),
+        })
+        .await;
+    };
+    listened(4.0).await;
+    let opened = Instant::now();
+    eventually("the stream is old", async || match opened.elapsed() > Duration::from_secs(1) {
+        true => Ok(()),
+        false => Err("it is fresh".to_owned()),
+    })
+    .await;
+
+    // All tokens of a user are forgotten when the password is set, though it be the same.
+    let as_root = etcd_client::ConnectOptions::new().with_user("root", "canary");
+    let mut root = etcd_client::Client::connect([etcd.node().address()], Some(as_root)).await.unwrap();
+    root.user_change_password("member", "secret").await.unwrap();
+    let asked = || etcd.node().metric("grpc_server_msg_received_total", "grpc_method=\"Watch\"");
+    let before = asked();
+    let late = a.lock("late").acquire().await.unwrap();
+    let second = acquire("late");
+    listened(8.0).await;
+    // Each of the two subjects of both members is asked for again, and one may be refused on the way.
+    assert!(asked() - before <= 16.0, "{} requests on streams of watches", asked() - before);
+
+    late.release().await.unwrap();
+    within("the late lock", second).await.unwrap().release().await.unwrap();
+    early.release().await.unwrap();
+    within("the early lock", first).await.unwrap().release().await.unwrap();
+    a.close().await.unwrap();
+    b.close().await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tls_is_verified_on_both_sides() {
     let certificates = Arc::new(Certificates::new());

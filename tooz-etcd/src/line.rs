@@ -84,7 +84,7 @@ impl Line {
             let Err(error) = answer else { return answer };
             if error.kind() == ErrorKind::Denied && std::mem::take(&mut may_authenticate) {
                 // The token may be forgotten or too old; streams are not given a new one by the library.
-                self.clients.clear();
+                self.renew();
                 continue;
             }
             if error.kind() != ErrorKind::Unavailable {
@@ -124,6 +124,11 @@ impl Line {
         let server = self.current.load(Ordering::Relaxed);
         self.move_on(server);
         self.silent(server).effect_unknown()
+    }
+
+    /// Gives up the connections and tokens in use: whoever calls next gets new ones.
+    pub(crate) fn renew(&self) {
+        self.clients.clear();
     }
 
     fn move_on(&self, from: usize) {

@@ -2,12 +2,14 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
 use bytes::Bytes;
 use etcd_client::{EventType, Txn, WatchOptions, WatchResponse, WatchStream};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 use tooz_core::{Error, ErrorKind, Result};
 
 use super::view::Event;
@@ -19,6 +21,8 @@ use crate::txn::{self, Seen};
 const KEPT: usize = 256;
 /// A single key that changed so often while nobody asked for it is no longer watched.
 const UNASKED: usize = 256;
+/// A stream that is older has a token that may have run out, where users are asked who they are.
+const FRESH: Duration = Duration::from_secs(1);
 /// Requests to the ear that may wait.
 const ORDERS: usize = 64;
 /// Keys of one subject that are read; more are no queue and no group.
@@ -123,6 +127,8 @@ impl Drop for Ear {
 struct Listener {
     line: Arc<Line>,
     stream: Option<WatchStream>,
+    /// When the stream was asked for.
+    opened: Instant,
     /// Watches asked for, in order; the last of a view says that all of them stand.
     asked: VecDeque<(Arc<View>, Option<Told>)>,
     /// Weakly: a view that nobody uses is dropped by the ear.
@@ -131,7 +137,7 @@ struct Listener {
 
 impl Listener {
     fn new(line: Arc<Line>) -> Self {
-        Self { line, stream: None, asked: VecDeque::new(), watches: HashMap::new() }
+        Self { line, stream: None, opened: Instant::now(), asked: VecDeque::new(), watches: HashMap::new() }
     }
 
     async fn run(mut self, mut orders: mpsc::Receiver<Order>) {
@@ -169,6 +175,7 @@ impl Listener {
         let mut wanted: VecDeque<(String, WatchOptions)> = ranges(view.subject());
         if self.stream.is_none() {
             let Some((key, options)) = wanted.pop_front() else { return };
+            self.opened = Instant::now();
             match self.open(key, options).await {
                 Ok(stream) => self.stream = Some(stream),
                 Err(error) => {
@@ -209,11 +216,7 @@ impl Listener {
         if response.created() {
             let Some((view, watched)) = self.asked.pop_front() else { return self.lose() };
             if response.canceled() {
-                view.end();
-                let text = format!("etcd refuses the watch: {}", response.cancel_reason());
-                let refused = Error::new(ErrorKind::Denied, text);
-                let _ = watched.map(|watched| watched.send(Err(refused))); // who asked may have gone
-                return;
+                return self.refused(view, watched, response.cancel_reason()).await;
             }
             self.watches.insert(id, Arc::downgrade(&view));
             let _ = watched.map(|watched| watched.send(Ok(()))); // who asked may have gone
@@ -238,6 +241,28 @@ impl Listener {
         if is_idle && view.unasked() > UNASKED {
             view.end();
             self.cancel(id).await;
+        }
+    }
+
+    /// A stream is asked for its token with every watch and never given another: once that is forgotten, it refuses
+    /// all there is to come, and the watch is asked for on another. A fresh one has refused what was asked.
+    async fn refused(&mut self, view: Arc<View>, mut watched: Option<Told>, reason: &str) {
+        if self.opened.elapsed() < FRESH {
+            view.end();
+            let refused = Error::new(ErrorKind::Denied, format!("etcd refuses the watch: {reason}"));
+            let _ = watched.map(|watched| watched.send(Err(refused))); // who asked may have gone
+            return;
+        }
+        self.asked.retain_mut(|(other, told)| {
+            let is_same = Arc::ptr_eq(other, &view);
+            watched = watched.take().or(if is_same { told.take() } else { None });
+            !is_same
+        });
+        self.watches.retain(|_, other| !std::ptr::eq(other.as_ptr(), Arc::as_ptr(&view)));
+        self.line.renew();
+        self.lose();
+        if let Some(watched) = watched {
+            self.watch(view, watched).await;
         }
     }
 
