@@ -61,7 +61,8 @@ impl Ear {
         if view.is_live() && view.look(|state| state.horizon()) >= revision {
             return Ok(Arc::clone(&view));
         }
-        if !view.look(super::State::is_loaded) {
+        // A read that fails, and an asker that goes away, leave the watch for the next.
+        if !view.look(super::State::is_watched) {
             let (watched, answer) = oneshot::channel();
             let ended = |_| Error::new(ErrorKind::SessionLost, "the session has ended");
             let order = Order::Watch(Arc::clone(&view), watched);
@@ -172,6 +173,15 @@ impl Listener {
     }
 
     async fn watch(&mut self, view: Arc<View>, watched: Told) {
+        if view.look(super::State::is_watched) {
+            let _ = watched.send(Ok(())); // who asked may have gone
+            return;
+        }
+        // Whoever asked before has gone: a view is read by one at a time.
+        if let Some((_, told)) = self.asked.iter_mut().rev().find(|(other, _)| Arc::ptr_eq(other, &view)) {
+            *told = Some(watched);
+            return;
+        }
         let mut wanted: VecDeque<(String, WatchOptions)> = ranges(view.subject());
         if self.stream.is_none() {
             let Some((key, options)) = wanted.pop_front() else { return };
@@ -219,7 +229,10 @@ impl Listener {
                 return self.refused(view, watched, response.cancel_reason()).await;
             }
             self.watches.insert(id, Arc::downgrade(&view));
-            let _ = watched.map(|watched| watched.send(Ok(()))); // who asked may have gone
+            if let Some(watched) = watched {
+                view.set_watched();
+                let _ = watched.send(Ok(())); // who asked may have gone
+            }
         } else if response.canceled() {
             // Compacted, or no longer allowed: the subject is read anew by whoever asks next.
             if let Some(view) = self.watches.remove(&id).and_then(|view| view.upgrade()) {

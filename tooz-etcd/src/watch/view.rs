@@ -32,6 +32,8 @@ pub(crate) struct State {
     read_at: i64,
     /// Events heard while the keys are being read.
     meanwhile: Option<Vec<Event>>,
+    /// Its watches stand, or stood.
+    watched: bool,
     loaded: bool,
     dead: bool,
     /// Times it heard something since somebody looked for it.
@@ -83,9 +85,9 @@ impl State {
         self.horizon
     }
 
-    /// Whether the keys have been read.
-    pub(crate) fn is_loaded(&self) -> bool {
-        self.loaded
+    /// Whether its watches stand, or stood.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.watched
     }
 
     /// Whether nothing more will be heard.
@@ -147,6 +149,11 @@ impl View {
 
     pub(crate) fn subject(&self) -> &Subject {
         &self.subject
+    }
+
+    /// Its watches stand.
+    pub(crate) fn set_watched(&self) {
+        self.lock().watched = true;
     }
 
     /// A look at what is known.
