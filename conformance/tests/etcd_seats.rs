@@ -6,9 +6,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use conformance::servers::Etcd;
-use conformance::within;
-use tooz_core::backend::{Backend, Driver, Mark, Opening};
-use tooz_core::{BootClock, Endpoint, Name, Seat, SessionId};
+use conformance::{eventually, within};
+use etcd_client::Client;
+use tooz_core::backend::{Backend, Driver, Eviction, Mark, Opening};
+use tooz_core::{BootClock, Coordinator, Endpoint, Lock, Name, Registry, Seat, SessionId};
+
+async fn connect(etcd: &Etcd, member: &str) -> Coordinator {
+    let registry = Registry::embedded().with(tooz_etcd::EtcdDriver::new());
+    registry.builder(etcd.url()).member(member).connect().await.unwrap()
+}
+
+async fn client(etcd: &Etcd) -> Client {
+    Client::connect([etcd.node().address()], None).await.unwrap()
+}
+
+async fn waiting(lock: &Lock, count: usize) {
+    eventually("all wait", async || match lock.queue().await {
+        Ok(queue) if queue.waiting.len() == count => Ok(()),
+        other => Err(format!("{other:?}")),
+    })
+    .await;
+}
 
 async fn session(etcd: &Etcd) -> Arc<dyn Backend> {
     let ttl = Duration::from_secs(60);
@@ -23,6 +41,52 @@ async fn session(etcd: &Etcd) -> Arc<dyn Backend> {
     };
     let endpoint = Endpoint::parse(&etcd.url()).unwrap();
     tooz_etcd::EtcdDriver::new().open(&endpoint, &opening).await.unwrap().backend
+}
+
+/// A transaction carries at most 128 operations.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lock_that_a_crowd_of_readers_holds_can_be_broken() {
+    const READERS: usize = 131;
+    let etcd = Etcd::start();
+    let (crowd, breaker) = (connect(&etcd, "crowd").await, connect(&etcd, "breaker").await);
+    let mut readers = Vec::new();
+    for _ in 0..READERS {
+        readers.push(crowd.lock("nightly").shared().acquire().await.unwrap());
+    }
+    let lock = breaker.lock("nightly");
+    let next = tokio::spawn({
+        let lock = lock.clone();
+        async move { lock.acquire().await.unwrap() }
+    });
+    waiting(&lock, 1).await;
+    let broken = within("the break", lock.evict(Eviction::Force)).await.unwrap();
+    assert_eq!(broken.len(), READERS);
+    for reader in &readers {
+        within("news of the break", reader.lost()).await;
+    }
+    within("the lock after the break", next).await.unwrap().release().await.unwrap();
+    drop(readers);
+    crowd.close().await.unwrap();
+    breaker.close().await.unwrap();
+}
+
+/// Whoever holds need not be one of those who write ids.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lock_held_by_whatever_value_can_be_broken() {
+    let etcd = Etcd::start();
+    let mut client = client(&etcd).await;
+    let coord = connect(&etcd, "a").await;
+    let lock = coord.lock("nightly");
+    for value in [&b""[..], b"somebody", b"sixteen bytes no", &[0xff; 100]] {
+        client.put("/tooz/locksnightly", value, None).await.unwrap();
+        assert!(lock.try_acquire().await.unwrap().is_none());
+        let holders = lock.queue().await.unwrap().holders;
+        let seen: Vec<_> = holders.iter().filter_map(|holder| holder.claim).collect();
+        assert_eq!(lock.evict(Eviction::Force).await.unwrap(), seen, "{value:?}");
+        assert_eq!(seen.len(), 1);
+        lock.try_acquire().await.unwrap().unwrap().release().await.unwrap();
+    }
+    coord.close().await.unwrap();
 }
 
 /// Waits are dropped all the time; what they asked to be watched is watched once.

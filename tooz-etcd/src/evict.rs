@@ -6,21 +6,26 @@ use tooz_core::{ClaimId, ErrorKind, Result};
 
 use crate::claim::ATTEMPTS;
 use crate::error::busy;
-use crate::keys::{self, SeatKeys};
+use crate::keys::SeatKeys;
 use crate::locks::{Scene, survey};
 use crate::release::{Heir, keeps_heir_away, traces};
 use crate::session::{Session, revoke};
-use crate::txn::{created, delete, none_between, put, revision, unchanged};
+use crate::txn::{created, delete, put, revision, unchanged, written_below};
 
-/// One look and one transaction, which passes the seat on; again where the seat changed in between.
+/// Holders removed by one transaction: three operations each, of at most 128, and some for the heir.
+const BATCH: usize = 30;
+
+/// One look and one transaction for each batch of holders, the last of which passes the seat on; again where the seat
+/// changed in between.
 pub(crate) async fn evict(
     session: &Session,
     keys: &SeatKeys,
     how: Eviction,
     only: &[ClaimId],
 ) -> Result<Vec<ClaimId>> {
-    let (mut hand_over, mut only) = (true, only.to_vec());
-    for _ in 0..ATTEMPTS {
+    let (mut hand_over, mut only, mut broken) = (true, only.to_vec(), Vec::new());
+    let mut attempts = 0..ATTEMPTS;
+    while attempts.next().is_some() {
         let scene = survey(session, keys).await?;
         let meant = scene.holders(keys).filter(|(id, ..)| only.is_empty() || only.contains(id));
         let meant: Vec<ClaimId> = meant.map(|(id, ..)| id).collect();
@@ -29,20 +34,30 @@ pub(crate) async fn evict(
             // Whoever comes to hold before the next attempt is not meant.
             only = meant.iter().copied().chain(foreign).collect();
         }
-        let done = match how {
-            Eviction::Notice => notify(session, keys, &scene, &meant).await?.then(|| meant.clone()),
-            Eviction::Force if meant.is_empty() && foreign.is_none() => Some(Vec::new()),
-            Eviction::Force => match remove(session, keys, &scene, &meant, hand_over).await {
-                // The heir's lease is gone or not ours to attach: it lets itself in.
-                Err(error) if hand_over && keeps_heir_away(&error) => {
-                    hand_over = false;
-                    None
-                }
-                answer => answer?.then(|| meant.iter().copied().chain(foreign).collect()),
-            },
+        if how == Eviction::Notice {
+            match notify(session, keys, &scene, &meant).await? {
+                true => return Ok(meant),
+                false => continue,
+            }
+        }
+        if meant.is_empty() && foreign.is_none() {
+            return Ok(broken);
+        }
+        let batch = meant.get(..BATCH).unwrap_or(&meant);
+        let removed = match remove(session, keys, &scene, batch, hand_over).await {
+            // The heir's lease is gone or not ours to attach: it lets itself in.
+            Err(error) if hand_over && keeps_heir_away(&error) => {
+                hand_over = false;
+                false
+            }
+            answer => answer?,
         };
-        if let Some(done) = done {
-            return Ok(done);
+        if removed {
+            broken.extend(batch.iter().copied().chain(foreign));
+            if batch.len() == meant.len() {
+                return Ok(broken);
+            }
+            attempts = 0..ATTEMPTS;
         }
     }
     Err(busy())
@@ -88,7 +103,7 @@ async fn remove(
         when.push(crate::txn::present(keys.holder(*one)));
     } else {
         // A reader that came in meanwhile must not lose the common key.
-        when.extend(strangers(keys, scene));
+        when.push(written_below(&keys.holders(), scene.revision));
         let heir = Heir::of(keys, scene.head(keys), meant).filter(|_| hand_over);
         match heir {
             Some(heir) => {
@@ -107,20 +122,4 @@ async fn remove(
         let _ = revoke(&session.line, common).await;
     }
     Ok(answer.succeeded())
-}
-
-/// Between and around the records that were seen, there are none.
-fn strangers(keys: &SeatKeys, scene: &Scene) -> Vec<etcd_client::Compare> {
-    let mut from = keys.holders().into_bytes();
-    let mut gaps = Vec::new();
-    for seen in scene.records(keys) {
-        let key = seen.key.to_vec();
-        if from < key {
-            gaps.push(none_between(std::mem::take(&mut from), key.clone()));
-        }
-        from = key;
-        from.push(0);
-    }
-    gaps.push(none_between(from, keys::after_prefix(&keys.holders())));
-    gaps
 }

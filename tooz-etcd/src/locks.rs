@@ -278,7 +278,7 @@ fn is_ousted(state: &State, keys: &SeatKeys, id: ClaimId) -> bool {
 
 /// A whole seat at one revision.
 pub(crate) struct Scene {
-    revision: i64,
+    pub(crate) revision: i64,
     pub(crate) main: Option<Seen>,
     keys: Vec<Seen>,
 }
@@ -311,13 +311,18 @@ impl Scene {
         })
     }
 
-    /// Whoever holds without a record of ours, named by the value it left.
+    /// Whoever holds without a record of ours, named by the value it left, or by when it left it where
+    /// that is no id.
     pub(crate) fn foreign(&self, keys: &SeatKeys) -> Option<ClaimId> {
         let main = self.main.as_ref()?;
         if self.holders(keys).next().is_some() || self.is_shared() {
             return None;
         }
-        main.value.as_ref().try_into().ok().map(ClaimId::from_bytes)
+        let id = main.value.as_ref().try_into().ok();
+        Some(ClaimId::from_bytes(id.unwrap_or_else(|| {
+            let when = i128::from(main.created) << 64 | i128::from(main.modified);
+            when.to_be_bytes()
+        })))
     }
 
     /// Whether readers hold, or held.
@@ -330,15 +335,6 @@ impl Scene {
     pub(crate) fn head(&self, keys: &SeatKeys) -> Option<&Seen> {
         let queue = keys.queue();
         self.keys.iter().find(|seen| keys::claim_of(&seen.key, &queue).is_some())
-    }
-
-    /// Holders' records, stale ones included, in the order of their keys.
-    pub(crate) fn records(&self, keys: &SeatKeys) -> Vec<&Seen> {
-        let prefix = keys.holders();
-        let mut records: Vec<_> =
-            self.keys.iter().filter(|seen| seen.key.starts_with(prefix.as_bytes())).collect();
-        records.sort_by(|a, b| a.key.cmp(&b.key));
-        records
     }
 
     fn queue(&self, keys: &SeatKeys) -> Queue {

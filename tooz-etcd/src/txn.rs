@@ -63,6 +63,12 @@ pub(crate) fn none_between(from: impl Into<Vec<u8>>, to: impl Into<Vec<u8>>) -> 
     absent(from).with_range(to)
 }
 
+/// No key with the prefix was written after this revision.
+pub(crate) fn written_below(prefix: &str, revision: i64) -> Compare {
+    let later = revision.saturating_add(1);
+    Compare::mod_revision(prefix, CompareOp::Less, later).with_range(super::keys::after_prefix(prefix))
+}
+
 /// No key with the prefix.
 pub(crate) fn none_below(prefix: &str) -> Compare {
     none_between(prefix, super::keys::after_prefix(prefix))
