@@ -7,9 +7,12 @@ use std::time::Duration;
 
 use conformance::servers::Etcd;
 use conformance::{eventually, within};
-use etcd_client::Client;
+use etcd_client::{Client, PutOptions};
 use tooz_core::backend::{Backend, Driver, Eviction, Mark, Opening};
-use tooz_core::{BootClock, Coordinator, Endpoint, Lock, Name, Registry, Seat, SessionId};
+use tooz_core::{BootClock, ClaimId, Coordinator, Endpoint, Lock, Name, Registry, Seat, SessionId};
+
+/// Before the places in the queue of the lock `nightly`.
+const QUEUE: &str = "/tooz-rs/v1/lock/nightly/q/";
 
 async fn connect(etcd: &Etcd, member: &str) -> Coordinator {
     let registry = Registry::embedded().with(tooz_etcd::EtcdDriver::new());
@@ -68,6 +71,55 @@ async fn a_lock_that_a_crowd_of_readers_holds_can_be_broken() {
     drop(readers);
     crowd.close().await.unwrap();
     breaker.close().await.unwrap();
+}
+
+/// What is no place makes nobody a holder and keeps nobody from the lock, whether it was there first, came in
+/// between, or stands under somebody's lease.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn foreign_keys_in_the_queue_hold_nobody_up() {
+    let etcd = Etcd::start();
+    let mut client = client(&etcd).await;
+    let (a, b) = (connect(&etcd, "a").await, connect(&etcd, "b").await);
+    let lease = client.lease_grant(600, None).await.unwrap().id();
+    let alien = async |name: &str, leased: bool, client: &mut Client| {
+        let options = leased.then(|| PutOptions::new().with_lease(lease));
+        client.put(format!("{QUEUE}{name}"), "alien", options).await.unwrap();
+    };
+    let claim = || ClaimId::random().to_string();
+    for (name, leased) in
+        [("alien".to_owned(), false), (claim(), false), (claim(), true), (String::new(), true)]
+    {
+        alien(&name, leased, &mut client).await;
+        assert!(b.lock("nightly").try_acquire().await.unwrap().is_some(), "{name:?}");
+        alien(&name, leased, &mut client).await;
+        let reader = within("a reader's lock", b.lock("nightly").shared().acquire()).await.unwrap();
+        reader.release().await.unwrap();
+        alien(&name, leased, &mut client).await;
+        let first = within("the lock", a.lock("nightly").acquire()).await.unwrap();
+        alien(&name, leased, &mut client).await;
+        let waits = |coord: &Coordinator, shared: bool| {
+            let lock = coord.lock("nightly");
+            let lock = if shared { lock.shared() } else { lock };
+            tokio::spawn(async move { lock.acquire().await.unwrap() })
+        };
+        let second = waits(&b, false);
+        waiting(&a.lock("nightly"), 1).await;
+        alien(&name, leased, &mut client).await;
+        let third = waits(&a, true);
+        waiting(&a.lock("nightly"), 2).await;
+        let queue = a.lock("nightly").queue().await.unwrap();
+        assert!(queue.waiting.iter().all(|one| one.member.is_some()), "{queue:?}");
+        first.release().await.unwrap();
+        within("the second", second).await.unwrap().release().await.unwrap();
+        within("the third", third).await.unwrap().release().await.unwrap();
+    }
+    // Many at once go at once.
+    for number in 0..300 {
+        alien(&format!("alien-{number}"), false, &mut client).await;
+    }
+    within("the lock", a.lock("nightly").acquire()).await.unwrap().release().await.unwrap();
+    a.close().await.unwrap();
+    b.close().await.unwrap();
 }
 
 /// Whoever holds need not be one of those who write ids.

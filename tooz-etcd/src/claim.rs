@@ -9,6 +9,7 @@ use tooz_core::{Claim, FencingToken, Result};
 use crate::error::{busy, void};
 use crate::keys::{self, SeatKeys};
 use crate::look::{Door, Look, door};
+use crate::place::clear;
 use crate::record::Record;
 use crate::session::{Lease, Session};
 use crate::txn::{absent, created, delete, first, get, none_below, put, revision, unchanged};
@@ -118,6 +119,10 @@ pub(crate) async fn claim(
             continue;
         }
         let door = look.door();
+        if door.admits(claim.mode) && look.is_blocked(keys) {
+            clear(session, keys).await?;
+            continue;
+        }
         let may_take = look.place.is_some() || otherwise == Otherwise::Leave;
         if may_take && look.is_first() && door.admits(claim.mode) {
             if let Some(turn) = yields(&look)

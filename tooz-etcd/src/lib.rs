@@ -25,7 +25,7 @@
 //! # Rooms
 //! `guarded` (feature `compare`) writes under a lock ·
 //! `config` the URL · `line` endpoints and calls · `session` the lease and its proofs · `keys` names ·
-//! `record` what a claim leaves · `look` one seat at one revision · `locks` with `claim`, `share`, `release`
+//! `record` what a claim leaves · `place` what stands in a queue · `look` one seat at one revision · `locks` with `claim`, `share`, `release`
 //! and `evict` · `groups` · `topics` with `publish`, `fetch` and `trim`, over `channel` (names and buckets), `entry` (what is
 //! written) and `standing` (what was found) · `watch` the ear and what it saw · `error` the client's errors.
 
@@ -45,6 +45,7 @@ mod keys;
 mod line;
 mod locks;
 mod look;
+mod place;
 mod publish;
 mod record;
 mod release;

@@ -15,6 +15,7 @@ use crate::claim::{Otherwise, Stand, claim, token};
 use crate::evict;
 use crate::keys::{self, SeatKeys};
 use crate::look::{Door, door};
+use crate::place::is_place;
 use crate::record::Record;
 use crate::release::{self, Known};
 use crate::session::Session;
@@ -334,7 +335,7 @@ impl Scene {
     /// The oldest place in the queue.
     pub(crate) fn head(&self, keys: &SeatKeys) -> Option<&Seen> {
         let queue = keys.queue();
-        self.keys.iter().find(|seen| keys::claim_of(&seen.key, &queue).is_some())
+        self.keys.iter().find(|seen| is_place(seen, &queue))
     }
 
     fn queue(&self, keys: &SeatKeys) -> Queue {
@@ -356,13 +357,9 @@ impl Scene {
         }
         let queue = keys.queue();
         let waiting = self.keys.iter().filter_map(|seen| {
-            let id = keys::claim_of(&seen.key, &queue)?;
-            let record = Record::decode(&seen.value);
-            Some(Contender {
-                claim: Some(id),
-                member: record.as_ref().and_then(Record::member),
-                mode: record.map_or(Mode::Exclusive, |record| record.mode()),
-            })
+            let id = keys::claim_of(&seen.key, &queue).filter(|_| seen.lease != 0)?;
+            let record = Record::decode(&seen.value)?;
+            Some(Contender { claim: Some(id), member: record.member(), mode: record.mode() })
         });
         let mark = Mark(u64::try_from(self.revision).unwrap_or(0));
         Queue { mark, holders, waiting: waiting.collect(), revisit: None }

@@ -6,6 +6,7 @@ use etcd_client::{TxnOp, TxnResponse};
 use tooz_core::{ClaimId, Mode};
 
 use crate::keys::{self, SeatKeys};
+use crate::place::is_place;
 use crate::record::Record;
 use crate::txn::{self, Seen, count_below, get, oldest_below};
 
@@ -108,6 +109,11 @@ impl Look {
             (Some(place), Some(head)) => place.created == head.created,
             (_, head) => head.is_none(),
         }
+    }
+
+    /// Whether what is no place stands before all places.
+    pub(crate) fn is_blocked(&self, keys: &SeatKeys) -> bool {
+        self.head.as_ref().is_some_and(|head| !is_place(head, &keys.queue()))
     }
 
     /// Claims before one that has just queued.

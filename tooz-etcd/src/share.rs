@@ -21,6 +21,7 @@ use crate::claim::{ATTEMPTS, Otherwise, Stand, forget, gone, token, waits};
 use crate::error::{busy, void};
 use crate::keys::{self, SeatKeys};
 use crate::look::{Door, Look};
+use crate::place::clear;
 use crate::record::Record;
 use crate::session::{Lease, Session, revoke};
 use crate::txn::{absent, created, delete, none_below, put, revision, unchanged};
@@ -53,6 +54,10 @@ pub(crate) async fn claim(
             continue;
         }
         let door = look.door();
+        if door.admits(claim.mode) && look.is_blocked(keys) {
+            clear(session, keys).await?;
+            continue;
+        }
         if look.is_first() && door.admits(claim.mode) {
             match enter(session, keys, claim, &look, &door).await? {
                 Entry::In(grant) => return Ok(Stand::Holds(grant)),

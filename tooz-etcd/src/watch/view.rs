@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use tokio::sync::watch;
 
+use crate::place::is_place;
 use crate::txn::Seen;
 
 /// The keys that make up a subject.
@@ -15,7 +16,7 @@ pub(crate) struct Subject {
     pub(crate) keys: Vec<String>,
     /// Prefixes, watched with all below them.
     pub(crate) prefixes: Vec<String>,
-    /// Before keys whose order by create revision matters.
+    /// Before places, whose order by create revision matters.
     pub(crate) queue: Option<String>,
 }
 
@@ -23,7 +24,7 @@ pub(crate) struct Subject {
 #[derive(Debug, Default)]
 pub(crate) struct State {
     keys: BTreeMap<Bytes, Seen>,
-    /// Keys of the queue by create revision.
+    /// Places by create revision.
     order: BTreeMap<i64, Bytes>,
     /// Everything up to this revision that concerns the subject may be counted on, except what a second
     /// watch of the same subject has yet to tell about that very revision.
@@ -71,12 +72,12 @@ impl State {
             .take_while(|seen| seen.key.starts_with(prefix.as_bytes()))
     }
 
-    /// The oldest key of the queue.
+    /// The oldest place.
     pub(crate) fn head(&self) -> Option<&Seen> {
         self.order.values().next().and_then(|key| self.keys.get(key))
     }
 
-    /// Keys of the queue that are older.
+    /// Places that are older.
     pub(crate) fn before(&self, created: i64) -> usize {
         self.order.range(..created).count()
     }
@@ -109,7 +110,7 @@ impl State {
                     return;
                 }
                 self.forget(&seen.key.clone());
-                if queue.is_some_and(|queue| seen.key.starts_with(queue.as_bytes())) {
+                if queue.is_some_and(|queue| is_place(&seen, queue)) {
                     self.order.insert(seen.created, seen.key.clone());
                 }
                 self.keys.insert(seen.key.clone(), seen);
