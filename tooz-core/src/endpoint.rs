@@ -103,6 +103,9 @@ impl Endpoint {
                 (user, password)
             }
         };
+        if credentials.is_none() && !hosts.is_empty() && path.contains('@') {
+            return Err(misplaced("path", "'/' in a user or password as %2F"));
+        }
         let hosts = hosts.split(',').filter(|host| !hosts.is_empty() || !host.is_empty());
         Ok(Self {
             scheme: scheme.to_ascii_lowercase(),
@@ -228,7 +231,7 @@ impl fmt::Display for Endpoint {
                 f.write_str(",")?;
             }
             match host.name.contains(':') {
-                true => write!(f, "[{}]", host.name)?,
+                true => write!(f, "[{}]", host.name.escape_debug())?,
                 false => write!(f, "{}", host.name.escape_debug())?,
             }
             if let Some(port) = host.port {
@@ -256,11 +259,10 @@ fn host(text: &str) -> Result<Host> {
         return Err(invalid_url("URL has an empty host: write host[:port], several separated by commas"));
     }
     let port = port
-        .map(|port| {
+        .map(|port: &str| {
             port.parse().map_err(|_| {
-                invalid_url(format!(
-                    "URL host {name:?} has port {port:?}: a port is a number from 0 to 65535"
-                ))
+                // It may be the beginning of a password: nothing of it is shown.
+                invalid_url("URL has a host whose port is no number from 0 to 65535: escape '/', '?' and '#' in a user or password as %2F, %3F and %23")
             })
         })
         .transpose()?;
@@ -271,6 +273,9 @@ fn options(query: &str) -> Result<BTreeMap<String, Vec<String>>> {
     let mut options = BTreeMap::<_, Vec<_>>::new();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        if name.contains('@') {
+            return Err(misplaced("name of an option", "'?' in a user or password as %3F"));
+        }
         let name = decoded(name, "option name")?;
         let value = decoded(value, "option value")?;
         options.entry(name).or_default().push(value);
@@ -290,6 +295,11 @@ fn decoded(text: &str, what: &str) -> Result<String> {
         .decode_utf8()
         .map(Into::into)
         .map_err(|_| invalid_url(format!("URL has a {what} that is not UTF-8 after decoding its %-escapes")))
+}
+
+/// An '@' that should end credentials: what stands before it is not shown.
+fn misplaced(place: &str, escape: &str) -> Error {
+    invalid_url(format!("URL has an '@' in its {place}: escape {escape}, or else '@' as %40"))
 }
 
 fn invalid_url(text: impl Into<String>) -> Error {
@@ -379,6 +389,26 @@ mod tests {
             let error = Endpoint::parse(text).unwrap_err();
             assert!(!format!("{error} {error:?}").contains("canary"), "{error}");
         }
+    }
+
+    /// A password that is not escaped ends where a path, a query or a fragment begins.
+    #[test]
+    fn an_unescaped_password_never_shows_and_is_never_taken_for_a_host_and_a_path() {
+        for text in [
+            "redis://u:can/ary@h",
+            "redis://u:can?ary@h",
+            "redis://u:can#ary@h",
+            "redis://u:12/canary@h",
+            "redis://u:12?canary@h",
+            "redis://u:12?canary@h=1&x=2",
+            "redis://u:[::1]can@ary:canary",
+        ] {
+            let error = Endpoint::parse(text).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidUrl, "{text}: {error}");
+            assert!(!format!("{error} {error:?}").contains("can"), "{error}");
+        }
+        assert_eq!(Endpoint::parse("file:///a@b").unwrap().path(), "/a@b");
+        assert_eq!(Endpoint::parse("redis://h?also=u:p@h").unwrap().text("also"), Some("u:p@h"));
     }
 
     #[test]
