@@ -48,7 +48,7 @@ pub(crate) fn read(answer: &Value, mark: Mark, patience: Option<Duration>) -> Op
         let age = since.parse().ok().and_then(|since| span(now, since));
         let token = token.parse().unwrap_or_default();
         queue.holders.extend(holder(bytes(claim)?, bytes(record)?, token, Mode::Shared, age));
-        ends.push(number(expiry)? - now);
+        ends.push(number(expiry)?.saturating_sub(now));
     }
     queue.holders.sort_by_key(|holder| holder.token);
     for waiter in list(waiting)? {
@@ -56,7 +56,7 @@ pub(crate) fn read(answer: &Value, mark: Mark, patience: Option<Duration>) -> Op
         let Some(record) = Record::decode(bytes(record)?) else { continue };
         let claim = word(claim).and_then(ClaimId::parse);
         queue.waiting.push(Contender { claim, member: Some(record.member), mode: record.mode });
-        ends.push(number(expiry)? - now);
+        ends.push(number(expiry)?.saturating_sub(now));
     }
     let soonest = ends.into_iter().min().map(|left| Duration::from_millis(left.max(0).unsigned_abs() + 5));
     queue.revisit = soonest.into_iter().chain(patience).min();
@@ -76,7 +76,7 @@ fn holder(claim: &[u8], record: &[u8], token: u64, mode: Mode, age: Option<Durat
 }
 
 fn span(now: i64, since: i64) -> Option<Duration> {
-    (since > 0).then(|| Duration::from_millis((now - since).max(0).unsigned_abs()))
+    (since > 0).then(|| Duration::from_millis(now.saturating_sub(since).max(0).unsigned_abs()))
 }
 
 #[cfg(test)]
