@@ -138,7 +138,7 @@ impl Locks {
     async fn change_value(&self, claim: &Claim) -> Result<Amended> {
         let (session, client) = (&self.session, self.session.client()?);
         let contest = self.contenders(&claim.seat).await?;
-        let holders = contest.entries().get(..contest.holders()).unwrap_or_default();
+        let holders = contest.holding();
         if !holders.iter().any(|entry| entry.claim == Some(claim.id)) {
             return Ok(Amended::Absent);
         }
@@ -158,7 +158,7 @@ impl Locks {
     async fn oust(&self, seat: &Seat, how: Eviction, only: &[ClaimId]) -> Result<Vec<ClaimId>> {
         let (session, client) = (&self.session, self.session.client()?);
         let contest = self.contenders(seat).await?;
-        let holders = contest.entries().get(..contest.holders()).unwrap_or_default();
+        let holders = contest.holding();
         let mut dealt_with = Vec::new();
         for holder in holders {
             if !only.is_empty() && holder.claim.is_none_or(|claim| !only.contains(&claim)) {

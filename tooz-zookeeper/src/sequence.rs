@@ -9,7 +9,7 @@ use tooz_core::{ClaimId, Mode};
 const LOCK: &str = "__lock__";
 const READER: &str = "_shared";
 
-/// At most so many contenders of one seat are looked at.
+/// At most so many contenders of one seat are shown. All of them count.
 const MOST: usize = 10_000;
 
 /// One node in a seat's directory.
@@ -87,13 +87,12 @@ impl Contest {
             false => entry.number,
         };
         entries.sort_by(|a, b| order(a).cmp(&order(b)).then_with(|| a.name.cmp(&b.name)));
-        entries.truncate(MOST);
         Self(entries)
     }
 
-    /// The contenders in order.
+    /// The contenders in order, as many as are shown.
     pub(crate) fn entries(&self) -> &[Entry] {
-        &self.0
+        self.0.get(..MOST).unwrap_or(&self.0)
     }
 
     /// The nodes of one claim, the one that counts first; others are left by an answer that was lost.
@@ -125,6 +124,11 @@ impl Contest {
             Mode::Exclusive => self.0.is_empty(),
             Mode::Shared => self.0.iter().all(|entry| entry.mode == Mode::Shared),
         }
+    }
+
+    /// Those who hold.
+    pub(crate) fn holding(&self) -> &[Entry] {
+        self.0.get(..self.holders()).unwrap_or_default()
     }
 
     /// How many hold: the first one, or all readers before the first who is none.
@@ -164,6 +168,18 @@ mod tests {
         assert!(matches!(contest.place(&names[2]), Some(Place::Behind { leads: true, ahead: 1, .. })));
         assert_eq!(contest.holders(), 1);
         assert_eq!(contest.place("elsewhere"), None);
+    }
+
+    /// One that was cut off here made its node again and again.
+    #[test]
+    fn whoever_comes_after_ten_thousand_others_waits_behind_all_of_them() {
+        let [late] = ids();
+        let mut names: Vec<String> = (0..10_050).map(|at| format!("x__lock__{at:010}")).collect();
+        names.push(node(late, Mode::Exclusive, 10_050));
+        let contest = Contest::of(names.clone());
+        assert_eq!((contest.of_claim(late).count(), contest.entries().len()), (1, MOST));
+        let Some(Place::Behind { ahead, .. }) = contest.place(&names[10_050]) else { panic!("it holds") };
+        assert_eq!(ahead, 10_050);
     }
 
     #[test]
