@@ -23,6 +23,9 @@ pub mod endpoint;
 mod engine;
 mod error;
 mod group;
+#[cfg(feature = "hostile")]
+#[doc(hidden)]
+pub mod hostile;
 mod lock;
 mod lost;
 pub mod memory;

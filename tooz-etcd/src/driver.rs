@@ -136,7 +136,7 @@ fn profile(ttl: Duration, server: Option<String>) -> Profile {
 }
 
 /// Whether a version is older than the repairs of its line.
-fn is_flawed(version: &str) -> bool {
+pub(crate) fn is_flawed(version: &str) -> bool {
     let mut numbers = version.split(['.', '-']).map(|part| part.parse::<u32>().unwrap_or(0));
     let mut next = || numbers.next().unwrap_or(0);
     let version = (next(), next(), next());

@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 use tooz_core::backend::Publication;
 use tooz_core::{Error, ErrorKind, Name, Result};
 
+use crate::msgpack;
+
 /// The largest body that stands in its message; a larger one stands beside it, so that a look at many
 /// messages is small whatever they carry.
 pub(crate) const INLINE: usize = 2048;
@@ -86,7 +88,7 @@ impl Entry {
         if bytes.len() > LARGEST {
             return None;
         }
-        rmp_serde::from_slice(bytes).ok()
+        msgpack::read(bytes)
     }
 }
 
@@ -116,7 +118,7 @@ impl Head {
         if bytes.len() > 64 {
             return None;
         }
-        rmp_serde::from_slice(bytes).ok().filter(|head: &Self| head.number > 0)
+        msgpack::read(bytes).filter(|head: &Self| head.number > 0)
     }
 }
 

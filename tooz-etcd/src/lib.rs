@@ -41,11 +41,15 @@ mod fetch;
 mod groups;
 #[cfg(feature = "compare")]
 mod guarded;
+#[cfg(feature = "hostile")]
+#[doc(hidden)]
+pub mod hostile;
 mod keys;
 mod line;
 mod locks;
 mod look;
 mod place;
+mod msgpack;
 mod publish;
 mod record;
 mod release;

@@ -203,7 +203,7 @@ impl LockSteps for Locks {
 
 /// What a place's ticket says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Ticket {
+pub(crate) struct Ticket {
     /// Nothing before this revision is news to the claim.
     seen: i64,
     /// When the place was taken.
@@ -218,7 +218,7 @@ impl Ticket {
         Bytes::from(bytes)
     }
 
-    fn decode(bytes: &Bytes) -> Option<Self> {
+    pub(crate) fn decode(bytes: &Bytes) -> Option<Self> {
         let (seen, placed) = bytes.split_at_checked(8)?;
         Some(Self {
             seen: i64::from_be_bytes(seen.try_into().ok()?),

@@ -8,6 +8,8 @@ use serde::de::{self, IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use tooz_core::{Claim, ClaimId, Error, ErrorKind, Mode, Name, Result};
 
+use crate::msgpack;
+
 /// No record is larger: an election's value, a name and a few numbers.
 const LARGEST: usize = 256 * 1024;
 
@@ -128,7 +130,7 @@ impl Record {
         if bytes.len() > LARGEST {
             return None;
         }
-        rmp_serde::from_slice(bytes).ok()
+        msgpack::read(bytes)
     }
 }
 

@@ -123,6 +123,13 @@ impl Writer {
     }
 }
 
+/// The same content with the check that belongs to it.
+#[cfg(feature = "hostile")]
+pub(crate) fn rechecked(block: &Block) -> Block {
+    let content = block.split_last_chunk::<4>().map_or(block.as_slice(), |(content, _)| content);
+    Writer(content.to_vec()).sealed()
+}
+
 fn checked(block: &Block) -> Option<&[u8]> {
     let (content, check) = block.split_last_chunk::<4>()?;
     (u32::from_le_bytes(*check) == crc32fast::hash(content)).then_some(content)

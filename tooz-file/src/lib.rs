@@ -58,6 +58,9 @@ mod evict;
 mod flock;
 mod folder;
 mod groups;
+#[cfg(feature = "hostile")]
+#[doc(hidden)]
+pub mod hostile;
 mod keys;
 mod known;
 mod latch;

@@ -79,7 +79,8 @@ impl Sequence {
     }
 }
 
-fn read(text: &[u8]) -> Option<u64> {
+/// Reads a counter. Only what [`draw`](Sequence::draw) writes is one.
+pub(crate) fn read(text: &[u8]) -> Option<u64> {
     let digits = text.strip_suffix(b"\n").filter(|digits| digits.len() == LENGTH - 1)?;
     if !digits.iter().all(u8::is_ascii_digit) {
         return None;

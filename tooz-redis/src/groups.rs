@@ -27,7 +27,7 @@ pub(crate) struct Groups {
 }
 
 /// One member as it stands in the store, alive or not.
-struct Seen {
+pub(crate) struct Seen {
     field: Vec<u8>,
     member: Name,
     capabilities: Bytes,
@@ -253,7 +253,7 @@ impl GroupSteps for Groups {
 
 /// Reads a look: the server's time and who stands in the group. Members that cannot be named, or whose
 /// capabilities are larger than allowed, are left out.
-fn read(answer: &Value) -> Option<(u64, Vec<Seen>)> {
+pub(crate) fn read(answer: &Value) -> Option<(u64, Vec<Seen>)> {
     let [now, members] = list(answer)? else { return None };
     let one = |item: &Value| {
         let [field, capabilities, session, expiry, joined] = list(item)? else { return None };

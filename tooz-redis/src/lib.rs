@@ -57,6 +57,9 @@ mod driver;
 mod ear;
 mod error;
 mod groups;
+#[cfg(feature = "hostile")]
+#[doc(hidden)]
+pub mod hostile;
 mod keys;
 mod line;
 mod locks;

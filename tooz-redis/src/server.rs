@@ -86,6 +86,19 @@ fn is_about_permission(error: &Error) -> bool {
         .is_some_and(|e| e.code() == Some("NOPERM"))
 }
 
+/// Whatever a server tells about itself, it is judged.
+#[cfg(feature = "hostile")]
+pub(crate) fn hostile(info: &str) {
+    let Ok(config) = tooz_core::Endpoint::parse("redis://h").and_then(|endpoint| Config::read(&endpoint))
+    else {
+        return;
+    };
+    for mode in [Mode::Standalone, Mode::Sentinel, Mode::Cluster] {
+        let Ok(server) = judge(&config, mode, info) else { continue };
+        let _ = (server.trims_by_age(), server.to_string());
+    }
+}
+
 fn judge(config: &Config, mode: Mode, info: &str) -> Result<Server> {
     let fact =
         |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim);

@@ -169,7 +169,7 @@ async fn furnish(line: &mut Line, config: &Config, keys: &Keys, acls: Acls<'stat
     Ok(())
 }
 
-fn check_layout(data: &[u8]) -> Result<()> {
+pub(crate) fn check_layout(data: &[u8]) -> Result<()> {
     let text = String::from_utf8_lossy(data);
     let version = text.strip_prefix(LAYOUT_WORD).and_then(|rest| rest.trim().parse::<u32>().ok());
     match version {

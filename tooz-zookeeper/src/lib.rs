@@ -68,6 +68,9 @@ mod contend;
 mod driver;
 mod error;
 mod groups;
+#[cfg(feature = "hostile")]
+#[doc(hidden)]
+pub mod hostile;
 mod keys;
 mod locks;
 mod look;

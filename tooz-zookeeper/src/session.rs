@@ -267,7 +267,7 @@ fn client_call(
     async move { answer.await.map(drop) }
 }
 
-fn read_session(data: &[u8]) -> Option<SessionId> {
+pub(crate) fn read_session(data: &[u8]) -> Option<SessionId> {
     let text = std::str::from_utf8(data.get(..32)?).ok()?;
     SessionId::parse(text)
 }
