@@ -4,12 +4,13 @@
 
 mod zookeeper_server;
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
-use conformance::peers::{Peer, Witness};
+use conformance::peers::{Peer, Pending, Witness};
 use conformance::{eventually, unique, within};
-use serde_json::json;
-use tooz_core::{Coordinator, ErrorKind, Registry};
+use serde_json::{Value, json};
+use tooz_core::{Coordinator, ErrorKind, Guard, Registry};
 use tooz_zookeeper::ZookeeperDriver;
 
 use zookeeper_server::server;
@@ -32,10 +33,18 @@ impl Space {
     }
 
     async fn rust(&self, member: &str) -> Coordinator {
-        let port = server().port();
-        let url = format!("zookeeper://127.0.0.1:{port}?namespace={}&python_elections=true", self.0);
-        let builder = Registry::new().with(ZookeeperDriver::new()).builder(url).member(member);
+        let builder = Registry::new().with(ZookeeperDriver::new()).builder(self.url()).member(member);
         builder.ttl(Duration::from_secs(5)).connect().await.unwrap()
+    }
+
+    /// A member of ours in a process of its own.
+    fn rust_process(&self, member: &str, ttl: u8) -> Peer {
+        Peer::rust(env!("CARGO_BIN_EXE_peer"), &format!("{}&lock_timeout={ttl}", self.url()), member)
+    }
+
+    fn url(&self) -> String {
+        let port = server().port();
+        format!("zookeeper://127.0.0.1:{port}?namespace={}&python_elections=true", self.0)
     }
 
     fn lock_path(&self, name: &str) -> String {
@@ -76,62 +85,93 @@ async fn a_lock_of_either_language_excludes_the_other_and_shows_its_holder() {
     rust.close().await.unwrap();
 }
 
-#[tokio::test]
-async fn waiters_of_both_languages_are_served_in_one_order() {
-    let space = Space::new();
-    let (rust, first, third) = (space.rust("rust").await, space.python("first"), space.python("third"));
-    let guard = rust.lock("fair").acquire().await.unwrap();
-
-    let first_waits = first.begin("acquire", json!({ "name": "fair" }));
-    queued(&rust, "fair", 1).await;
-    let lock = rust.lock("fair");
-    let second_waits = tokio::spawn(async move { lock.acquire().await });
-    queued(&rust, "fair", 2).await;
-    let mut third_waits = third.begin("acquire", json!({ "name": "fair" }));
-    queued(&rust, "fair", 3).await;
-
-    guard.release().await.unwrap();
-    assert_eq!(first_waits.answered().await.result, Ok(json!(true)));
-    assert!(!second_waits.is_finished() && !third_waits.is_answered());
-    first.release("fair");
-    let second = within("the second turn", second_waits).await.unwrap().unwrap();
-    assert!(!third_waits.is_answered());
-    second.release().await.unwrap();
-    assert_eq!(third_waits.answered().await.result, Ok(json!(true)));
-    third.release("fair");
-    rust.close().await.unwrap();
+/// One who waits in a crowd: a task of ours, or a peer and what it calls the lock.
+enum Waiter<'a> {
+    Ours(tokio::task::JoinHandle<tooz_core::Result<Guard>>),
+    Peer(&'a Peer, Value, Pending),
 }
 
+impl<'a> Waiter<'a> {
+    fn ours(coord: &Coordinator) -> Self {
+        let lock = coord.lock("crowd");
+        Self::Ours(tokio::spawn(async move { lock.acquire().await }))
+    }
+
+    fn peer(peer: &'a Peer, name: &str) -> Self {
+        let name = json!({ "name": name });
+        Self::Peer(peer, name.clone(), peer.begin("acquire", name))
+    }
+
+    fn is_served(&mut self) -> bool {
+        match self {
+            Self::Ours(waiting) => waiting.is_finished(),
+            Self::Peer(_, _, pending) => pending.is_answered(),
+        }
+    }
+}
+
+/// Ours follow each other, who leave word and read it; and they follow kazoo's and tooz's, who do neither, and
+/// are followed by them.
 #[tokio::test]
-async fn two_thousand_mixed_cycles_never_overlap() {
-    const EACH: usize = 500;
+async fn a_crowd_of_all_languages_is_served_in_one_order() {
+    let space = Space::new();
+    let (a, b) = (space.rust("rust-1").await, space.rust("rust-2").await);
+    let (python, other, kazoo) = (space.python("python-1"), space.python("python-2"), space.kazoo());
+    let guard = a.lock("crowd").acquire().await.unwrap();
+    let mut crowd = VecDeque::new();
+    for who in "ab1abakb2abb".chars() {
+        crowd.push_back(match who {
+            'a' => Waiter::ours(&a),
+            'b' => Waiter::ours(&b),
+            '1' => Waiter::peer(&python, "crowd"),
+            '2' => Waiter::peer(&other, "crowd"),
+            _ => Waiter::peer(&kazoo, &space.lock_path("crowd")),
+        });
+        queued(&a, "crowd", crowd.len()).await;
+    }
+    guard.release().await.unwrap();
+    while let Some(waiter) = crowd.pop_front() {
+        let mut nobody_else = |holder: &str| {
+            assert_eq!(crowd.iter_mut().position(Waiter::is_served), None, "{holder} holds");
+        };
+        match waiter {
+            Waiter::Ours(waiting) => {
+                let guard = within("our turn", waiting).await.unwrap().unwrap();
+                nobody_else("one of ours");
+                guard.release().await.unwrap();
+            }
+            Waiter::Peer(peer, name, pending) => {
+                assert_eq!(pending.answered().await.result, Ok(json!(true)));
+                nobody_else("a peer");
+                peer.ask("release", name);
+            }
+        }
+    }
+    a.close().await.unwrap();
+    b.close().await.unwrap();
+}
+
+/// Four processes, two of each language, on one lock: as many cycles as `TOOZ_ROUNDS` says, at least 2,000.
+#[tokio::test]
+async fn two_thousand_mixed_cycles_of_four_processes_never_overlap() {
+    let rounds = std::env::var("TOOZ_ROUNDS").ok().and_then(|text| text.parse().ok());
+    let each = rounds.unwrap_or(0_usize).max(2_000) / 4;
     let space = Space::new();
     let folder = tempfile::tempdir().unwrap();
     let witness = Witness::new(folder.path()).unwrap();
-    let peers = [space.python("python-1"), space.python("python-2")];
-    let cycles = peers.each_ref().map(|peer| peer.begin_cycles("busy", EACH, &witness));
-    let mut rusts = Vec::new();
-    for member in ["rust-1", "rust-2"] {
-        let (coord, witness) = (space.rust(member).await, witness.clone());
-        rusts.push(tokio::spawn(async move {
-            let mut last = None;
-            for _ in 0..EACH {
-                let guard = coord.lock("busy").acquire().await.unwrap();
-                assert!(Some(guard.fencing_token()) > last, "tokens go back");
-                last = Some(guard.fencing_token());
-                witness.visit().expect("somebody is inside");
-                guard.release().await.unwrap();
-            }
-            coord.close().await.unwrap();
-        }));
-    }
-    for rust in rusts {
-        rust.await.unwrap();
-    }
+    let peers = [
+        space.python("python-1"),
+        space.python("python-2"),
+        space.rust_process("rust-1", 5),
+        space.rust_process("rust-2", 5),
+    ];
+    let cycles = peers.each_ref().map(|peer| peer.begin_cycles("busy", each, &witness));
+    let patience = Duration::from_secs(60 + each as u64 / 5);
     for cycles in cycles {
-        assert_eq!(cycles.answered().await.result, Ok(json!(EACH)));
+        let answer = tokio::task::spawn_blocking(move || cycles.wait_at_most(patience)).await.unwrap();
+        assert_eq!(answer.result, Ok(json!(each)));
     }
-    assert_eq!(witness.visits().unwrap(), 4 * EACH as u64);
+    assert_eq!(witness.visits().unwrap(), 4 * each as u64);
 }
 
 #[tokio::test]
@@ -240,4 +280,28 @@ async fn a_killed_python_member_frees_what_it_had() {
     })
     .await;
     rust.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_killed_rust_member_frees_what_it_had() {
+    let space = Space::new();
+    let (rust, python, other) =
+        (space.rust_process("rust", 2), space.python("python"), space.rust("other").await);
+    python.create("blue");
+    python.create("red");
+    rust.join("blue", &json!({}));
+    rust.ask("campaign", json!({ "group": "red" }));
+    assert!(rust.acquire("nightly"));
+    assert_eq!(python.members("blue"), ["rust"]);
+    let waiting = python.begin("acquire", json!({ "name": "nightly" }));
+    queued(&other, "nightly", 1).await;
+    rust.kill();
+    assert_eq!(waiting.answered().await.result, Ok(json!(true)), "Python has the lock of the dead");
+    eventually("see the dead member and leader gone", async || {
+        let (left, leader) = (python.members("blue"), python.ask("leader", json!({ "group": "red" })));
+        if left.is_empty() && leader == Value::Null { Ok(()) } else { Err(format!("{left:?} {leader}")) }
+    })
+    .await;
+    python.release("nightly");
+    other.close().await.unwrap();
 }

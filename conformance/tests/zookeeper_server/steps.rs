@@ -24,7 +24,11 @@ pub(crate) fn name(text: &str) -> Name {
 }
 
 pub(crate) async fn open_for(url: &str, ttl: Duration, timeout: Duration) -> Result<Opened, Error> {
-    let opening = Opening {
+    ZookeeperDriver::new().open(&Endpoint::parse(url).unwrap(), &opening(ttl, timeout)).await
+}
+
+fn opening(ttl: Duration, timeout: Duration) -> Opening {
+    Opening {
         member: name("member"),
         session: SessionId::random(),
         predecessor: None,
@@ -32,8 +36,14 @@ pub(crate) async fn open_for(url: &str, ttl: Duration, timeout: Duration) -> Res
         membership_ttl: ttl,
         timeout,
         clock: Arc::new(BootClock),
-    };
-    ZookeeperDriver::new().open(&Endpoint::parse(url).unwrap(), &opening).await
+    }
+}
+
+/// A session of a driver that can end it.
+pub(crate) async fn open_with(driver: &ZookeeperDriver, url: &str) -> (SessionId, Arc<dyn Backend>) {
+    let opening = opening(TTL, Duration::from_secs(5));
+    let opened = driver.open(&Endpoint::parse(url).unwrap(), &opening).await.unwrap();
+    (opening.session, opened.backend)
 }
 
 pub(crate) async fn open(url: &str) -> Arc<dyn Backend> {
