@@ -61,6 +61,10 @@ impl Board {
         others.map(|(_, turns)| turns.load(Ordering::SeqCst)).sum()
     }
 
+    fn turns_of(&self, number: usize) -> &AtomicUsize {
+        self.turns.get(number).unwrap()
+    }
+
     fn pass(&self, beside: usize, turns: usize, when: &str) {
         let before = self.turns_beside(beside);
         until(&format!("the lock passes on {when}"), || self.turns_beside(beside) >= before + turns);
@@ -112,8 +116,9 @@ impl Arena {
         board.keeps.store(NOBODY, Ordering::SeqCst);
         cure();
         self.zookeeper.serving();
-        let before = board.turns[victim].load(Ordering::SeqCst);
-        until("who was cut off holds again", || board.turns[victim].load(Ordering::SeqCst) > before);
+        let turns = || board.turns_of(victim).load(Ordering::SeqCst);
+        let before = turns();
+        until("who was cut off holds again", || turns() > before);
         passed
     }
 
@@ -201,7 +206,7 @@ async fn compete(coord: &Coordinator, number: usize, board: &Board, folder: &Pat
             Err(error) => Outcome::Error(error.to_string()),
         };
         recorder.note(Op::Release, NAME, call, outcome, token, None).unwrap();
-        board.turns[number].fetch_add(1, Ordering::SeqCst);
+        board.turns_of(number).fetch_add(1, Ordering::SeqCst);
     }
     coord.close().await.unwrap();
 }
