@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tooz_core::backend::{
     Backend, Driver, Enrolment, Fairness, Fencing, GroupProfile, GroupSteps, Liveness, LockProfile,
-    LockSteps, Opened, Opening, OptionSpec, Profile, Renewal, TopicSteps, WakeUp,
+    LockSteps, Opened, Opening, OptionSpec, Profile, Renewal, TopicProfile, TopicSteps, WakeUp,
 };
 use tooz_core::{Cause, Claim, Endpoint, Result};
 
@@ -14,6 +14,7 @@ use crate::config::{Config, OPTIONS};
 use crate::groups::Groups;
 use crate::locks::Locks;
 use crate::session::Session;
+use crate::topics::Topics;
 
 /// The usual time to live, where nothing is known of the server yet.
 const USUAL_TTL: Duration = Duration::from_secs(30);
@@ -82,6 +83,7 @@ impl Driver for ZookeeperDriver {
             profile: profile(session.ttl, session.warnings.clone()),
             locks: Locks::new(Arc::clone(&session)),
             groups: Groups::new(Arc::clone(&session)),
+            topics: Topics::new(Arc::clone(&session)),
             session,
         };
         Ok(Opened { backend: Arc::new(backend), proof })
@@ -101,7 +103,7 @@ fn profile(ttl: Duration, warnings: Vec<String>) -> Profile {
             notice: Duration::from_millis(250),
         }),
         groups: Some(GroupProfile { wake_up: WakeUp::Push }),
-        topics: None,
+        topics: Some(TopicProfile { wake_up: WakeUp::Push, largest_body: TopicProfile::FULL_BODY }),
         warnings,
     }
 }
@@ -111,6 +113,7 @@ struct ZookeeperBackend {
     profile: Profile,
     locks: Locks,
     groups: Groups,
+    topics: Topics,
     session: Arc<Session>,
 }
 
@@ -144,6 +147,6 @@ impl Backend for ZookeeperBackend {
     }
 
     fn topics(&self) -> Option<&dyn TopicSteps> {
-        None
+        Some(&self.topics)
     }
 }

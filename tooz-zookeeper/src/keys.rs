@@ -7,7 +7,7 @@
 
 use std::fmt::Write as _;
 
-use tooz_core::{ClaimId, Name, Seat};
+use tooz_core::{Channel, ClaimId, Name, Seat};
 
 /// Where everything of our own lies.
 pub(crate) const OWN_ROOT: &str = "tooz-rs";
@@ -38,7 +38,8 @@ impl Keys {
 
     /// The persistent directories a session needs, parents first.
     pub(crate) fn directories(&self) -> Vec<String> {
-        let own = ["leaders", "sessions", "values", "voids"].map(|room| format!("{}/{room}", self.own));
+        let rooms = ["leaders", "sessions", "values", "voids", "topics", "talks", "inboxes", "replies"];
+        let own = rooms.map(|room| format!("{}/{room}", self.own));
         let mut all = vec![self.shared.clone(), format!("{}/{LOCKS}", self.shared)];
         all.extend(own);
         all
@@ -72,6 +73,21 @@ impl Keys {
         };
         let reserved = if self.python_elections { LOCKS } else { "" };
         Some((Seat::Leader(Name::new(unspell(group, reserved)).ok()?), node))
+    }
+
+    /// A channel's directory.
+    pub(crate) fn channel(&self, channel: &Channel) -> String {
+        let name = |name: &Name| spell(name.as_str(), "");
+        match channel {
+            Channel::Topic(topic) => format!("{}/topics/{}", self.own, name(topic)),
+            Channel::Group(group) => format!("{}/talks/{}", self.own, name(group)),
+            Channel::Inbox { group, member } => {
+                format!("{}/inboxes/{}/{}", self.own, name(group), name(member))
+            }
+            Channel::Replies { group, member } => {
+                format!("{}/replies/{}/{}", self.own, name(group), name(member))
+            }
+        }
     }
 
     /// The directory of the groups.
@@ -224,6 +240,27 @@ mod tests {
             }
             assert_eq!(keys.contender("/tooz/blue/member"), None);
         }
+    }
+
+    #[test]
+    fn channels_of_one_name_and_names_that_join_to_one_text_are_apart() {
+        let keys = Keys::new("tooz", false);
+        let inbox = |group, member| Channel::Inbox { group: name(group), member: name(member) };
+        let channels = [
+            Channel::Topic(name("a")),
+            Channel::Group(name("a")),
+            inbox("a", "b"),
+            Channel::Replies { group: name("a"), member: name("b") },
+            inbox("a/b", "c"),
+            inbox("a", "b/c"),
+        ];
+        for (at, one) in channels.iter().enumerate() {
+            for other in &channels[at + 1..] {
+                let (one, other) = (keys.channel(one) + "/", keys.channel(other) + "/");
+                assert!(!one.starts_with(&other) && !other.starts_with(&one), "{one} {other}");
+            }
+        }
+        assert_eq!(keys.channel(&inbox("a/b", ".")), "/tooz-rs/tooz/inboxes/a%2Fb/%2E");
     }
 
     #[test]

@@ -62,27 +62,39 @@
 //! # Ok(()) }
 //! ```
 
+mod bell;
+mod channel;
 mod config;
 mod connect;
 mod contend;
 mod driver;
+mod entry;
 mod error;
+mod fetch;
+mod find;
 mod groups;
 #[cfg(feature = "hostile")]
 #[doc(hidden)]
 pub mod hostile;
+mod guess;
 mod keys;
 mod locks;
+mod log;
 mod look;
 mod nodelay;
 mod proof;
+mod publish;
+mod remove;
 mod renewal;
 mod sequence;
 mod session;
+mod standing;
 #[cfg(feature = "testing")]
 mod testing;
 mod ticket;
+mod topics;
 mod traces;
+mod trim;
 mod turn;
 
 pub use driver::ZookeeperDriver;

@@ -1,0 +1,305 @@
+//! Publishing: one transaction, whoever else publishes, unless the bucket was closed meanwhile.
+
+use std::future::Future;
+
+use tooz_core::backend::Publication;
+use tooz_core::{Error, ErrorKind, Incarnation, Offset, Result};
+use zookeeper_client::{
+    Client, CreateMode, CreateOptions, Error as Fault, MultiWriteError, MultiWriteResult,
+};
+
+use crate::channel::{BUCKET, Bucket, ChannelKeys, place_of};
+use crate::entry::{Entry, Head, PART};
+use crate::error::{failed, unread};
+use crate::find::find;
+use crate::guess::{Guess, Way};
+use crate::session::Session;
+use crate::standing::{damaged, look, place};
+
+/// Attempts of one step. Each that fails means that others closed or opened a bucket meanwhile.
+const ATTEMPTS: usize = 16;
+
+/// Appends the message, or finds it.
+pub(crate) async fn publish(session: &Session, guess: &Guess, publication: &Publication) -> Result<Offset> {
+    // Never closed.
+    let _slot = guess.slots.acquire().await;
+    let keys = ChannelKeys::of(&session.keys, &publication.channel);
+    let client = session.client()?;
+    let entry = Entry::of(publication);
+    let persistent = CreateMode::Persistent.with_acls(session.acls);
+    let sequential = CreateMode::PersistentSequential.with_acls(session.acls);
+    let work = Work { client: &client, keys: &keys, publication, entry, persistent, sequential };
+    let mut error = crowded();
+    for _ in 0..ATTEMPTS {
+        match work.attempt(guess).await? {
+            Outcome::Done(offset) => return Ok(offset),
+            Outcome::Again => error = crowded(),
+            Outcome::InTheWay => error = damaged(),
+        }
+    }
+    Err(error)
+}
+
+/// What an attempt came to.
+enum Outcome {
+    Done(Offset),
+    /// The bucket was another one.
+    Again,
+    /// Something stands where the channel or a bucket was to be made: somebody else's, if it stays so.
+    InTheWay,
+}
+
+/// What an operation of the transaction is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Operation {
+    Bucket,
+    Id,
+    Message,
+    Count,
+    Part,
+}
+
+/// How a message is appended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Manner {
+    /// As long as the bucket is open.
+    Plain,
+    /// And closes the bucket.
+    Closing,
+    /// And makes the bucket, as long as the count has this version.
+    Opening(i32),
+}
+
+impl Manner {
+    fn operation(self, index: usize) -> Operation {
+        use Operation::{Bucket, Count, Id, Message, Part};
+        let order = match self {
+            Self::Opening(_) => [Count, Id, Bucket, Message],
+            _ => [Bucket, Id, Message, Count],
+        };
+        order.get(index).copied().unwrap_or(Part)
+    }
+}
+
+/// One message on its way.
+struct Work<'a> {
+    client: &'a Client,
+    keys: &'a ChannelKeys,
+    publication: &'a Publication,
+    entry: Entry,
+    persistent: CreateOptions<'static>,
+    sequential: CreateOptions<'static>,
+}
+
+type Written = Result<Vec<MultiWriteResult>, MultiWriteError>;
+
+impl Work<'_> {
+    /// Sends everything at once, so that what comes next is not held up by the answer, unless it closes the bucket.
+    async fn attempt(&self, guess: &Guess) -> Result<Outcome> {
+        let mut way = guess.way.lock().await;
+        let known = way.take().or_else(|| guess.seen().map(|seen| Way::Append(seen.bucket, seen.next)));
+        let known = match known {
+            Some(known) => Some(known),
+            None => look(self.client, self.keys, None).await?.map(|standing| Way::of(&standing)),
+        };
+        let mut birth = None;
+        let (bucket, manner, number) = match known {
+            Some(Way::Open(bucket, version)) => (bucket, Manner::Opening(version), bucket.first),
+            Some(Way::Append(bucket, next)) => {
+                let seen = guess.seen().filter(|seen| seen.bucket == bucket).map_or(0, |seen| seen.next);
+                let number = next.max(seen);
+                let is_full = number.saturating_sub(bucket.first) >= BUCKET;
+                (bucket, if is_full { Manner::Closing } else { Manner::Plain }, number)
+            }
+            None => {
+                let bucket = Bucket { first: 1, incarnation: Incarnation::from(self.publication.id) };
+                birth = Some(self.bear(bucket)?);
+                (bucket, Manner::Plain, 1)
+            }
+        };
+        let parts = self.parts(bucket);
+        let append = self.append(bucket, manner)?;
+        let held = if manner == Manner::Closing {
+            Some(way)
+        } else {
+            *way = Some(Way::Append(bucket, number.saturating_add(1)));
+            drop(way);
+            None
+        };
+
+        let is_in_the_way = match birth {
+            Some(birth) => self.was_born(birth.await).await?,
+            None => false,
+        };
+        for part in parts {
+            match part.await {
+                // What is missing shows in the transaction.
+                Ok(_) | Err(Fault::NodeExists | Fault::NoNode) => {}
+                Err(fault) => return Err(failed("write a body", fault)),
+            }
+        }
+        let fault = match append.await {
+            Ok(results) => {
+                let (offset, version) = appended(bucket, &results)?;
+                guess.appended(bucket, offset.number());
+                if let Some(mut way) = held {
+                    let next = Bucket { first: offset.number().saturating_add(1), ..bucket };
+                    *way = Some(Way::Open(next, version));
+                }
+                return Ok(Outcome::Done(offset));
+            }
+            Err(fault) => fault,
+        };
+        drop(held);
+        let outcome = self.refused(bucket, manner, fault).await?;
+        if !matches!(outcome, Outcome::Done(_)) {
+            guess.forget(bucket).await;
+        }
+        Ok(if is_in_the_way { Outcome::InTheWay } else { outcome })
+    }
+
+    /// What it means that the transaction failed.
+    async fn refused(&self, bucket: Bucket, manner: Manner, fault: MultiWriteError) -> Result<Outcome> {
+        use Operation::{Bucket as Directory, Count, Id, Message};
+        let MultiWriteError::OperationFailed { index, source } = fault else {
+            return Err(failed("append a message", fault.into()));
+        };
+        match (manner.operation(index), source) {
+            (Id, Fault::NodeExists) => {
+                find(self.client, self.keys, self.publication.id).await?.map_or(Ok(Outcome::Again), done)
+            }
+            // Somebody else's node has the name that the server would give: the next bucket has none such.
+            (Message, Fault::NodeExists) => match self.close(bucket).await {
+                Ok(_) | Err(Fault::BadVersion | Fault::NoNode) => Ok(Outcome::Again),
+                Err(fault) => Err(failed("close a bucket", fault)),
+            },
+            (Directory, Fault::NodeExists) => Ok(Outcome::InTheWay),
+            (Directory | Count, Fault::BadVersion) => Ok(Outcome::Again),
+            (Directory, Fault::NoNode) if !matches!(manner, Manner::Opening(_)) => Ok(Outcome::Again),
+            (Count, Fault::NoNode) if matches!(manner, Manner::Opening(_)) => Ok(Outcome::Again),
+            (_, Fault::NoNode) => Err(damaged()),
+            (_, fault) => Err(failed("append a message", fault)),
+        }
+    }
+
+    /// Makes the channel, with an empty bucket.
+    fn bear(&self, bucket: Bucket) -> Result<impl Future<Output = Written> + Send + '_> {
+        let (keys, options) = (self.keys, &self.persistent);
+        let (name, head) = (bucket.to_string(), Head::START.encode(bucket.incarnation));
+        let mut writer = self.client.new_multi_writer();
+        let nodes: [(&str, &str); 7] = [
+            (keys.root(), ""),
+            (&keys.count(), &name),
+            (&keys.head(), &head),
+            (&keys.ids(), ""),
+            (&keys.buckets(), ""),
+            (&keys.bodies(), ""),
+            (&keys.bucket(bucket), ""),
+        ];
+        for (path, data) in nodes {
+            writer
+                .add_create(path, data.as_bytes(), options)
+                .map_err(|fault| failed("make a channel", fault))?;
+        }
+        Ok(writer.commit())
+    }
+
+    /// Whether something is in the way of the channel. Its parent is made where it is missing.
+    async fn was_born(&self, birth: Written) -> Result<bool> {
+        match birth {
+            Ok(_) => Ok(false),
+            Err(MultiWriteError::OperationFailed { index: 0, source: Fault::NoNode }) => {
+                let made = self.client.mkdir(self.keys.parent(), &self.persistent).await;
+                made.map_err(|fault| failed("make a directory of channels", fault))?;
+                Ok(false)
+            }
+            Err(MultiWriteError::OperationFailed { source: Fault::NodeExists, .. }) => Ok(true),
+            Err(fault) => Err(failed("make a channel", fault.into())),
+        }
+    }
+
+    /// Writes a large body beside. Nobody looks there before the message stands, which it only does where all parts do.
+    fn parts(&self, bucket: Bucket) -> Vec<impl Future<Output = Result<(), Fault>> + Send + '_> {
+        if self.entry.parts() == 0 {
+            return Vec::new();
+        }
+        let make = |path: String, data: &[u8]| {
+            let made = create(self.client, &path, data, &self.persistent);
+            Box::pin(made)
+        };
+        let mut all = vec![make(self.keys.parts(bucket), b"")];
+        for (number, part) in self.publication.body.chunks(PART).enumerate() {
+            all.push(make(self.keys.part(bucket, self.publication.id, number), part));
+        }
+        all
+    }
+
+    /// The count, the id and the message, all or none.
+    fn append(&self, bucket: Bucket, manner: Manner) -> Result<impl Future<Output = Written> + Send + '_> {
+        let (keys, id, name) = (self.keys, self.publication.id, bucket.to_string());
+        let mut writer = self.client.new_multi_writer();
+        let (directory, count) = (keys.bucket(bucket), keys.count());
+        let mut write = || {
+            match manner {
+                Manner::Plain => writer.add_check_version(&directory, 0)?,
+                Manner::Closing => writer.add_set_data(&directory, b"", Some(0))?,
+                Manner::Opening(version) => writer.add_set_data(&count, name.as_bytes(), Some(version))?,
+            }
+            writer.add_create(&keys.id(id), name.as_bytes(), &self.persistent)?;
+            if matches!(manner, Manner::Opening(_)) {
+                writer.add_create(&directory, b"", &self.persistent)?;
+            }
+            writer.add_create(&keys.messages(bucket), &self.entry.encode(), &self.sequential)?;
+            if !matches!(manner, Manner::Opening(_)) {
+                writer.add_set_data(&count, name.as_bytes(), None)?;
+            }
+            (0..self.entry.parts())
+                .try_for_each(|part| writer.add_check_version(&keys.part(bucket, id, part), -1))
+        };
+        write().map_err(|fault| failed("append a message", fault))?;
+        Ok(writer.commit())
+    }
+
+    /// Closes the bucket, whatever was made in it.
+    fn close(&self, bucket: Bucket) -> impl Future<Output = Result<(), Fault>> + Send + use<> {
+        let closed = self.client.set_data(&self.keys.bucket(bucket), b"", Some(0));
+        async move { closed.await.map(drop) }
+    }
+}
+
+/// One node made, sent at once.
+fn create<'a>(
+    client: &'a Client,
+    path: &str,
+    data: &[u8],
+    options: &CreateOptions<'_>,
+) -> impl Future<Output = Result<(), Fault>> + Send + use<'a> {
+    let mut writer = client.new_multi_writer();
+    let added = writer.add_create(path, data, options).map(|()| writer.commit());
+    async move { added?.await.map(drop).map_err(Fault::from) }
+}
+
+/// The offset that the answer tells, and the count's version.
+fn appended(bucket: Bucket, results: &[MultiWriteResult]) -> Result<(Offset, i32)> {
+    let mut made = results.iter().filter_map(|result| match result {
+        MultiWriteResult::Create { path, .. } => place_of(path),
+        _ => None,
+    });
+    let mut counted = results.iter().filter_map(|result| match result {
+        MultiWriteResult::SetData { stat } => Some(stat),
+        _ => None,
+    });
+    // Where the bucket is closed the count comes second.
+    let (Some(at), Some(count)) = (made.next(), counted.next_back()) else {
+        return Err(unread("read the answer of an append", Fault::MarshallingError));
+    };
+    Ok((Offset::new(bucket.incarnation, bucket.number(at), place(count.mzxid)), count.version))
+}
+
+fn done(offset: Offset) -> Result<Outcome> {
+    Ok(Outcome::Done(offset))
+}
+
+fn crowded() -> Error {
+    Error::new(ErrorKind::Unavailable, "others publish so much that the bucket was another one each time")
+}

@@ -1,0 +1,59 @@
+//! Steps and waits of topics.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tooz_core::backend::{Batch, Limit, Mark, Publication, Retention, TopicProfile, TopicSteps};
+use tooz_core::{Channel, Error, ErrorKind, Offset, Result};
+
+use crate::bell::Bells;
+use crate::channel::ChannelKeys;
+use crate::fetch::fetch;
+use crate::guess::Guesses;
+use crate::publish::publish;
+use crate::session::Session;
+use crate::trim::trim;
+
+/// Topics of one session.
+pub(crate) struct Topics {
+    session: Arc<Session>,
+    guesses: Guesses,
+    bells: Bells,
+}
+
+impl Topics {
+    pub(crate) fn new(session: Arc<Session>) -> Self {
+        Self { session, guesses: Guesses::default(), bells: Bells::default() }
+    }
+
+    fn keys(&self, channel: &Channel) -> ChannelKeys {
+        ChannelKeys::of(&self.session.keys, channel)
+    }
+}
+
+#[async_trait]
+impl TopicSteps for Topics {
+    async fn publish(&self, publication: &Publication) -> Result<Offset> {
+        if publication.body.len() > TopicProfile::FULL_BODY {
+            let (bytes, most) = (publication.body.len(), TopicProfile::FULL_BODY);
+            let text = format!("the message has {bytes} bytes: a topic on zookeeper carries at most {most}");
+            return Err(Error::new(ErrorKind::InvalidValue, text));
+        }
+        let guess = self.guesses.of(&publication.channel);
+        self.session.step("publish", publish(&self.session, &guess, publication)).await
+    }
+
+    async fn fetch(&self, channel: &Channel, after: Option<Offset>, limit: Limit) -> Result<Batch> {
+        let (guess, keys) = (self.guesses.of(channel), self.keys(channel));
+        self.session.step("fetch", fetch(&self.session, &guess, &keys, after, limit)).await
+    }
+
+    async fn trim(&self, channel: &Channel, retention: Retention) -> Result<u64> {
+        let (guess, keys) = (self.guesses.of(channel), self.keys(channel));
+        self.session.step("trim", trim(&self.session, &guess, &keys, retention)).await
+    }
+
+    async fn stirred(&self, channel: &Channel, mark: Mark) {
+        self.bells.stirred_since(&self.session, channel, mark).await;
+    }
+}
