@@ -51,6 +51,7 @@
 //! * [`cancel`]: a future dropped at each of its awaits in turn.
 //! * `servers`, `proxy`, `peers` (feature `servers`): real servers, started by tests, a network that breaks,
 //!   and members that speak Python.
+//! * `rows` (features `servers` and `tools`): named faults against real servers and real processes, with volumes.
 //! * [`history`] and [`checkers`]: what happened, on one clock, and whether it was allowed.
 //!
 //! # Skips
@@ -82,6 +83,8 @@ pub mod model;
 pub mod peers;
 #[cfg(all(unix, feature = "servers"))]
 pub mod proxy;
+#[cfg(all(unix, feature = "servers", feature = "tools"))]
+pub mod rows;
 #[cfg(all(unix, feature = "servers"))]
 pub mod servers;
 pub mod simulation;

@@ -1,0 +1,82 @@
+//! Rows of faults against real servers: `rows ROW [--driver D] [--volume N] [--seed N] [--cap SECONDS]
+//! [--json FILE]`.
+//!
+//! `rows list` names the rows, `rows all` runs each on each of its stores. `rows table --json FILE --into DOCUMENT`
+//! puts the figures of a file, the newest of each row, into a document, between its two marks.
+
+#![allow(clippy::print_stdout, clippy::print_stderr)] // a command speaks
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use conformance::arguments::Arguments;
+use conformance::rows::{Kind, Line, Order, Outcome, ROWS, Row, parts, put, table};
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("rows: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run() -> Outcome<bool> {
+    let mut words = std::env::args().skip(1);
+    let row = words.next().ok_or("which row? `rows list` names them")?;
+    match row.as_str() {
+        "list" => {
+            for row in ROWS {
+                let kinds: Vec<String> = row.kinds.iter().map(Kind::to_string).collect();
+                println!("{:<12} {:>6} on each of {}", row.name, row.volume, kinds.join(", "));
+            }
+            Ok(true)
+        }
+        "worker" => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(parts::play(words)).map(|()| true)
+        }
+        "table" => write_table(&Arguments::read(words, &["json", "into"])?),
+        "all" => {
+            let arguments = Arguments::read(words, KNOWN)?;
+            ROWS.iter().try_fold(true, |passed, row| Ok(run_row(row, &arguments)? && passed))
+        }
+        row => run_row(Row::find(row)?, &Arguments::read(words, KNOWN)?),
+    }
+}
+
+const KNOWN: &[&str] = &["driver", "volume", "seed", "cap", "json"];
+
+fn run_row(row: &Row, arguments: &Arguments) -> Outcome<bool> {
+    let kinds = match arguments.text("driver") {
+        Some(driver) => vec![driver.parse::<Kind>()?],
+        None => row.kinds.to_vec(),
+    };
+    let mut passed = true;
+    for kind in kinds {
+        let order = Order {
+            kind,
+            volume: arguments.number("volume", row.volume)?,
+            seed: arguments.number("seed", 1)?,
+            cap: Duration::from_secs(arguments.number("cap", 900)?),
+        };
+        let line = row.run(&order)?;
+        println!("{line}");
+        passed &= line.passes();
+        if let Some(file) = arguments.text("json") {
+            line.append(Path::new(file))?;
+        }
+    }
+    Ok(passed)
+}
+
+fn write_table(arguments: &Arguments) -> Outcome<bool> {
+    let text = |name: &str| arguments.text(name).ok_or_else(|| format!("no --{name}"));
+    let (file, document) = (text("json")?, text("into")?);
+    let before = std::fs::read_to_string(document)?;
+    std::fs::write(document, put(&before, &table(&Line::newest(Path::new(file))?))?)?;
+    Ok(true)
+}

@@ -1,0 +1,128 @@
+//! Rows: one named fault each, against real servers and real processes, with a volume, a gate and a time cap.
+//!
+//! A run of a row starts its store, lets processes work on it, does its fault to them so many times, and then judges
+//! the history that they wrote. It fails when a promise was broken, when not all was done in time, and when its fault
+//! did not really [hit](faults::met) often enough. What it counted and measured is one [`Line`] of figures.
+//!
+//! | row | fault |
+//! |---|---|
+//! | `contended` | none: processes contend as fast as they can |
+//! | `killed` | holders are killed with -9 |
+
+pub mod crew;
+pub mod faults;
+mod line;
+pub mod parts;
+mod store;
+mod table;
+
+mod contended;
+mod killed;
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+pub use self::line::Line;
+pub use self::store::{Kind, Store};
+pub use self::table::{put, table};
+
+use self::faults::Log;
+pub use crate::figures::Outcome;
+
+/// What is to be run.
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// On which store.
+    pub kind: Kind,
+    /// How often the fault is done.
+    pub volume: u64,
+    /// What chance there is, is drawn from it.
+    pub seed: u64,
+    /// How long it may take.
+    pub cap: Duration,
+}
+
+impl Order {
+    fn ttl(&self) -> Duration {
+        self.kind.ttl()
+    }
+}
+
+/// A row.
+pub struct Row {
+    /// Its name.
+    pub name: &'static str,
+    /// The stores it is run on.
+    pub kinds: &'static [Kind],
+    /// How often its fault is done on each of them, unless told otherwise.
+    pub volume: u64,
+    run: fn(&Order) -> Outcome<Line>,
+}
+
+/// All rows.
+pub const ROWS: &[Row] = &[
+    Row { name: "contended", kinds: &Kind::ALL, volume: 10_000, run: contended::run },
+    Row { name: "killed", kinds: &Kind::ALL, volume: 1_000, run: killed::run },
+];
+
+impl Row {
+    /// The row of this name.
+    ///
+    /// # Errors
+    /// If there is none, naming those there are.
+    pub fn find(name: &str) -> Result<&'static Self, String> {
+        let names = || ROWS.iter().map(|row| row.name).collect::<Vec<_>>().join(", ");
+        ROWS.iter()
+            .find(|row| row.name == name)
+            .ok_or_else(|| format!("no row {name:?}; there are {}", names()))
+    }
+
+    /// Runs it.
+    ///
+    /// # Errors
+    /// If it could not be run to its end. Broken promises are no errors: they stand in the line.
+    pub fn run(&self, order: &Order) -> Outcome<Line> {
+        (self.run)(order)
+    }
+}
+
+/// A run that is under way: a store, a folder for its history, and how long it may take.
+struct Run {
+    store: Store,
+    log: Log,
+    folder: PathBuf,
+    began: Instant,
+    cap: Duration,
+}
+
+impl Run {
+    fn start(row: &str, order: &Order) -> Outcome<Self> {
+        let began = Instant::now();
+        let stem = format!("tooz-{row}-{}-{}", order.kind, std::process::id());
+        let folder = std::env::temp_dir().join(crate::unique(&stem));
+        std::fs::create_dir_all(&folder)?;
+        let log = Log::create(&folder)?;
+        Ok(Self { store: order.kind.start(), log, folder, began, cap: order.cap })
+    }
+
+    /// Where the history is written.
+    fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Whether another fault may be begun.
+    fn has_time(&self) -> bool {
+        self.began.elapsed() < self.cap
+    }
+
+    /// The history of a run that failed stays, and the line says where.
+    fn end(self, mut line: Line) -> Line {
+        line.seconds = self.began.elapsed().as_secs();
+        if line.passes() {
+            let _ = std::fs::remove_dir_all(&self.folder); // a folder for temporary files is emptied some day
+        } else {
+            line.fact("history", self.folder.display());
+        }
+        line
+    }
+}

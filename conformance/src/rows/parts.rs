@@ -1,0 +1,217 @@
+//! The parts that processes of a row play, and the command line by which they are told.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::try_join_all;
+use tokio::sync::watch::Receiver;
+use tokio::time::{sleep, timeout};
+use tooz_core::{Coordinator, Guard, Lock};
+
+use super::Outcome;
+use super::crew::{dismissed, say};
+use crate::arguments::Arguments;
+use crate::checkers::Register;
+use crate::faulty::Dice;
+use crate::history::{Op, Outcome as Came, Recorder, now};
+
+/// The options of a worker.
+const KNOWN: &[&str] = &["part", "member", "url", "ttl-ms", "folder", "name", "count"];
+/// Between two looks of a holder at what it holds.
+const LOOK: Duration = Duration::from_millis(50);
+/// Between two uses of the resource by a visitor.
+const USE: Duration = Duration::from_millis(10);
+/// Uses of the resource under one grant, at most.
+const USES: usize = 8;
+/// How long a visitor waits for its turn before it asks again.
+const TURN: Duration = Duration::from_secs(5);
+/// After a failure, before the next try.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Who plays.
+struct Player {
+    coord: Coordinator,
+    recorder: Recorder,
+    folder: PathBuf,
+    name: String,
+    count: u64,
+    over: Receiver<bool>,
+}
+
+/// Plays the part that a worker's command line names.
+///
+/// # Errors
+/// If the command line is wrong, or the part cannot be played.
+pub async fn play(arguments: impl Iterator<Item = String>) -> Outcome<()> {
+    let arguments = Arguments::read(arguments, KNOWN)?;
+    let text = |name: &str| arguments.text(name).ok_or_else(|| format!("no --{name}"));
+    let member = text("member")?;
+    let ttl = Duration::from_millis(arguments.number("ttl-ms", 2000)?);
+    let folder = PathBuf::from(text("folder")?);
+    let recorder = Recorder::to_file(member, &folder.join(format!("{member}.jsonl")))?;
+    let coord = tooz::registry().builder(text("url")?).member(member).ttl(ttl).connect().await?;
+    let player = Arc::new(Player {
+        coord,
+        recorder,
+        folder,
+        name: text("name")?.to_owned(),
+        count: arguments.number("count", 1)?,
+        over: dismissed(),
+    });
+    match text("part")? {
+        "contender" => player.contend().await?,
+        "holder" => player.hold().await?,
+        "heir" => player.inherit().await?,
+        "visitor" => player.visit().await?,
+        part => return Err(format!("nobody plays {part:?}").into()),
+    }
+    // What a fault left behind may make this fail; the history counts.
+    let _ = player.coord.close().await;
+    Ok(())
+}
+
+impl Player {
+    fn locks(&self) -> impl Iterator<Item = (String, Lock)> {
+        (0..self.count).map(|number| {
+            let name = format!("{}-{number}", self.name);
+            let lock = self.coord.lock(&name);
+            (name, lock)
+        })
+    }
+
+    fn register(&self, name: &str) -> Outcome<Register> {
+        Ok(Register::open(&self.folder.join(format!("register-{name}")))?)
+    }
+
+    async fn until_over(&self) {
+        let _ = self.over.clone().wait_for(|over| *over).await; // whoever tells lives as long as the process
+    }
+
+    fn note(&self, op: Op, name: &str, call: u64, came: Came, guard: &Guard) -> Outcome<()> {
+        let token = Some(guard.fencing_token().get());
+        Ok(self.recorder.note(op, name, call, came, token, guard.deadline())?)
+    }
+
+    /// Acquires and notes; what goes wrong is noted and no failure.
+    async fn acquire(&self, name: &str, lock: &Lock, patience: Duration) -> Outcome<Option<Guard>> {
+        let call = now();
+        match lock.acquire_timeout(patience).await {
+            Ok(Some(guard)) => {
+                self.note(Op::Acquire, name, call, Came::Yes, &guard)?;
+                return Ok(Some(guard));
+            }
+            Ok(None) => self.recorder.note(Op::Acquire, name, call, Came::No, None, None)?,
+            Err(error) => {
+                self.recorder.note(Op::Acquire, name, call, Came::Error(error.to_string()), None, None)?;
+                sleep(PAUSE).await;
+            }
+        }
+        Ok(None)
+    }
+
+    /// Asks the guard, notes, and says what it answered.
+    fn look(&self, name: &str, guard: &Guard) -> Outcome<bool> {
+        let call = now();
+        let held = guard.is_held();
+        self.note(Op::IsHeld, name, call, if held { Came::Yes } else { Came::No }, guard)?;
+        Ok(held)
+    }
+
+    fn write(&self, name: &str, guard: &Guard, register: &mut Register) -> Outcome<()> {
+        let call = now();
+        let came = register.write(guard.fencing_token().get())?;
+        self.note(Op::Write, name, call, came, guard)
+    }
+
+    async fn release(&self, name: &str, guard: Guard) -> Outcome<()> {
+        let (call, token) = (now(), Some(guard.fencing_token().get()));
+        let came = match guard.release().await {
+            Ok(()) => Came::Yes,
+            Err(error) => Came::Error(error.to_string()),
+        };
+        Ok(self.recorder.note(Op::Release, name, call, came, token, None)?)
+    }
+
+    /// So many cycles of one lock, as fast as they go.
+    async fn contend(&self) -> Outcome<()> {
+        say("ready")?;
+        let mut register = self.register(&self.name)?;
+        let cycles = usize::try_from(self.count)?;
+        Ok(crate::contend::contend(&self.coord, &self.name, cycles, &self.recorder, &mut register).await?)
+    }
+
+    /// Holds so many locks, looks at them now and then, and gives them back in the end.
+    async fn hold(&self) -> Outcome<()> {
+        let mut held = Vec::new();
+        for (name, lock) in self.locks() {
+            let guard = self.acquire(&name, &lock, TURN).await?.ok_or_else(|| format!("no {name}"))?;
+            let mut register = self.register(&name)?;
+            self.write(&name, &guard, &mut register)?;
+            held.push((name, guard));
+        }
+        say("ready")?;
+        loop {
+            for (name, guard) in &held {
+                self.look(name, guard)?;
+            }
+            if timeout(LOOK, self.until_over()).await.is_ok() {
+                break;
+            }
+        }
+        for (name, guard) in held {
+            self.release(&name, guard).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits for so many locks, each of which is taken once and given back.
+    async fn inherit(&self) -> Outcome<()> {
+        const LONG: Duration = Duration::from_secs(120);
+        let waits = self.locks().map(async |(name, lock)| {
+            let guard = self.acquire(&name, &lock, LONG).await?.ok_or_else(|| format!("no {name}"))?;
+            let mut register = self.register(&name)?;
+            self.write(&name, &guard, &mut register)?;
+            self.look(&name, &guard)?;
+            self.release(&name, guard).await
+        });
+        let ready = async {
+            for (_, lock) in self.locks() {
+                while lock.queue().await?.waiting.is_empty() {
+                    sleep(Duration::from_millis(1)).await;
+                }
+            }
+            say("ready")
+        };
+        tokio::try_join!(try_join_all(waits), ready)?;
+        Ok(())
+    }
+
+    /// Takes, uses and gives back so many locks, over and over, whatever happens.
+    async fn visit(&self) -> Outcome<()> {
+        say("ready")?;
+        let visits = self.locks().zip(0_u64..).map(async |((name, lock), number)| {
+            let mut register = self.register(&name)?;
+            let mut dice = Dice::new(u64::from(std::process::id()) << 16 | number);
+            while !*self.over.borrow() {
+                let Some(guard) = self.acquire(&name, &lock, TURN).await? else { continue };
+                let mut held = true;
+                for _ in 0..=dice.below(USES) {
+                    held = self.look(&name, &guard)?;
+                    // Written without another look, as by a process that was stopped in between.
+                    self.write(&name, &guard, &mut register)?;
+                    if !held {
+                        break;
+                    }
+                    sleep(USE).await;
+                }
+                if held {
+                    self.release(&name, guard).await?;
+                }
+            }
+            Outcome::Ok(())
+        });
+        try_join_all(visits).await?;
+        Ok(())
+    }
+}
