@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -39,7 +40,7 @@ pub struct Worker {
     member: String,
     child: Child,
     input: Option<ChildStdin>,
-    lines: Receiver<String>,
+    lines: Mutex<Receiver<String>>,
 }
 
 impl Worker {
@@ -61,7 +62,7 @@ impl Worker {
             let said = output.into_iter().flat_map(|output| BufReader::new(output).lines());
             said.map_while(Result::ok).take_while(|line| sender.send(line.clone()).is_ok()).for_each(drop);
         });
-        Ok(Self { member: orders.member.to_owned(), child, input, lines })
+        Ok(Self { member: orders.member.to_owned(), child, input, lines: Mutex::new(lines) })
     }
 
     /// Who it is.
@@ -74,7 +75,8 @@ impl Worker {
     /// # Errors
     /// If it says nothing, or has ended.
     pub fn hear(&self) -> Outcome<String> {
-        let line = self.lines.recv_timeout(PATIENCE);
+        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let line = lines.recv_timeout(PATIENCE);
         Ok(line.map_err(|error| format!("nothing from {}: {error}", self.member))?)
     }
 

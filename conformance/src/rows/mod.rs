@@ -8,6 +8,10 @@
 //! |---|---|
 //! | `contended` | none: processes contend as fast as they can |
 //! | `killed` | holders are killed with -9 |
+//! | `stopped` | holders are stopped for 0.3 to 3 times to live |
+//! | `lost-acquires`, `lost-releases` | the store does what was asked, its answer is lost |
+//! | `parted` | the network is cut both ways or one way, reset, half open, slow |
+//! | `restarted` | the server is killed with -9 and started again |
 
 pub mod crew;
 pub mod faults;
@@ -18,6 +22,11 @@ mod table;
 
 mod contended;
 mod killed;
+mod lost;
+mod parted;
+mod restarted;
+mod scene;
+mod stopped;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -63,6 +72,11 @@ pub struct Row {
 pub const ROWS: &[Row] = &[
     Row { name: "contended", kinds: &Kind::ALL, volume: 10_000, run: contended::run },
     Row { name: "killed", kinds: &Kind::ALL, volume: 1_000, run: killed::run },
+    Row { name: "stopped", kinds: &Kind::ALL, volume: 200, run: stopped::run },
+    Row { name: "lost-acquires", kinds: &Kind::SERVED, volume: 1_000, run: lost::acquires },
+    Row { name: "lost-releases", kinds: &Kind::SERVED, volume: 1_000, run: lost::releases },
+    Row { name: "parted", kinds: &Kind::SERVED, volume: 600, run: parted::run },
+    Row { name: "restarted", kinds: &Kind::KEEPING, volume: 11, run: restarted::run },
 ];
 
 impl Row {
@@ -125,4 +139,9 @@ impl Run {
         }
         line
     }
+}
+
+/// What a thread of a run came to.
+fn joined<T>(thread: std::thread::ScopedJoinHandle<'_, Outcome<T>>) -> Outcome<T> {
+    thread.join().map_err(|_| "a thread of the run panicked")?
 }

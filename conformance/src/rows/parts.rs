@@ -22,7 +22,7 @@ const KNOWN: &[&str] = &["part", "member", "url", "ttl-ms", "folder", "name", "c
 const LOOK: Duration = Duration::from_millis(50);
 /// Between two uses of the resource by a visitor.
 const USE: Duration = Duration::from_millis(10);
-/// Uses of the resource under one grant, at most.
+/// Uses of the resource under one grant by those who let go soon, at most.
 const USES: usize = 8;
 /// How long a visitor waits for its turn before it asks again.
 const TURN: Duration = Duration::from_secs(5);
@@ -36,6 +36,7 @@ struct Player {
     folder: PathBuf,
     name: String,
     count: u64,
+    ttl: Duration,
     over: Receiver<bool>,
 }
 
@@ -57,6 +58,7 @@ pub async fn play(arguments: impl Iterator<Item = String>) -> Outcome<()> {
         folder,
         name: text("name")?.to_owned(),
         count: arguments.number("count", 1)?,
+        ttl,
         over: dismissed(),
     });
     match text("part")? {
@@ -187,20 +189,23 @@ impl Player {
         Ok(())
     }
 
-    /// Takes, uses and gives back so many locks, over and over, whatever happens.
+    /// Takes, uses and gives back so many locks, over and over, whatever happens. Every second lock is let go of soon;
+    /// whoever has one of the others clings to it for up to two times to live, so that faults last longer than claims.
     async fn visit(&self) -> Outcome<()> {
         say("ready")?;
         let visits = self.locks().zip(0_u64..).map(async |((name, lock), number)| {
             let mut register = self.register(&name)?;
             let mut dice = Dice::new(u64::from(std::process::id()) << 16 | number);
+            let clings = usize::try_from(self.ttl.as_millis() * 2 / USE.as_millis())?;
+            let uses = if number % 2 == 0 { USES } else { clings };
             while !*self.over.borrow() {
                 let Some(guard) = self.acquire(&name, &lock, TURN).await? else { continue };
                 let mut held = true;
-                for _ in 0..=dice.below(USES) {
+                for _ in 0..=dice.below(uses) {
                     held = self.look(&name, &guard)?;
                     // Written without another look, as by a process that was stopped in between.
                     self.write(&name, &guard, &mut register)?;
-                    if !held {
+                    if !held || *self.over.borrow() {
                         break;
                     }
                     sleep(USE).await;
