@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use conformance::arguments::Arguments;
-use conformance::rows::{Kind, Line, Order, Outcome, ROWS, Row, parts, put, table};
+use conformance::rows::{Kind, Line, Order, Outcome, ROWS, Row, child, parts, put, table};
 
 fn main() -> ExitCode {
     match run() {
@@ -30,8 +30,8 @@ fn run() -> Outcome<bool> {
     match row.as_str() {
         "list" => {
             for row in ROWS {
-                let kinds: Vec<String> = row.kinds.iter().map(Kind::to_string).collect();
-                println!("{:<12} {:>6} on each of {}", row.name, row.volume, kinds.join(", "));
+                let volumes = row.volumes.iter().map(|(kind, volume)| format!("{kind} {volume}"));
+                println!("{:<14} {}", row.name, volumes.collect::<Vec<_>>().join(", "));
             }
             Ok(true)
         }
@@ -39,6 +39,7 @@ fn run() -> Outcome<bool> {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(parts::play(words)).map(|()| true)
         }
+        "child" => child::play(words).map(|()| true),
         "table" => write_table(&Arguments::read(words, &["json", "into"])?),
         "all" => {
             let arguments = Arguments::read(words, KNOWN)?;
@@ -51,15 +52,22 @@ fn run() -> Outcome<bool> {
 const KNOWN: &[&str] = &["driver", "volume", "seed", "cap", "json"];
 
 fn run_row(row: &Row, arguments: &Arguments) -> Outcome<bool> {
-    let kinds = match arguments.text("driver") {
-        Some(driver) => vec![driver.parse::<Kind>()?],
-        None => row.kinds.to_vec(),
-    };
+    let only = arguments.text("driver").map(str::parse::<Kind>).transpose()?;
+    let volumes: Vec<_> =
+        row.volumes.iter().filter(|(kind, _)| only.is_none_or(|only| only == *kind)).collect();
+    if volumes.is_empty() {
+        return Err(format!(
+            "the row {} is not run on {}",
+            row.name,
+            only.map(|only| only.to_string()).unwrap_or_default()
+        )
+        .into());
+    }
     let mut passed = true;
-    for kind in kinds {
+    for (kind, volume) in volumes {
         let order = Order {
-            kind,
-            volume: arguments.number("volume", row.volume)?,
+            kind: *kind,
+            volume: arguments.number("volume", *volume)?,
             seed: arguments.number("seed", 1)?,
             cap: Duration::from_secs(arguments.number("cap", 900)?),
         };

@@ -11,6 +11,7 @@
 //! | `stopped` | holders are stopped for 0.3 to 3 times to live |
 //! | `lost-acquires`, `lost-releases` | the store does what was asked, its answer is lost |
 //! | `parted` | the network is cut both ways or one way, reset, half open, slow |
+//! | `commands` | `tooz lock` is killed, stopped, cut off; its child ignores TERM |
 //! | `restarted` | the server is killed with -9 and started again |
 
 pub mod crew;
@@ -20,6 +21,8 @@ pub mod parts;
 mod store;
 mod table;
 
+pub mod child;
+mod commands;
 mod contended;
 mod killed;
 mod lost;
@@ -37,6 +40,7 @@ pub use self::table::{put, table};
 
 use self::faults::Log;
 pub use crate::figures::Outcome;
+use crate::servers::redis::Fsync;
 
 /// What is to be run.
 #[derive(Clone, Debug)]
@@ -61,23 +65,42 @@ impl Order {
 pub struct Row {
     /// Its name.
     pub name: &'static str,
-    /// The stores it is run on.
-    pub kinds: &'static [Kind],
-    /// How often its fault is done on each of them, unless told otherwise.
-    pub volume: u64,
+    /// The stores it is run on, and how often its fault is done on each, unless told otherwise.
+    pub volumes: &'static [(Kind, u64)],
     run: fn(&Order) -> Outcome<Line>,
 }
 
 /// All rows.
 pub const ROWS: &[Row] = &[
-    Row { name: "contended", kinds: &Kind::ALL, volume: 10_000, run: contended::run },
-    Row { name: "killed", kinds: &Kind::ALL, volume: 1_000, run: killed::run },
-    Row { name: "stopped", kinds: &Kind::ALL, volume: 200, run: stopped::run },
-    Row { name: "lost-acquires", kinds: &Kind::SERVED, volume: 1_000, run: lost::acquires },
-    Row { name: "lost-releases", kinds: &Kind::SERVED, volume: 1_000, run: lost::releases },
-    Row { name: "parted", kinds: &Kind::SERVED, volume: 600, run: parted::run },
-    Row { name: "restarted", kinds: &Kind::KEEPING, volume: 11, run: restarted::run },
+    Row { name: "contended", volumes: &every(10_000), run: contended::run },
+    Row { name: "killed", volumes: &every(1_000), run: killed::run },
+    Row { name: "stopped", volumes: &every(200), run: stopped::run },
+    Row { name: "lost-acquires", volumes: &served(1_000), run: lost::acquires },
+    Row { name: "lost-releases", volumes: &served(1_000), run: lost::releases },
+    Row { name: "parted", volumes: &served(600), run: parted::run },
+    Row {
+        name: "restarted",
+        volumes: &[
+            (Kind::Redis(None), 13),
+            (Kind::Redis(Some(Fsync::Everysec)), 10),
+            (Kind::Redis(Some(Fsync::Always)), 10),
+            (Kind::Etcd, 10),
+            (Kind::Zookeeper, 10),
+        ],
+        run: restarted::run,
+    },
+    Row { name: "commands", volumes: &every(200), run: commands::run },
 ];
+
+/// On every driver.
+const fn every(volume: u64) -> [(Kind, u64); 4] {
+    [(Kind::File, volume), (Kind::Redis(None), volume), (Kind::Etcd, volume), (Kind::Zookeeper, volume)]
+}
+
+/// On those with a server, which a network can come between.
+const fn served(volume: u64) -> [(Kind, u64); 3] {
+    [(Kind::Redis(None), volume), (Kind::Etcd, volume), (Kind::Zookeeper, volume)]
+}
 
 impl Row {
     /// The row of this name.

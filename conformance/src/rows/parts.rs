@@ -100,7 +100,11 @@ impl Player {
         let call = now();
         match lock.acquire_timeout(patience).await {
             Ok(Some(guard)) => {
-                self.note(Op::Acquire, name, call, Came::Yes, &guard)?;
+                // A process may be stopped between the grant and the return. Then the guard is lost when it is first
+                // looked at, and nobody ever took it for held.
+                let late = || Came::Error("lost before anybody looked".to_owned());
+                let came = if guard.is_held() { Came::Yes } else { late() };
+                self.note(Op::Acquire, name, call, came, &guard)?;
                 return Ok(Some(guard));
             }
             Ok(None) => self.recorder.note(Op::Acquire, name, call, Came::No, None, None)?,

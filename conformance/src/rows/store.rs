@@ -48,21 +48,6 @@ impl fmt::Display for Kind {
 }
 
 impl Kind {
-    /// The drivers by which a row is run unless one is named.
-    pub const ALL: [Self; 4] = [Self::File, Self::Redis(None), Self::Etcd, Self::Zookeeper];
-
-    /// Those with a server, which a network can come between.
-    pub const SERVED: [Self; 3] = [Self::Redis(None), Self::Etcd, Self::Zookeeper];
-
-    /// Every way in which a server keeps its data.
-    pub const KEEPING: [Self; 5] = [
-        Self::Redis(None),
-        Self::Redis(Some(Fsync::Everysec)),
-        Self::Redis(Some(Fsync::Always)),
-        Self::Etcd,
-        Self::Zookeeper,
-    ];
-
     /// The time to live of a row's leases: short, so that many faults fit into minutes.
     pub fn ttl(self) -> Duration {
         match self {
