@@ -152,7 +152,8 @@ impl<S: Subject> Follower<S> {
 
     async fn look_once(&mut self, until: Option<crate::clock::Moment>) -> Result<(Arc<Session>, S::Look)> {
         let session = self.core.open_session(until).await?;
-        let look = self.subject.look(&self.core, &session).await.inspect_err(|e| session.heed(e))?;
+        let look = self.subject.look(&self.core, &session).await;
+        let look = look.map_err(|e| self.core.meant(&session, e)).inspect_err(|e| session.heed(e))?;
         self.failures = 0;
         Ok((session, look))
     }

@@ -96,6 +96,39 @@ async fn a_step_that_tells_of_the_end_of_the_session_ends_it_at_once() {
     coord.close().await.unwrap();
 }
 
+/// A lost session is closed behind the back of steps that are under way: their callers have closed nothing.
+#[tokio::test(start_paused = true)]
+async fn steps_that_meet_the_closing_of_a_lost_session_go_on_with_the_next() {
+    let script = Arc::new(Script::default());
+    let store = Store::named("fault-closed");
+    let coord = connect("fault-closed", "a", &script).await;
+    let other = builder("fault-closed", "b").connect().await.unwrap();
+    let group = coord.group("blue");
+    group.create().await.unwrap();
+    let mut view = group.watch().await.unwrap();
+    // The look of the view, which the other's join stirs, and the steps below.
+    script.answers_when_closed.store(4, Ordering::SeqCst);
+    let membership = other.group("blue").join(&()).await.unwrap();
+    let joining = tokio::spawn(async move { group.join(&()).await });
+    let lock = coord.lock("x");
+    let acquiring = tokio::spawn(async move { lock.acquire().await });
+    let lock = coord.lock("y");
+    let looking = tokio::spawn(async move { lock.queue().await });
+    settle().await;
+
+    store.expire("a");
+
+    assert!(acquiring.await.unwrap().unwrap().is_held());
+    assert!(looking.await.unwrap().unwrap().holders.is_empty());
+    let joined = joining.await.unwrap().unwrap();
+    while view.borrow().len() < 2 {
+        view.changed().await.unwrap();
+    }
+    drop((joined, membership));
+    other.close().await.unwrap();
+    coord.close().await.unwrap();
+}
+
 /// The withdrawal may have been carried out long before its answer comes.
 #[tokio::test(start_paused = true)]
 async fn a_lock_being_released_is_not_held() {

@@ -245,6 +245,7 @@ impl Attendant {
         let (sent, backend) = (enrolment.clone(), Arc::clone(session));
         let step = Box::pin(async move { groups(&*backend.backend)?.join(&sent).await });
         let joined = self.core.attempt(Lane::Engine, "join", step).await;
+        let joined = joined.map_err(|failure| self.core.meant(session, failure));
         match &joined {
             Ok(Joined::Done) => {
                 self.last = Some(session.id);

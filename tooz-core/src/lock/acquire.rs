@@ -276,7 +276,7 @@ impl Contender<'_> {
             });
             let failure = match core.attempt(self.contest.lane, step, flight).await {
                 Ok(answer) => return Ok(Sent::Answer(answer)),
-                Err(failure) => failure,
+                Err(failure) => core.meant(self.session, failure),
             };
             if failure.effect() == Effect::Unknown {
                 self.place.set_unanswered();

@@ -76,7 +76,7 @@ impl Core {
             let session = self.open_session(Some(until)).await?;
             let failure = match self.attempt(lane, step, make(Arc::clone(&session))).await {
                 Ok(answer) => return Ok(answer),
-                Err(failure) => failure,
+                Err(failure) => self.meant(&session, failure),
             };
             session.heed(&failure);
             unknown |= failure.effect() == Effect::Unknown;
@@ -88,6 +88,18 @@ impl Core {
             }
             self.sleep(pause).await;
         }
+    }
+
+    /// What a step's failure means to its caller. A lost session is closed behind the back of steps that are under
+    /// way or about to be sent: their callers have closed nothing, and go on with the next.
+    pub(crate) fn meant(&self, session: &Session, failure: Error) -> Error {
+        if session.tenure.cause().is_some() { self.meant_by_one_before(failure) } else { failure }
+    }
+
+    /// The same of a session that is over for sure.
+    pub(crate) fn meant_by_one_before(&self, failure: Error) -> Error {
+        let is_closed = failure.kind() == ErrorKind::Closed && self.ending().is_none();
+        if is_closed { failure.of_kind(ErrorKind::SessionLost) } else { failure }
     }
 
     /// The session there is, or the next one if it comes before `until`.

@@ -224,6 +224,10 @@ async fn fetch(core: &Core, lane: Lane, channel: &Channel, after: Option<Offset>
             Ok(batch) => return Ok((epoch, batch)),
             Err(failure) => failure,
         };
+        let failure = match known.upgrade() {
+            Some(session) => core.meant(&session, failure),
+            None => core.meant_by_one_before(failure),
+        };
         if let Some(session) = known.upgrade() {
             session.heed(&failure);
         }

@@ -52,6 +52,8 @@ pub(crate) struct Script {
     pub(crate) most_claims: AtomicUsize,
     /// Claims to answer with "the session is lost".
     pub(crate) session_lost_claims: AtomicUsize,
+    /// Claims, joins and looks to answer, once their session was closed, as a closed session does.
+    pub(crate) answers_when_closed: AtomicUsize,
     /// Claims to panic over.
     pub(crate) panicking_claims: AtomicUsize,
     /// Leaves fail, without effect, while set.
@@ -111,6 +113,14 @@ struct Tap {
 impl Tap {
     fn inner(&self) -> &dyn LockSteps {
         self.inner.locks().unwrap()
+    }
+
+    async fn answer_when_closed(&self) -> Result<()> {
+        if !take_one(&self.script.answers_when_closed) {
+            return Ok(());
+        }
+        self.script.closed.subscribe().wait_for(|closed| *closed > 0).await.unwrap();
+        Err(Error::new(ErrorKind::Closed, "scripted: the session is closed"))
     }
 }
 
@@ -173,6 +183,7 @@ impl LockSteps for Tap {
         if take_one(&self.script.session_lost_claims) {
             return Err(Error::new(ErrorKind::SessionLost, "scripted: the session is lost"));
         }
+        self.answer_when_closed().await?;
         if take_one(&self.script.panicking_claims) {
             self.inner().claim(claim).await?;
             panic!("scripted: a defect of the driver");
@@ -230,6 +241,7 @@ impl LockSteps for Tap {
     }
 
     async fn queue(&self, seat: &Seat) -> Result<Queue> {
+        self.answer_when_closed().await?;
         self.inner().queue(seat).await
     }
 
@@ -267,6 +279,7 @@ impl GroupSteps for Tap {
     }
 
     async fn join(&self, enrolment: &Enrolment) -> Result<Joined> {
+        self.answer_when_closed().await?;
         self.rooms().join(enrolment).await
     }
 
@@ -282,6 +295,7 @@ impl GroupSteps for Tap {
     }
 
     async fn members(&self, group: &Name) -> Result<Option<RosterFact>> {
+        self.answer_when_closed().await?;
         self.rooms().members(group).await
     }
 
