@@ -73,10 +73,10 @@ mod error;
 mod fetch;
 mod find;
 mod groups;
+mod guess;
 #[cfg(feature = "hostile")]
 #[doc(hidden)]
 pub mod hostile;
-mod guess;
 mod keys;
 mod locks;
 mod log;
