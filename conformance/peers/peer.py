@@ -66,6 +66,10 @@ def open_peer(kind, url, member):
         import kazoo_peer
 
         return kazoo_peer.Peer(url, member)
+    if kind == "ring":
+        import ring_peer
+
+        return ring_peer.Peer(url, member)
     raise ValueError(f"no peer of kind {kind}")
 
 

@@ -9,6 +9,7 @@ class Peer:
         self.coordinator.start(start_heart=True)
         self.locks = {}
         self.elected = set()
+        self.partitioners = {}
 
     def lock(self, name):
         if name not in self.locks:
@@ -52,6 +53,19 @@ class Peer:
 
     def capabilities(self, group, member):
         return self.coordinator.get_member_capabilities(group.encode(), member.encode()).get()
+
+    def join_partitioned(self, group, weight):
+        self.partitioners[group] = self.coordinator.join_partitioned_group(group.encode(), weight)
+
+    def leave_partitioned(self, group):
+        self.coordinator.leave_partitioned_group(self.partitioners.pop(group))
+
+    def owners(self, group, keys, replicas):
+        """The sorted owners of each key, as far as this member has seen others come and go."""
+        self.coordinator.run_watchers()
+        ring = self.partitioners[group]
+        found = [ring.members_for_object(key, replicas=replicas) for key in keys]
+        return [sorted(owner.decode() for owner in owners) for owners in found]
 
     def campaign(self, group):
         """Is a candidate from now on; `run` says whether it leads."""

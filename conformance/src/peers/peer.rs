@@ -51,6 +51,11 @@ impl Peer {
         Self::start("kazoo", hosts, member)
     }
 
+    /// Python tooz's hash ring, without a store.
+    pub fn ring() -> Self {
+        Self::start("ring", "", "ring")
+    }
+
     /// A member of ours in a process of its own: `program` is this crate's tool `peer`.
     pub fn rust(program: &str, url: &str, member: &str) -> Self {
         let words = [program, "--url", url, "--member", member];
