@@ -242,7 +242,9 @@ fn turn(state: &State, keys: &SeatKeys, claim: &Claim, ticket: Ticket, proof: Pr
     if state.is_dead() {
         return Some(Turn::AskAgain);
     }
-    if let Some(mine) = state.get(&keys.holder(claim.id)) {
+    // What is older than the place is a grant that was lost before the place was taken: the view is behind.
+    let granted = state.get(&keys.holder(claim.id)).filter(|mine| mine.created > ticket.placed);
+    if let Some(mine) = granted {
         // A reader has yet to keep the common lease alive.
         return Some(match claim.mode {
             Mode::Exclusive => Turn::Granted(Grant { token: token(mine.created), proof }),
@@ -363,5 +365,49 @@ impl Scene {
         });
         let mark = Mark(u64::try_from(self.revision).unwrap_or(0));
         Queue { mark, holders, waiting: waiting.collect(), revisit: None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tooz_core::{Moment, Name};
+
+    use super::*;
+
+    const PLACED: i64 = 20;
+
+    fn seen(key: &str, value: impl Into<Bytes>, created: i64) -> Seen {
+        let key = Bytes::copy_from_slice(key.as_bytes());
+        Seen { key, value: value.into(), created, modified: created, lease: 1 }
+    }
+
+    /// What a claim that took its place at `PLACED` makes of these keys, known up to a revision.
+    fn meaning(claim: &Claim, revision: i64, known: Vec<Seen>) -> Option<Turn> {
+        let keys = SeatKeys::of(&claim.seat);
+        let view = View::new(subject(&keys));
+        view.begin_reading().load(revision, known);
+        let ticket = Ticket { seen: PLACED, placed: PLACED };
+        let proof = Proof::Lease { sent: Moment::ORIGIN, ttl: Duration::from_secs(1) };
+        view.look(|state| turn(state, &keys, claim, ticket, proof))
+    }
+
+    /// A claim that held, was broken and queued again sees itself hold in a view that is behind.
+    #[test]
+    fn a_grant_that_is_older_than_the_place_is_none() {
+        let name = Name::new("nightly").unwrap();
+        let seat = Seat::Lock(name.clone());
+        let claim =
+            Claim { id: ClaimId::random(), seat, mode: Mode::Exclusive, member: name, value: Bytes::new() };
+        let keys = SeatKeys::of(&claim.seat);
+        let record = Record::waiting(&claim).encode().unwrap();
+        let main = |at| seen(&keys.main, claim.id.as_bytes().to_vec(), at);
+        let holder = |at| seen(&keys.holder(claim.id), record.clone(), at);
+        assert!(meaning(&claim, 12, vec![main(10), holder(10)]).is_none(), "granted by what was before");
+        let place = seen(&keys.place(claim.id), record.clone(), PLACED);
+        assert!(meaning(&claim, 20, vec![place]).is_none(), "there is no news");
+        let granted = meaning(&claim, 30, vec![main(30), holder(30)]);
+        assert!(matches!(granted, Some(Turn::Granted(grant)) if grant.token == token(30)));
     }
 }
