@@ -190,6 +190,40 @@ async fn foreign_keys_among_the_messages_are_skipped_and_damage_is_told() {
     coord.close().await.unwrap();
 }
 
+/// However much that is no message stands in the buckets.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_foreign_keys_among_the_messages_stall_no_subscriber_and_no_trim() {
+    let etcd = Etcd::start();
+    let mut client = etcd_client::Client::connect([etcd.node().address()], None).await.unwrap();
+    let coord = connect(&etcd.url(), "a").await;
+    let (topic, one) = (coord.topic("config"), Retention { count: 1, age: Duration::from_secs(3600) });
+    let mut reading = topic.subscribe(From::Now).await.unwrap();
+    topic.publish("first").await.unwrap();
+    let first = message(&mut reading).await;
+    for hundred in 0..26 {
+        let puts = (0..100).map(|number| {
+            let key = format!("/tooz-rs/v1/topic/config/m/0000000000000000/alien-{hundred}-{number}");
+            etcd_client::TxnOp::put(key, "alien", None)
+        });
+        client.txn(etcd_client::Txn::new().and_then(puts.collect::<Vec<_>>())).await.unwrap();
+    }
+    topic.publish("second").await.unwrap();
+    assert_eq!(message(&mut reading).await.payload, "second");
+    let mut all = topic.subscribe(From::Beginning).await.unwrap();
+    for expected in ["first", "second"] {
+        assert_eq!(message(&mut all).await.payload, expected);
+    }
+    let mut after = topic.subscribe(From::After(first.offset)).await.unwrap();
+    assert_eq!(message(&mut after).await.payload, "second");
+
+    assert_eq!(coord.topic("config").retain(one).trim().await.unwrap(), 1);
+    topic.publish("third").await.unwrap();
+    assert_eq!(coord.topic("config").retain(one).trim().await.unwrap(), 1);
+    let mut all = topic.subscribe(From::Beginning).await.unwrap();
+    assert_eq!(message(&mut all).await.payload, "third");
+    coord.close().await.unwrap();
+}
+
 /// A body that is gone costs its message, and none of those that did not fit beside it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_message_that_cannot_be_read_takes_no_other_along() {

@@ -10,11 +10,13 @@ use tooz_core::{Error, ErrorKind, Message, Offset, Result};
 use crate::channel::{BUCKET, ChannelKeys, bucket_of, first_of, revision_of};
 use crate::publish::Guess;
 use crate::session::Session;
-use crate::standing::{Record, Standing, found, messages, numbered, records};
+use crate::standing::{Record, Standing, found, messages, numbered, reached, records};
 use crate::txn::{self, get, revision};
 
 /// Looks of one fetch: the first nearly always finds what it looks for.
 const LOOKS: usize = 64;
+/// Keys that a further look reads at least: what it passes over is no message, and there may be much of it.
+const AGAIN: usize = 1_024;
 
 /// Bodies of one request, so that its answer fits.
 const BODIES: usize = 100;
@@ -86,8 +88,8 @@ impl Aim {
         }
     }
 
-    /// What these messages mean, of which there are more if `cut`, out of buckets before `end`.
-    fn read(self, records: Vec<Record>, standing: &Standing, end: u64, cut: bool) -> Verdict {
+    /// What these messages mean, out of buckets before `end`. Of those there may be more after the revision in `cut`.
+    fn read(self, records: Vec<Record>, standing: &Standing, end: u64, cut: Option<i64>) -> Verdict {
         let (first, records) = match self {
             Self::From(number, _) => (number, records),
             Self::After(offset) => {
@@ -98,17 +100,16 @@ impl Aim {
                 (offset.number() + 1, records.collect())
             }
         };
-        let newest = records.last().map_or(0, |record| record.revision);
         let numbered = numbered(records, first, standing);
         let next = numbered.last().map_or(first, |(number, _)| number + 1);
-        let more = cut || first_of(end) <= standing.last.number();
+        let more = cut.is_some() || first_of(end) <= standing.last.number();
         if !numbered.is_empty() || !more {
             return Verdict::Follow(numbered, more);
         }
         // Nothing to read so far, but what comes after it may be.
         Verdict::Look(match cut {
-            true => Self::From(next, newest.saturating_add(1)),
-            false => Self::From(first_of(end), standing.head.revision),
+            Some(reached) => Self::From(next, reached.saturating_add(1)),
+            None => Self::From(first_of(end), standing.head.revision),
         })
     }
 }
@@ -125,7 +126,8 @@ pub(crate) async fn fetch(
     let guessed = guess.head().map_or(Aim::From(1, 0), |head| Aim::From(head.number, head.revision));
     let mut aim = after.map_or(guessed, Aim::After);
     for look in 0..LOOKS {
-        let Some((standing, verdict)) = looked(session, keys, aim, limit.messages).await? else {
+        let most = if look == 0 { limit.messages } else { limit.messages.max(AGAIN) };
+        let Some((standing, verdict)) = looked(session, keys, aim, most).await? else {
             guess.saw(None);
             return Ok(batch);
         };
@@ -193,10 +195,31 @@ async fn looked(
     if most == 1 {
         return Ok(Some((standing, Verdict::Follow(Vec::new(), false))));
     }
-    let cut = found(answers.get(3)) >= most;
+    let cut = (found(answers.get(3)) >= most).then(|| reached(answers.get(3)));
     let mut records = records(keys, answers.get(3));
     records.retain(|record| record.revision >= standing.begun);
     Ok(Some((standing, aim.read(records, &standing, end, cut))))
+}
+
+/// All messages of one bucket, whatever stands between them.
+pub(crate) async fn in_bucket(
+    session: &Session,
+    keys: &ChannelKeys,
+    bucket: u64,
+    mut since: i64,
+) -> Result<Vec<Record>> {
+    let mut all = Vec::new();
+    loop {
+        let look = messages(keys, bucket..bucket.saturating_add(1), since, AGAIN);
+        let answer = session.line.txn(Txn::new().and_then([look])).await?;
+        session.note(revision(&answer));
+        let answers = answer.op_responses();
+        all.extend(records(keys, answers.first()));
+        if found(answers.first()) < AGAIN {
+            return Ok(all);
+        }
+        since = reached(answers.first()).saturating_add(1);
+    }
 }
 
 /// Those that were chosen, with their bodies.
@@ -311,7 +334,7 @@ mod tests {
     /// A store restored from a copy gives numbers and revisions again, but not ids.
     #[test]
     fn an_offset_of_a_message_that_is_another_one_now_is_alien() {
-        let read = |id| Aim::After(offset(8, 80)).read(vec![record(8, id)], &standing(), 1, false);
+        let read = |id| Aim::After(offset(8, 80)).read(vec![record(8, id)], &standing(), 1, None);
         assert_eq!(read([8; 16]), Verdict::Alien);
         assert_ne!(read(ID), Verdict::Alien);
     }

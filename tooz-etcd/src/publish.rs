@@ -11,8 +11,9 @@ use tooz_core::{Channel, Error, ErrorKind, Offset, Result};
 
 use crate::channel::{BUCKET, ChannelKeys, bucket_of, first_of, place};
 use crate::entry::{Entry, Head, INLINE};
+use crate::fetch::in_bucket;
 use crate::session::Session;
-use crate::standing::{Standing, messages, numbered, records};
+use crate::standing::{Standing, numbered};
 use crate::txn::{Seen, absent, first, get, present, revision};
 
 /// Messages of one session under way in one channel; others wait their turn here. Many more would arrive in
@@ -177,11 +178,7 @@ async fn find(
     }
     let text = std::str::from_utf8(&known.value).ok();
     let bucket: u64 = text.and_then(|text| text.parse().ok()).ok_or_else(damaged)?;
-    let everything = usize::try_from(2 * BUCKET).unwrap_or(usize::MAX);
-    let look = messages(keys, bucket..bucket.saturating_add(1), standing.begun, everything);
-    let answer = session.line.txn(Txn::new().and_then([look])).await?;
-    session.note(revision(&answer));
-    let records = records(keys, answer.op_responses().first());
+    let records = in_bucket(session, keys, bucket, standing.begun).await?;
     let mut numbered = numbered(records, first_of(bucket), standing).into_iter();
     // While an id is known its bucket stands, unless somebody else removes it.
     let number = numbered.find(|(_, record)| record.revision == known.created).map(|(number, _)| number);

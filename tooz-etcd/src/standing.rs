@@ -93,6 +93,11 @@ pub(crate) fn found(answer: Option<&TxnOpResponse>) -> usize {
     keys_of(answer).len()
 }
 
+/// The create revision of the last key of an answer, others' included: what comes after it was not read.
+pub(crate) fn reached(answer: Option<&TxnOpResponse>) -> i64 {
+    keys_of(answer).last().map_or(0, KeyValue::create_revision)
+}
+
 fn keys_of(answer: Option<&TxnOpResponse>) -> &[KeyValue] {
     match answer {
         Some(TxnOpResponse::Get(get)) => get.kvs(),

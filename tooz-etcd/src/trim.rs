@@ -6,11 +6,12 @@ use etcd_client::{Compare, DeleteOptions, Txn, TxnOp};
 use tooz_core::Result;
 use tooz_core::backend::Retention;
 
-use crate::channel::{BUCKET, ChannelKeys, bucket_of};
+use crate::channel::{BUCKET, ChannelKeys, bucket_of, first_of};
 use crate::entry::{Entry, Head, wall_ms};
+use crate::fetch::in_bucket;
 use crate::publish::Guess;
 use crate::session::Session;
-use crate::standing::{Record, Standing, found, messages, numbered, records};
+use crate::standing::{Record, Standing, found, messages, numbered, reached, records};
 use crate::txn::{absent, delete, revision, unchanged};
 
 /// Messages looked at in one round.
@@ -49,23 +50,33 @@ pub(crate) async fn trim(
     retention: Retention,
 ) -> Result<u64> {
     let mut gone = 0;
-    let mut head = guess.head();
+    // Where to look: at the head, or beyond it where nothing but what is no message was found.
+    let mut from = guess.head().unwrap_or(Head::start(0));
+    let mut known = None;
     for _ in 0..ROUNDS {
-        let aim = head.unwrap_or(Head::start(0));
-        let Some((standing, round)) = look(session, keys, aim).await? else { return Ok(gone) };
+        let Some((standing, round)) = look(session, keys, from).await? else { return Ok(gone) };
         guess.saw(Some(&standing));
-        head = Some(standing.head);
-        if bucket_of(aim.number) != bucket_of(standing.head.number) || aim.revision > standing.head.revision {
+        let head = standing.head;
+        let fits = match known {
+            Some(known) => known == head,
+            None => bucket_of(from.number) == bucket_of(head.number) && from.revision <= head.revision,
+        };
+        known = Some(head);
+        if !fits {
+            from = head;
             continue;
         }
-        let moved = advance(keys, &standing, round, retention);
-        let is_news = moved.head != standing.head;
-        if is_news && write(session, keys, &standing, &moved).await? {
-            gone += moved.head.number - standing.head.number;
-            head = Some(moved.head);
-        } else if is_news {
-            // Somebody else trims.
-            continue;
+        let (first, next) = (from.number.max(head.number), round.next);
+        let moved = advance(keys, &standing, first, round, retention);
+        if moved.head != head {
+            if !write(session, keys, &standing, &moved).await? {
+                // Somebody else trims.
+                continue;
+            }
+            gone += moved.head.number - head.number;
+            (from, known) = (moved.head, Some(moved.head));
+        } else if let Some((number, revision)) = next {
+            from = Head { number, revision, ..head };
         }
         if moved.is_done {
             remove(session, keys, standing.begun, moved.head).await?;
@@ -75,18 +86,18 @@ pub(crate) async fn trim(
     Ok(gone)
 }
 
-/// The messages from the head on.
+/// The messages from a place on.
 struct Round {
     records: Vec<Record>,
-    /// Whether these are all.
-    is_all: bool,
+    /// The number and the least revision of what may come after them, if anything may.
+    next: Option<(u64, i64)>,
 }
 
-async fn look(session: &Session, keys: &ChannelKeys, head: Head) -> Result<Option<(Standing, Round)>> {
-    let begin = bucket_of(head.number);
+async fn look(session: &Session, keys: &ChannelKeys, from: Head) -> Result<Option<(Standing, Round)>> {
+    let begin = bucket_of(from.number);
     let end = begin.saturating_add((ROUND as u64).div_ceil(BUCKET));
     let mut looks = Standing::gets(keys).to_vec();
-    looks.push(messages(keys, begin..end, head.revision, ROUND));
+    looks.push(messages(keys, begin..end, from.revision, ROUND));
     let answer = session.line.txn(Txn::new().and_then(looks)).await?;
     session.note(revision(&answer));
     let answers = answer.op_responses();
@@ -94,17 +105,20 @@ async fn look(session: &Session, keys: &ChannelKeys, head: Head) -> Result<Optio
     let mut records = records(keys, answers.get(3));
     let since = standing.head.revision;
     records.retain(|record| record.revision >= since);
-    let is_all = found(answers.get(3)) < ROUND && end > bucket_of(standing.last.number());
-    Ok(Some((standing, Round { records, is_all })))
+    let next = if found(answers.get(3)) >= ROUND {
+        Some((from.number, reached(answers.get(3)).saturating_add(1)))
+    } else {
+        (end <= bucket_of(standing.last.number())).then(|| (first_of(end), since))
+    };
+    Ok(Some((standing, Round { records, next })))
 }
 
-/// Pure but for the wall clock: how far the head moves over these messages.
-fn advance(keys: &ChannelKeys, standing: &Standing, round: Round, retention: Retention) -> Moved {
+/// Pure but for the wall clock: how far the head moves over these messages, the first being at least `first`.
+fn advance(keys: &ChannelKeys, standing: &Standing, first: u64, round: Round, retention: Retention) -> Moved {
     let now = wall_ms();
     let target = (standing.last.number() + 1).saturating_sub(retention.count);
     let mut moved = Moved { head: standing.head, bodies: Vec::new(), is_done: false };
-    let is_short = round.records.len() < ROUND;
-    for (number, record) in numbered(round.records, standing.head.number, standing) {
+    for (number, record) in numbered(round.records, first, standing) {
         let is_old = |entry: &Entry| entry.age(now) > retention.age;
         if number >= target && !is_old(&record.entry) {
             // The head may stand before a gap already; it is the same place.
@@ -119,7 +133,7 @@ fn advance(keys: &ChannelKeys, standing: &Standing, round: Round, retention: Ret
         }
         (moved.head.number, moved.head.revision) = (number + 1, record.revision + 1);
     }
-    if round.is_all && is_short {
+    if round.next.is_none() {
         moved.is_done = true;
         let past = standing.last.number() + 1;
         if moved.head.number < past && target >= past {
@@ -161,17 +175,14 @@ async fn remove(session: &Session, keys: &ChannelKeys, begun: i64, mut head: Hea
         if bucket >= bucket_of(head.number) {
             return Ok(());
         }
-        let everything = usize::try_from(2 * BUCKET).unwrap_or(usize::MAX);
-        let mut looks = Standing::gets(keys).to_vec();
-        looks.push(messages(keys, bucket..bucket.saturating_add(1), 0, everything));
-        let answer = session.line.txn(Txn::new().and_then(looks)).await?;
+        let answer = session.line.txn(Txn::new().and_then(Standing::gets(keys))).await?;
         session.note(revision(&answer));
         let answers = answer.op_responses();
         let Some(standing) = Standing::read(&answers).filter(|it| it.begun == begun) else { return Ok(()) };
         if standing.head.freed != bucket || bucket >= bucket_of(standing.head.number) {
             return Ok(());
         }
-        let records = records(keys, answers.get(3));
+        let records = in_bucket(session, keys, bucket, 0).await?;
         let newest = records.last().map(|record| &record.entry);
         let is_forgotten = newest.is_none_or(|entry| entry.age(wall_ms()) > KNOWN_FOR);
         if !is_forgotten && bucket_of(standing.head.number) - bucket <= KNOWN {
