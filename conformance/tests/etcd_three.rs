@@ -52,6 +52,30 @@ async fn with_one_dead_node_no_call_fails() {
     }
 }
 
+/// Nodes that have no leader say so at once, and whoever wants to connect waits until they have.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_connects_during_an_election_waits_for_its_end() {
+    let etcd = Arc::new(Etcd::plan().nodes(3).start());
+    let alive = &etcd.nodes()[1];
+    for node in [&etcd.nodes()[0], &etcd.nodes()[2]] {
+        node.process().kill();
+    }
+    conformance::servers::until("the last node has no leader", || {
+        alive.metric("etcd_server_has_leader", "") == 0.0
+    });
+    let connecting = tokio::spawn({
+        let etcd = Arc::clone(&etcd);
+        async move { connect(&etcd, "early").await }
+    });
+    conformance::servers::until("it was asked", || {
+        alive.metric("grpc_server_started_total", "grpc_method=\"Txn\"") >= 1.0
+    });
+    etcd.nodes()[0].process().restart();
+    let coord = within("connect once there is a leader", connecting).await.unwrap();
+    slowest(&coord, 1).await;
+    coord.close().await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn with_one_frozen_node_no_call_takes_more_than_its_deadline() {
     let etcd = Etcd::plan().nodes(3).start();

@@ -90,8 +90,7 @@ impl Config {
             .with_connect_timeout(timeout)
             .with_keep_alive(PING.0, PING.1)
             .with_keep_alive_while_idle(true)
-            .with_auto_token_refresh(true)
-            .with_require_leader(true);
+            .with_auto_token_refresh(true);
         if let Some((name, password)) = &self.user {
             options = options.with_user(name, password.reveal());
         }

@@ -54,11 +54,20 @@ impl Driver for EtcdDriver {
 
     async fn open(&self, endpoint: &Endpoint, opening: &Opening) -> Result<Opened> {
         let line = Line::new(Config::read(endpoint)?, opening.timeout);
-        let mut tried = 1;
-        // A server that is dead, frozen or without a leader is no reason to fail while there are others.
+        // A server that is dead, frozen or without a leader is no reason to fail while there are others, and an
+        // election none to fail before it has ended.
+        let (mut tried, mut left, mut waited) = (false, line.servers(), false);
         let (session, proof, server) = loop {
-            match start(&line, opening, tried > 1).await {
-                Err(error) if error.kind() == ErrorKind::Unavailable && tried < line.servers() => tried += 1,
+            match start(&line, opening, std::mem::replace(&mut tried, true)).await {
+                Err(error) if error.kind() == ErrorKind::Unavailable => {
+                    left = left.saturating_sub(1);
+                    if left == 0 {
+                        if std::mem::replace(&mut waited, true) || !line.elected().await {
+                            return Err(error);
+                        }
+                        left = line.servers();
+                    }
+                }
                 started => break started?,
             }
         };

@@ -48,6 +48,8 @@ fn of_status(status: i32, error: &(dyn StdError + 'static)) -> (ErrorKind, Effec
         code::EXHAUSTED => (ErrorKind::Exhausted, Effect::None),
         code::INVALID => (of_invalid(&error.to_string()), Effect::None),
         code::UNAVAILABLE | code::UNKNOWN if was_refused(error) => (ErrorKind::Unavailable, Effect::None),
+        // Said before anything is done, to whoever insists on a leader.
+        code::UNAVAILABLE if says_leaderless(&error.to_string()) => (ErrorKind::Unavailable, Effect::None),
         code::UNAVAILABLE | code::UNKNOWN | code::CANCELLED | code::DEADLINE | code::ABORTED => {
             (ErrorKind::Unavailable, Effect::Unknown)
         }
@@ -65,6 +67,11 @@ fn of_invalid(words: &str) -> ErrorKind {
     } else {
         ErrorKind::Denied
     }
+}
+
+/// Whether the server has no leader at the moment.
+pub(crate) fn says_leaderless(words: &str) -> bool {
+    words.contains("etcdserver: no leader")
 }
 
 /// Whether the connection was refused, so that nothing was sent.

@@ -3,8 +3,8 @@
 //! The client library spreads calls over all endpoints at random and goes on trying dead ones, so each of
 //! our clients knows one endpoint only, and moving on is ours.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use etcd_client::{Client, Txn, TxnResponse};
@@ -13,7 +13,9 @@ use tooz_core::backend::PerRuntime;
 use tooz_core::{Effect, Error, ErrorKind, Result};
 
 use crate::config::Config;
-use crate::error::translate;
+use crate::error::{says_leaderless, translate};
+use crate::keys::FORMAT;
+use crate::txn::get;
 
 /// Larger answers than the library's 4 MiB: a long queue, a large group.
 pub(crate) const LARGEST_ANSWER: usize = 64 << 20;
@@ -25,6 +27,8 @@ pub(crate) struct Line {
     /// Index of the server in use.
     current: AtomicUsize,
     clients: PerRuntime<Open>,
+    /// Index of the last server that said that it has no leader.
+    leaderless: Mutex<Option<usize>>,
 }
 
 #[derive(Clone)]
@@ -35,7 +39,8 @@ struct Open {
 
 impl Line {
     pub(crate) fn new(config: Config, timeout: Duration) -> Arc<Self> {
-        Arc::new(Self { config, timeout, current: AtomicUsize::new(0), clients: PerRuntime::new() })
+        let (current, clients) = (AtomicUsize::new(0), PerRuntime::new());
+        Arc::new(Self { config, timeout, current, clients, leaderless: Mutex::default() })
     }
 
     /// How many servers there are.
@@ -90,6 +95,9 @@ impl Line {
             if error.kind() != ErrorKind::Unavailable {
                 return Err(error);
             }
+            if says_leaderless(&error.to_string()) {
+                *self.leaderless() = Some(server);
+            }
             self.move_on(server);
             tried += 1;
             let again = error.effect() == Effect::None && Instant::now() < deadline;
@@ -100,7 +108,7 @@ impl Line {
     }
 
     async fn client(&self, server: usize) -> Result<Open> {
-        let open = self.clients.get_or_open(|| self.connect(server)).await?;
+        let open = self.clients.get_or_open(|| self.connect(server, true)).await?;
         if open.server == server {
             return Ok(open);
         }
@@ -108,9 +116,29 @@ impl Line {
         Ok(open)
     }
 
-    async fn connect(&self, server: usize) -> Result<Open> {
+    /// If a server said that it has no leader, ends when it has, or with its patience and ours. Tells whether one said so.
+    ///
+    /// Such a server refuses whoever insists on a leader and lets others wait until there is one.
+    pub(crate) async fn elected(&self) -> bool {
+        let Some(server) = self.leaderless().take() else { return false };
+        let look = async {
+            let client = self.connect(server, false).await?.client;
+            client.kv_client().txn(Txn::new().and_then([get(FORMAT)])).await.map_err(translate)
+        };
+        // Whatever it says, it says it because something has changed.
+        let _ = timeout_at(Instant::now() + self.timeout, look).await;
+        self.current.store(server, Ordering::Relaxed);
+        self.renew();
+        true
+    }
+
+    fn leaderless(&self) -> MutexGuard<'_, Option<usize>> {
+        self.leaderless.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn connect(&self, server: usize, insists: bool) -> Result<Open> {
         let url = self.server(server);
-        let options = self.config.connect_options(self.timeout);
+        let options = self.config.connect_options(self.timeout).with_require_leader(insists);
         let client = Client::connect([url], Some(options)).await.map_err(translate)?;
         Ok(Open { server, client })
     }
