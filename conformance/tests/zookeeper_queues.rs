@@ -251,3 +251,65 @@ async fn a_queue_in_a_directory_that_takes_no_word_goes_on() {
     let (word, _) = foreign.get_data(&directory).await.unwrap();
     assert!(word.is_empty(), "{word:?}");
 }
+
+/// Takes and gives back a lock until its queue is not read any more.
+async fn take_again_and_again(backend: &Arc<dyn Backend>) {
+    for _ in 0..6 {
+        let own = claim(&lock("nightly"));
+        take(backend, &own).await;
+        release(backend, &own).await;
+    }
+}
+
+/// Who took a lock many times in a row still sees that somebody else came.
+#[tokio::test]
+async fn after_many_claims_in_a_row_another_is_still_waited_for() {
+    let space = unique("in-a-row");
+    let backend = open(&url(server().port(), &space)).await;
+    let foreign = stranger().await;
+    let options = CreateMode::EphemeralSequential.with_acls(Acls::anyone_all());
+    let prefix = format!("/{space}/tooz/locks/nightly/{}__lock__", "0".repeat(32));
+    for others in 1..4 {
+        take_again_and_again(&backend).await;
+        let mut there = Vec::new();
+        for _ in 0..others {
+            let (_, number) = foreign.create(&prefix, b"python", &options).await.unwrap();
+            there.push(format!("{prefix}{number}"));
+        }
+        let own = claim(&lock("nightly"));
+        let place = enqueue(&backend, &own).await;
+        assert_eq!(place.ahead, Some(others));
+        for path in there {
+            foreign.delete(&path, None).await.unwrap();
+        }
+        granted(within("the turn", locks(&backend).turn(&own, &place)).await);
+        release(&backend, &own).await;
+    }
+}
+
+/// An operator removes the directory in between, and in the new one the count comes to the very next number.
+#[tokio::test]
+async fn after_many_claims_in_a_row_another_directory_is_noticed() {
+    let space = unique("other-directory");
+    let backend = open(&url(server().port(), &space)).await;
+    let foreign = stranger().await;
+    let directory = format!("/{space}/tooz/locks/nightly");
+    let prefix = format!("{directory}/{}__lock__", "0".repeat(32));
+    let options = CreateMode::EphemeralSequential.with_acls(Acls::anyone_all());
+    take_again_and_again(&backend).await;
+    let (_, next) = foreign.create(&prefix, b"python", &options).await.unwrap();
+    foreign.delete(&format!("{prefix}{next}"), None).await.unwrap();
+    take_again_and_again(&backend).await;
+
+    foreign.delete(&directory, None).await.unwrap();
+    foreign.mkdir(&directory, &CreateMode::Persistent.with_acls(Acls::anyone_all())).await.unwrap();
+    // Seven numbers before, six after: thirteen have been given.
+    let coming: Vec<_> = (0..13).map(|_| foreign.create(&prefix, b"python", &options)).collect();
+    for (number, came) in coming.into_iter().enumerate() {
+        assert_eq!(came.await.unwrap().1.into_i64(), i64::try_from(number).unwrap());
+    }
+    let own = claim(&lock("nightly"));
+    let place = enqueue(&backend, &own).await;
+    assert_eq!(place.ahead, Some(13));
+    release(&backend, &own).await;
+}

@@ -35,6 +35,29 @@ async fn a_free_lock_is_one_round_trip_and_its_release_another() {
     assert_eq!(proxy.counts().since(&before).trips, 1, "release");
 }
 
+/// The queue is read only until it is clear that nobody else comes: then a cycle is what it is without the library.
+#[tokio::test]
+async fn a_lock_taken_again_and_again_costs_a_create_and_a_delete() {
+    let zookeeper = Zookeeper::start();
+    let proxy = Proxy::zookeeper(zookeeper.port());
+    let backend = open(&prompt_url(proxy.port(), "again")).await;
+    let cycle = async || {
+        let claim = claim(&lock("nightly"));
+        take(&backend, &claim).await;
+        release(&backend, &claim).await;
+    };
+    for _ in 0..4 {
+        cycle().await;
+    }
+    let (before, writes) = (proxy.counts(), last_write(&zookeeper));
+    for _ in 0..50 {
+        cycle().await;
+    }
+    let passed = proxy.counts().since(&before);
+    let commands = ["create", "delete"].map(|name| (name.to_owned(), 50)).into();
+    assert_eq!((passed.commands, passed.trips, last_write(&zookeeper) - writes), (commands, 100, 100));
+}
+
 #[tokio::test]
 async fn a_failed_try_is_one_round_trip_and_writes_nothing() {
     // A server of its own: others write to the common one.

@@ -1,12 +1,13 @@
 //! Entering a contest, and finding oneself in it again.
 
 use tooz_core::backend::{Grant, Position, Standing};
-use tooz_core::{Claim, Error, ErrorKind, FencingToken, Result};
+use tooz_core::{Claim, Error, ErrorKind, FencingToken, Mode, Result};
 use zookeeper_client::{CreateMode, Error as Fault, Stat};
 
 use crate::error::{failed, unread};
 use crate::locks::Locks;
 use crate::sequence::{Contest, Place, prefix};
+use crate::streak::Made;
 use crate::ticket::Ticket;
 
 /// How often a claim is entered again whose node or directory went while it was entered.
@@ -66,8 +67,9 @@ impl Locks {
         }
     }
 
-    /// Makes the claim's node and looks where it stands, sent together: one round trip. `None` if the node was
-    /// not there any more, or there was no directory to make it in, which there is now.
+    /// Makes the claim's node and looks where it stands, sent together: one round trip. Where nobody else is
+    /// [expected](crate::streak), looks only if the node's number says that somebody came. `None` if the node was not
+    /// there any more, or there was no directory to make it in, which there is now.
     async fn enter(&self, claim: &Claim) -> Result<Option<Standing>> {
         let (session, client) = (&self.session, self.session.client()?);
         let directory = session.keys.seat(&claim.seat);
@@ -79,7 +81,8 @@ impl Locks {
         let sent = session.now();
         let record = (!claim.value.is_empty()).then(|| client.create(&value, &claim.value, &ephemeral));
         let create = client.create(&path, claim.member.as_str().as_bytes(), &sequential);
-        let list = client.list_children(&directory);
+        let last = self.streaks.last(&claim.seat);
+        let list = last.is_none().then(|| client.list_children(&directory));
         // After the claim was sent: see there.
         let void_look = self.traces.has_voids().then(|| client.check_stat(&void_path));
 
@@ -98,7 +101,14 @@ impl Locks {
             Err(fault) => return Err(failed("enter the queue", fault)),
         };
         session.committed(sent);
-        let contest = Contest::of(list.await.map_err(|fault| failed("list the queue", fault))?);
+        let made = Made { number: sequence.into_i64(), transaction: stat.czxid };
+        let is_next = last.is_some_and(|last| made.follows(last));
+        let contest = match (list, is_next) {
+            (Some(list), _) => Some(list.await),
+            (None, true) => None,
+            (None, false) => Some(client.list_children(&directory).await),
+        };
+        let contest = contest.transpose().map_err(|fault| failed("list the queue", fault))?.map(Contest::of);
         if let Some(void_look) = void_look
             && void_look.await.map_err(|fault| failed("look for a void mark", fault))?.is_some()
         {
@@ -106,7 +116,20 @@ impl Locks {
             return Err(self.refuse(claim));
         }
         let node = format!("{}{sequence}", prefix(claim.id, claim.mode));
-        self.standing(claim, &contest, &node, stat).await
+        let standing = match contest {
+            Some(contest) => self.standing(claim, &contest, &node, stat).await?,
+            None => {
+                self.traces.found(claim.id, &node);
+                Some(Standing::Held(Grant { token: token(&stat), proof: session.proof() }))
+            }
+        };
+        match (&standing, claim.mode) {
+            (Some(Standing::Held(grant)), Mode::Exclusive) if grant.token == token(&stat) => {
+                self.streaks.held(&claim.seat, claim.id, made);
+            }
+            _ => self.streaks.broken(&claim.seat),
+        }
+        Ok(standing)
     }
 
     /// Where the claim stands that has just made `node`.

@@ -89,6 +89,7 @@ mod renewal;
 mod sequence;
 mod session;
 mod standing;
+mod streak;
 #[cfg(feature = "testing")]
 mod testing;
 mod ticket;

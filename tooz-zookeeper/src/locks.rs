@@ -12,6 +12,7 @@ use zookeeper_client::{CreateMode, Error as Fault, MultiWriteError};
 use crate::error::{failed, unread};
 use crate::sequence::Contest;
 use crate::session::Session;
+use crate::streak::Streaks;
 use crate::ticket::Ticket;
 use crate::traces::Traces;
 
@@ -22,11 +23,12 @@ const VOID_FOR: u32 = 10;
 pub(crate) struct Locks {
     pub(crate) session: Arc<Session>,
     pub(crate) traces: Traces,
+    pub(crate) streaks: Streaks,
 }
 
 impl Locks {
     pub(crate) fn new(session: Arc<Session>) -> Self {
-        Self { session, traces: Traces::default() }
+        Self { session, traces: Traces::default(), streaks: Streaks::default() }
     }
 
     /// The claim's node: as remembered, or as found.
@@ -92,6 +94,7 @@ impl Locks {
             }
         }
         self.traces.forget(claim.id);
+        self.streaks.left(&claim.seat, claim.id);
         Ok(withdrawn)
     }
 

@@ -53,6 +53,7 @@ impl Locks {
                 Found::Waits(next) => ticket = next,
                 Found::Holds(stat) => {
                     self.traces.came_to_hold(claim.id, &ticket.node);
+                    self.streaks.broken(&claim.seat);
                     return Ok(Turn::Granted(Grant { token: token(&stat), proof: session.proof() }));
                 }
             }

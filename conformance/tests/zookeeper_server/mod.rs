@@ -1,4 +1,5 @@
-//! One ZooKeeper server per test binary, and below it a node of its own for each case.
+//! One ZooKeeper server per test binary, and below it a node of its own for each case. With `TOOZ_NODES=3` it is an
+//! ensemble.
 
 #![allow(dead_code, unreachable_pub)] // each test binary uses its own
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a failed assumption here is a failed test
@@ -18,7 +19,8 @@ use zookeeper_client::{Client, Error};
 /// The server of this test binary.
 pub(crate) fn server() -> &'static Zookeeper {
     static SERVER: OnceLock<Zookeeper> = OnceLock::new();
-    SERVER.get_or_init(Zookeeper::start)
+    let nodes = std::env::var("TOOZ_NODES").ok().map_or(1, |text| text.parse().expect("a number of nodes"));
+    SERVER.get_or_init(|| Zookeeper::plan().nodes(nodes).start())
 }
 
 /// A node of its own below the server.
@@ -41,7 +43,7 @@ impl Harness for Chroot {
     }
 
     fn url(&self) -> String {
-        format!("zookeeper://127.0.0.1:{}?chroot={}", server().port(), self.node)
+        format!("{}?chroot={}", server().url(), self.node)
     }
 
     async fn expire(&self, _member: &Name, session: SessionId) {
@@ -53,7 +55,9 @@ impl Harness for Chroot {
     }
 
     async fn leftovers(&self) -> Vec<String> {
-        let client = Client::connect(&format!("127.0.0.1:{}", server().port())).await.expect("a connection");
+        let client = Client::connect(&server().addresses()).await.expect("a connection");
+        // Of several servers this one may be behind.
+        client.sync("/").await.expect("a server that has caught up");
         ephemerals(&client, &self.node).await
     }
 }
