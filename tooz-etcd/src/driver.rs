@@ -139,7 +139,11 @@ fn profile(ttl: Duration, server: Option<String>) -> Profile {
             notice: Duration::from_millis(250),
         }),
         groups: Some(GroupProfile { wake_up: WakeUp::Push }),
-        topics: Some(TopicProfile { wake_up: WakeUp::Push, largest_body: TopicProfile::FULL_BODY }),
+        topics: Some(TopicProfile {
+            wake_up: WakeUp::Push,
+            largest_body: TopicProfile::FULL_BODY,
+            advice: None,
+        }),
         warnings: old.into_iter().collect(),
     }
 }

@@ -79,7 +79,7 @@ fn profile(told: bool, network: Option<&str>) -> Profile {
             notice: Duration::from_millis(if told { 50 } else { 250 }),
         }),
         groups: Some(GroupProfile { wake_up }),
-        topics: Some(TopicProfile { wake_up, largest_body: TopicProfile::FULL_BODY }),
+        topics: Some(TopicProfile { wake_up, largest_body: TopicProfile::FULL_BODY, advice: None }),
         warnings: warning.into_iter().collect(),
     }
 }

@@ -89,9 +89,11 @@ fn profile(lease: Duration, server: Option<&Server>, wait_replicas: u32) -> Prof
             notice: Duration::from_millis(50),
         }),
         groups: Some(GroupProfile { wake_up: WakeUp::Push }),
-        topics: server
-            .is_none_or(Server::trims_by_age)
-            .then_some(TopicProfile { wake_up: WakeUp::Push, largest_body: TopicProfile::FULL_BODY }),
+        topics: server.is_none_or(Server::trims_by_age).then_some(TopicProfile {
+            wake_up: WakeUp::Push,
+            largest_body: TopicProfile::FULL_BODY,
+            advice: None,
+        }),
         warnings,
     }
 }

@@ -103,7 +103,11 @@ fn profile(ttl: Duration, warnings: Vec<String>) -> Profile {
             notice: Duration::from_millis(250),
         }),
         groups: Some(GroupProfile { wake_up: WakeUp::Push }),
-        topics: Some(TopicProfile { wake_up: WakeUp::Push, largest_body: TopicProfile::FULL_BODY }),
+        topics: Some(TopicProfile {
+            wake_up: WakeUp::Push,
+            largest_body: TopicProfile::FULL_BODY,
+            advice: Some(crate::topics::ADVICE),
+        }),
         warnings,
     }
 }

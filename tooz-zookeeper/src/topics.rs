@@ -14,6 +14,9 @@ use crate::publish::publish;
 use crate::session::Session;
 use crate::trim::trim;
 
+/// What they are for.
+pub(crate) const ADVICE: &str = "for control traffic, not for bulk: ZooKeeper's servers hold all that is retained in memory, each of them";
+
 /// Topics of one session.
 pub(crate) struct Topics {
     session: Arc<Session>,

@@ -61,6 +61,9 @@ pub struct TopicProfile {
     /// The largest body of one message in bytes. Core never sends more than
     /// [`MAX_PAYLOAD_BYTES`](crate::MAX_PAYLOAD_BYTES) and 4 KiB of its own.
     pub largest_body: usize,
+    /// What whoever chooses this store should know first: what its topics are for and what not. Shown by
+    /// `tooz doctor`.
+    pub advice: Option<&'static str>,
 }
 
 impl TopicProfile {

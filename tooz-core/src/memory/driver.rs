@@ -84,7 +84,11 @@ fn profile(ttl: Duration) -> Profile {
             notice: Duration::from_millis(250),
         }),
         groups: Some(GroupProfile { wake_up: WakeUp::Push }),
-        topics: Some(TopicProfile { wake_up: WakeUp::Push, largest_body: TopicProfile::FULL_BODY }),
+        topics: Some(TopicProfile {
+            wake_up: WakeUp::Push,
+            largest_body: TopicProfile::FULL_BODY,
+            advice: None,
+        }),
         warnings: Vec::new(),
     }
 }

@@ -113,9 +113,10 @@ impl Findings {
         lines.push(match &self.profile.topics {
             None => "topics       none".to_owned(),
             Some(topics) => format!(
-                "topics       wake-up {:?}, messages of up to {} bytes",
+                "topics       wake-up {:?}, messages of up to {} bytes{}",
                 topics.wake_up,
-                topics.largest_body.min(tooz::MAX_PAYLOAD_BYTES)
+                topics.largest_body.min(tooz::MAX_PAYLOAD_BYTES),
+                topics.advice.map(|advice| format!("; {advice}")).unwrap_or_default()
             ),
         });
         for Setting { name, value, help } in &self.settings {
@@ -164,6 +165,7 @@ impl Findings {
             "topics": self.profile.topics.as_ref().map(|topics| json!({
                 "wake_up": format!("{:?}", topics.wake_up),
                 "largest_message": topics.largest_body.min(tooz::MAX_PAYLOAD_BYTES),
+                "advice": topics.advice,
             })),
             "options": options,
             "warnings": self.profile.warnings,
