@@ -54,7 +54,7 @@
 //! | always | `memory://NAME` | one process: tests and the reference of what every store does |
 //! | `file` (default) | `file:///absolute/directory` | one machine, no server: the kernel frees what a killed process held |
 //! | `redis` | `redis://HOST:PORT`, `rediss://`, `redis+unix://`, `redis+sentinel://`, `redis+cluster://` | several machines, locks and groups shared with Python tooz |
-//! | `zookeeper` | `zookeeper://HOST[:PORT][,…]`, `kazoo://…` | ZooKeeper 3.6 and later; shared with kazoo and Python tooz |
+//! | `zookeeper` | `zookeeper://HOST[:PORT][,…]`, `kazoo://…` | ZooKeeper 3.6 and later; shared with kazoo and Python tooz; topics for control traffic, not for bulk |
 //! | `etcd` | `etcd://HOST:2379,…`, `etcds://…` | **needs `protoc` and its includes to build** (Debian: `apt-get install protobuf-compiler libprotobuf-dev`, or `PROTOC=…`); shared with Python tooz |
 //! | `etcd-compare` | | `still_held`: your own etcd transactions go through only under a lock |
 //! | `metrics` | | counters and histograms through the `metrics` facade |

@@ -20,6 +20,11 @@ impl Store {
         Self { folder, url }
     }
 
+    /// A server that a test started.
+    pub(crate) fn at(url: String) -> Self {
+        Self { folder: tempfile::tempdir().unwrap(), url }
+    }
+
     /// A store that lives in one process and leases: for one command and its deadline.
     pub(crate) fn leasing(ttl: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();

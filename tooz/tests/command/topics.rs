@@ -1,5 +1,6 @@
 //! `tooz topic`, `tooz send`, `tooz inbox`.
 
+use conformance::servers::Zookeeper;
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -7,7 +8,10 @@ use crate::store::Store;
 
 #[test]
 fn lines_become_messages_and_messages_become_lines() {
-    let store = Store::file();
+    check_lines(&Store::file());
+}
+
+fn check_lines(store: &Store) {
     let mut reader = store.start(&["topic", "subscribe", "news", "--count", "3"]);
     reader.err.until("reading topic \"news\"");
     let mut publisher = store.start(&["topic", "publish", "news", "--member", "one"]);
@@ -80,7 +84,10 @@ fn what_is_no_longer_retained_is_told() {
 
 #[test]
 fn letters_reach_their_member_with_their_sender() {
-    let store = Store::file();
+    check_letters(&Store::file());
+}
+
+fn check_letters(store: &Store) {
     assert_eq!(store.run(&["send", "bob", "--data", "hello", "--member", "alice"]).code, 0);
     let mut inbox = store.start(&["inbox", "--member", "bob", "--count", "3"]);
     assert_eq!(inbox.out.next(), "alice\thello");
@@ -99,6 +106,19 @@ fn letters_reach_their_member_with_their_sender() {
         (&told["sender"], &told["data"], &told["wants_reply"]),
         (&"alice".into(), &"elsewhere".into(), &false.into())
     );
+}
+
+#[test]
+fn zookeeper_has_topics_and_says_what_they_are_for() {
+    let server = Zookeeper::start();
+    let store = Store::at(server.url());
+    check_lines(&store);
+    check_letters(&store);
+    let told = store.run(&["doctor", "--json"]).json();
+    let advice = told["topics"]["advice"].as_str().unwrap();
+    assert!(advice.contains("control traffic"), "{told}");
+    let human = store.run(&["doctor"]);
+    assert!(human.out.iter().any(|line| line.starts_with("topics ") && line.contains(advice)), "{human:?}");
 }
 
 #[test]
