@@ -1,4 +1,4 @@
-//! Coordination over ZooKeeper: locks, groups and elections shared with kazoo and Python tooz.
+//! Coordination over ZooKeeper: locks, groups and elections shared with kazoo and Python tooz, and topics.
 //!
 //! The URL is `zookeeper://host[:2181][,host…]` (or `kazoo://…`). One session and one connection serve everything a
 //! coordinator has; a lock is one round trip when it is free (with `nodelay=true`, see below) and one more to let go,
@@ -24,6 +24,8 @@
 //! | … `/sessions/<ZooKeeper's number>` | whose session it is; rewritten by each beat | ephemeral |
 //! | … `/values/<claim>` | an election's value | ephemeral |
 //! | … `/voids/<claim>` | a claim that must not come about any more | ephemeral |
+//! | … `/topics/<topic>`, `/talks/<group>` | a topic, what is said in a group; below it messages, ids, where it begins and ends | persistent |
+//! | … `/inboxes/<group>/<member>`, `/replies/…` | letters to a member, answers to one | persistent |
 //!
 //! The full format is in `docs/wire/zookeeper.md`.
 //!
@@ -39,6 +41,20 @@
 //! * `user:password@` in the URL are digest credentials: all that is made is then its maker's alone.
 //! * `use_ssl=true`, `ca`, `certfile`, `keyfile`: TLS, as Python tooz spells it, with a certificate of the client's own
 //!   if the server wants one. Verification cannot be switched off.
+//!
+//! # Topics
+//! For control traffic, not for bulk: every server of the ensemble holds all that is retained in its memory, and every
+//! publish is a write that a majority of them puts on its disk. Keep as much as late subscribers need
+//! ([`retain`](tooz_core::Topic::retain)) and no more.
+//!
+//! A publish is one transaction however many others publish, a subscriber that waits costs nothing, and all subscribers
+//! of a coordinator share one watch per topic. Bodies of more than 2 KiB stand in nodes of their own, of at most
+//! 528 KiB: `jute.maxbuffer` (1 MiB unless configured otherwise) limits one node with its request, and servers that
+//! were given less refuse large messages by closing the connection.
+//!
+//! Age is the server's: both ends of it are times of its own transactions. A topic stays until its nodes are
+//! removed (`deleteall` of its node), also when all its messages are let go of: of each there are then up to some hundred
+//! small ones left, which nobody is shown any more.
 //!
 //! # Limits
 //! * ZooKeeper 3.6 or later.
