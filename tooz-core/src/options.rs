@@ -174,7 +174,7 @@ impl Builder {
         self
     }
 
-    /// Opens the first session.
+    /// Opens the first session. A store that says nothing is asked again until the timeout.
     ///
     /// # Errors
     /// `InvalidUrl`, `InvalidOption`, `InvalidName`, `UnknownScheme` before anything is sent; `Unavailable`
@@ -201,7 +201,7 @@ impl Builder {
 
     /// Opens the first session, checks it, and starts its tasks. Runs inside the engine's runtime.
     async fn open(&self, store: Store, running: Running) -> Result<Coordinator> {
-        let (first, held) = session::open(&store, 1, None).await?;
+        let (first, held) = session::open_first(&store).await?;
         if let Some(unmet) = self.requirements.iter().find(|r| !r.is_met_by(first.backend.profile())) {
             // The refusal counts; failing to close leaves the session to its time to live.
             let _ = timeout(store.settings.attempt(), first.backend.close()).await;

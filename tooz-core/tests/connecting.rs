@@ -7,7 +7,7 @@ mod common;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
@@ -100,6 +100,69 @@ async fn a_session_answered_to_nobody_is_closed() {
     }
     settle().await;
     assert!(store.snapshot().sessions.is_empty());
+}
+
+/// Says nothing to the first who ask, for so long, and lets the others in.
+struct Deaf {
+    inner: Arc<dyn Driver>,
+    silence: Duration,
+    deaf: usize,
+    asked: Arc<AtomicUsize>,
+}
+
+#[async_trait]
+impl Driver for Deaf {
+    fn name(&self) -> &'static str {
+        "deaf"
+    }
+
+    fn schemes(&self) -> &'static [&'static str] {
+        self.inner.schemes()
+    }
+
+    fn options(&self) -> &'static [OptionSpec] {
+        self.inner.options()
+    }
+
+    fn profile(&self) -> Profile {
+        self.inner.profile()
+    }
+
+    async fn open(&self, endpoint: &Endpoint, opening: &Opening) -> Result<Opened> {
+        if self.asked.fetch_add(1, Ordering::SeqCst) < self.deaf {
+            tokio::time::sleep(self.silence).await;
+            return Err(Error::new(ErrorKind::Unavailable, "deaf"));
+        }
+        self.inner.open(endpoint, opening).await
+    }
+}
+
+/// Connects within 10 s to a store that is so deaf; also says how often it was asked, and for how long.
+async fn connect_deaf(silence: Duration, deaf: usize) -> (Result<Coordinator>, usize, Duration) {
+    let inner = Arc::clone(Registry::embedded().drivers().next().unwrap());
+    let asked = Arc::new(AtomicUsize::new(0));
+    let driver = Deaf { inner, silence, deaf, asked: Arc::clone(&asked) };
+    let builder = Registry::new().with(driver).builder(format!("memory://connect-deaf-{deaf}"));
+    let began = tokio::time::Instant::now();
+    let builder = builder.ttl(Duration::from_secs(6)).timeout(Duration::from_secs(10));
+    let answer = builder.engine(Engine::Current).connect().await;
+    (answer, asked.load(Ordering::SeqCst), began.elapsed())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_says_nothing_is_asked_again_and_one_that_refuses_is_not() {
+    let attempt = Duration::from_secs(1);
+    let (coord, asked, _) = connect_deaf(attempt, 1).await;
+    assert_eq!(asked, 2);
+    coord.unwrap().close().await.unwrap();
+
+    let (refused, asked, took) = connect_deaf(attempt, usize::MAX).await;
+    assert_eq!(refused.unwrap_err().kind(), ErrorKind::Unavailable);
+    assert!((8..=10).contains(&asked), "asked {asked} times");
+    assert!(took <= Duration::from_secs(10), "{took:?}");
+
+    let (refused, asked, _) = connect_deaf(Duration::ZERO, 1).await;
+    assert_eq!((refused.unwrap_err().kind(), asked), (ErrorKind::Unavailable, 1));
 }
 
 #[test]

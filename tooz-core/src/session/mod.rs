@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 pub(crate) use janitor::Janitor;
 pub(crate) use ledger::Ledger;
 pub(crate) use place::{Chore, Place, Stage, Withdrawal};
-pub(crate) use recovery::{Command, Keeper, check_ttl, open};
+pub(crate) use recovery::{Command, Keeper, check_ttl, open_first};
 pub(crate) use steps::{Flight, ended};
 pub(crate) use tenure::Tenure;
 use validity::Deadline;

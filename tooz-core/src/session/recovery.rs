@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::validity::{self, SHORTEST_TTL};
 use super::{Chore, Epoch, Place, Session, heart, oustings};
@@ -211,6 +211,21 @@ async fn reopen(core: &Arc<Core>, (epoch, predecessor): (u64, SessionId)) -> Fre
             }
         }
         core.sleep(retry::back_off(tries, core.dice())).await;
+    }
+}
+
+/// Opens the first session. A store that says nothing is asked again while there is time; one that refuses is believed
+/// at once.
+pub(crate) async fn open_first(store: &Store) -> Result<Fresh> {
+    let (began, attempt) = (Instant::now(), store.settings.attempt());
+    loop {
+        let asked = Instant::now();
+        let opened = open(store, 1, None).await;
+        let is_silent = matches!(&opened, Err(error) if error.kind() == ErrorKind::Unavailable)
+            && asked.elapsed() >= attempt;
+        if !is_silent || began.elapsed() + attempt > store.settings.timeout {
+            return opened;
+        }
     }
 }
 
