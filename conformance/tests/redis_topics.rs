@@ -10,7 +10,7 @@ use conformance::proxy::Proxy;
 use conformance::servers::Redis;
 use conformance::{Session, within};
 use redis_server::{name, session_at};
-use tooz_core::backend::Retention;
+use tooz_core::backend::{Limit, Retention};
 use tooz_core::{Channel, Coordinator, Delivery, Effect, ErrorKind, From, Registry, Subscription};
 
 const LOG: &str = "tooz-rs:_tooz:topic:config";
@@ -96,6 +96,66 @@ async fn foreign_entries_are_left_out_and_take_no_number() {
     assert_eq!(numbers, Vec::from_iter(1..=40));
     let after = batch.messages[19].offset;
     assert_eq!(a.fetch(&config(), Some(after)).await.messages, batch.messages[20..]);
+}
+
+/// So many entries of so many bytes that are none of ours.
+fn fill(redis: &Redis, count: u32, bytes: u32) {
+    let text = "for _ = 1, ARGV[1] do redis.call('XADD', KEYS[1], '*', 'x', string.rep('y', ARGV[2])) end";
+    redis.command(&["EVAL", text, "1", LOG, &count.to_string(), &bytes.to_string()]);
+}
+
+fn calls(redis: &Redis, what: &str) -> u64 {
+    let stats = redis.command(&["INFO", "commandstats"]).text().to_owned();
+    let of_it = stats.lines().find_map(|line| line.strip_prefix(&format!("cmdstat_{what}:calls=")));
+    of_it.and_then(|line| line.split(',').next()).map_or(0, |calls| calls.parse().unwrap())
+}
+
+/// A fetch walks over what others wrote in bites, so that it does not hold the server up.
+#[tokio::test]
+async fn no_script_walks_far_however_many_foreign_entries_there_are() {
+    let redis = Redis::start();
+    let a = session(&redis, "a").await;
+    let first = a.say(&config(), "first").await;
+    fill(&redis, 20_000, 1);
+    let second = a.say(&config(), "second").await;
+    fill(&redis, 60, 500_000);
+    a.say(&config(), "third").await;
+
+    for (after, found, bites) in [
+        (None, vec!["first"], 1..2),
+        (Some(first), vec!["second"], 9..20),
+        (Some(second), vec!["third"], 6..16),
+    ] {
+        let before = [calls(&redis, "xrange"), calls(&redis, "evalsha")];
+        let batch = a.fetch(&config(), after).await;
+        let bodies: Vec<_> = batch.messages.iter().map(|message| message.payload.clone()).collect();
+        assert_eq!((bodies, batch.last.unwrap().number()), (found.into_iter().map(Into::into).collect(), 3));
+        let [looks, scripts] = [calls(&redis, "xrange") - before[0], calls(&redis, "evalsha") - before[1]];
+        assert!(bites.contains(&scripts), "{scripts} scripts after {after:?}");
+        assert!(looks <= scripts * 200, "{looks} looks in {scripts} scripts");
+    }
+    let subscriber = connect(&redis.url(), "b").await;
+    let mut reading = subscriber.topic("config").subscribe(From::Beginning).await.unwrap();
+    for wanted in ["first", "second", "third"] {
+        assert_eq!(next(&mut reading).await, wanted);
+    }
+}
+
+/// What nobody can walk over is an error that says what to do, and neither a gap nor a wait without end.
+#[tokio::test]
+async fn too_many_foreign_entries_are_an_error_until_somebody_removes_them() {
+    let redis = Redis::start();
+    let a = session(&redis, "a").await;
+    let first = a.say(&config(), "first").await;
+    fill(&redis, 70_000, 1);
+    a.say(&config(), "second").await;
+    let limit = Limit { messages: 9, bytes: 9 };
+    let refused = a.topics().fetch(&config(), Some(first), limit).await.unwrap_err();
+    assert_eq!((refused.kind(), refused.effect()), (ErrorKind::Corrupt, Effect::None));
+    assert!(refused.to_string().contains("XTRIM"), "{refused}");
+
+    redis.command(&["XTRIM", LOG, "MAXLEN", "=", "1"]);
+    assert_eq!(a.fetch(&config(), Some(first)).await.messages[0].payload, "second");
 }
 
 /// Whoever brings the stream to its last id leaves no room to append: the topic begins anew, and says so.

@@ -30,19 +30,31 @@ pub(crate) fn offset(life: &Value, number: &Value, at: &Value) -> Option<Offset>
     Some(Offset::new(Incarnation::parse(word(life)?)?, number, place(word(at)?)?))
 }
 
-/// Reads the answer to a fetch, without what only the ear knows, and how much there was that is none of ours.
-pub(crate) fn read(answer: &Value, asked: bool) -> Option<(Batch, u64)> {
+/// What one walk along a stream brought.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Walk {
+    /// Without what only the ear knows.
+    pub(crate) batch: Batch,
+    /// How many entries there were that are none of ours.
+    pub(crate) odd: u64,
+    /// Where it stopped, if it went far and found nothing: there may be more behind.
+    pub(crate) reached: Option<String>,
+}
+
+/// Reads the answer to a fetch.
+pub(crate) fn read(answer: &Value, asked: bool) -> Option<Walk> {
     if word(answer) == Some("none") {
-        return Some((Batch { anew: asked, ..Batch::default() }, 0));
+        return Some(Walk { batch: Batch { anew: asked, ..Batch::default() }, ..Walk::default() });
     }
-    let [life, number, at, anew, odd, found] = list(answer)? else { return None };
+    let [life, number, at, anew, odd, found, reached] = list(answer)? else { return None };
     let last = offset(life, number, at)?;
     let found = list(found)?.chunks(3);
     let all = found.len();
     let messages: Vec<_> = found.filter_map(|entry| message(last.incarnation(), entry)).collect();
     let odd = count(odd)? + (all - messages.len()) as u64;
     let anew = count(anew)? != 0;
-    Some((Batch { last: Some(last), anew, messages, ..Batch::default() }, odd))
+    let reached = Some(word(reached)?.to_owned()).filter(|reached| !reached.is_empty());
+    Some(Walk { batch: Batch { last: Some(last), anew, messages, ..Batch::default() }, odd, reached })
 }
 
 /// Reads an entry: its place, a head of version, number, id and sender, and the body.
@@ -73,7 +85,7 @@ mod tests {
         Value::BulkString(text.as_bytes().to_vec())
     }
 
-    fn answer(found: &[&str]) -> Value {
+    fn answer(found: &[&str], reached: &str) -> Value {
         let found = Value::Array(found.iter().map(|it| text(it)).collect());
         Value::Array(vec![
             text(ID),
@@ -82,6 +94,7 @@ mod tests {
             Value::Int(0),
             Value::Int(2),
             found,
+            text(reached),
         ])
     }
 
@@ -89,24 +102,30 @@ mod tests {
     fn a_batch_is_read_and_what_is_not_ours_is_counted() {
         let head = format!("18 {ID}ann é");
         let odd = format!("17 {}bob", "x".repeat(32));
-        let answer = answer(&["1-2", &head, "body", "1-3", &odd, "body", "no place", &head, "body"]);
-        let (batch, odd) = read(&answer, true).unwrap();
+        let answer = answer(&["1-2", &head, "body", "1-3", &odd, "body", "no place", &head, "body"], "");
+        let Walk { batch, odd, reached } = read(&answer, true).unwrap();
         let [message] = &batch.messages[..] else { panic!("{batch:?}") };
         assert_eq!((message.offset.number(), message.sender.as_str()), (8, "ann é"));
         assert_eq!(message.offset.place(), 1 << 20 | 2);
         assert_eq!(message.published_at, Some(SystemTime::UNIX_EPOCH + Duration::from_millis(1)));
         assert_eq!((batch.last.unwrap().number(), batch.anew, odd), (9, false, 4));
+        assert_eq!(reached, None);
     }
 
     #[test]
     fn no_channel_is_news_only_to_those_who_stood_in_one() {
-        assert!(read(&text("none"), true).unwrap().0.anew);
-        assert!(!read(&text("none"), false).unwrap().0.anew);
+        assert!(read(&text("none"), true).unwrap().batch.anew);
+        assert!(!read(&text("none"), false).unwrap().batch.anew);
+    }
+
+    #[test]
+    fn a_walk_that_found_nothing_tells_how_far_it_went() {
+        assert_eq!(read(&answer(&[], "5-1"), false).unwrap().reached.as_deref(), Some("5-1"));
     }
 
     #[test]
     fn an_answer_of_another_shape_is_none() {
-        for odd in [Value::Nil, Value::Int(1), Value::Array(vec![]), Value::Array(vec![Value::Nil; 6])] {
+        for odd in [Value::Nil, Value::Int(1), Value::Array(vec![]), Value::Array(vec![Value::Nil; 7])] {
             assert_eq!(read(&odd, false), None);
         }
     }

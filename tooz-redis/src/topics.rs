@@ -7,8 +7,9 @@ use async_trait::async_trait;
 use tooz_core::backend::{Batch, Limit, Mark, Publication, Retention, TopicProfile, TopicSteps};
 use tooz_core::{Channel, Error, ErrorKind, Offset, Result};
 
+use crate::keys::ChannelKeys;
 use crate::line::Call;
-use crate::message::{self, place_text};
+use crate::message::{self, Walk, place_text};
 use crate::reply;
 use crate::scripts::{FETCH, PUBLISH, TRIM};
 use crate::session::{Session, millis};
@@ -25,6 +26,9 @@ const MOST_LATER: u64 = 65_536;
 /// No retention is longer.
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
+/// So many scripts look on for one fetch that finds only what others wrote, 65,536 entries in all.
+const WALKS: usize = 32;
+
 /// On a cluster nodes pass news on to each other, and none says when it failed to.
 const GLANCE: Duration = Duration::from_secs(15);
 
@@ -36,6 +40,45 @@ pub(crate) struct Topics {
 impl Topics {
     pub(crate) fn new(session: Arc<Session>) -> Self {
         Self { session }
+    }
+
+    /// One script, and further ones only where others left more than one may look at.
+    async fn walk(
+        &self,
+        channel: &Channel,
+        keys: &ChannelKeys,
+        after: Option<Offset>,
+        limit: Limit,
+    ) -> Result<Batch> {
+        let [life, number, place] = match after {
+            Some(after) => {
+                [after.incarnation().to_string(), after.number().to_string(), place_text(after.place())]
+            }
+            None => [const { String::new() }; 3],
+        };
+        let limits = [limit.messages, limit.bytes, TopicProfile::FULL_BODY].map(|limit| limit.to_string());
+        let asked: Vec<String> = [life, number, place].into_iter().chain(limits).collect();
+        let mut earlier = [const { String::new() }; 2];
+        for _ in 0..WALKS {
+            let args = asked.iter().chain(&earlier).map(|arg| arg.clone().into_bytes()).collect();
+            let answer = self.session.line.run(Call { script: &FETCH, keys: keys.to_read(), args }).await?;
+            let Walk { batch, odd, reached } =
+                message::read(&answer, after.is_some()).ok_or_else(|| reply::odd("fetch", &answer))?;
+            if odd > 0 {
+                tracing::debug!(%channel, odd, "entries that are no messages were left out");
+            }
+            earlier = match (reached, batch.last) {
+                (Some(reached), Some(last)) => [reached, last.incarnation().to_string()],
+                _ => return Ok(batch),
+            };
+        }
+        let [reached, _] = earlier;
+        let log = keys.log.escape_ascii();
+        let text = format!(
+            "from {reached} on back there are too many entries in the stream {log} that are no messages: \
+             remove them (XTRIM, XDEL)"
+        );
+        Err(Error::new(ErrorKind::Corrupt, text))
     }
 }
 
@@ -69,20 +112,7 @@ impl TopicSteps for Topics {
         self.session.check()?;
         let keys = self.session.keys.channel_of(channel);
         let mark = self.session.ear.follow(&keys.log).await?;
-        let [life, number, place] = match after {
-            Some(after) => {
-                [after.incarnation().to_string(), after.number().to_string(), place_text(after.place())]
-            }
-            None => [const { String::new() }; 3],
-        };
-        let limits = [limit.messages, limit.bytes, TopicProfile::FULL_BODY].map(|limit| limit.to_string());
-        let args = [life, number, place].into_iter().chain(limits).map(String::into_bytes).collect();
-        let answer = self.session.line.run(Call { script: &FETCH, keys: keys.to_read(), args }).await?;
-        let (batch, odd) =
-            message::read(&answer, after.is_some()).ok_or_else(|| reply::odd("fetch", &answer))?;
-        if odd > 0 {
-            tracing::debug!(%channel, odd, "entries that are no messages were left out");
-        }
+        let batch = self.walk(channel, &keys, after, limit).await?;
         let revisit = self.session.is_clustered().then_some(GLANCE);
         Ok(Batch { mark, revisit, ..batch })
     }

@@ -1,6 +1,7 @@
 
 -- The messages after a place.
 -- ARGV: life number place (where to go on; life is empty for the beginning) messages bytes largest
+--       reached of (where an earlier walk that found nothing stopped, in which life; else empty)
 if not there then
   return 'none'
 end
@@ -43,15 +44,28 @@ if ARGV[1] ~= '' then
   end
 end
 
+if ARGV[7] ~= '' and ARGV[8] == life then
+  from = ARGV[7]
+end
+
 local found, taken, bytes, odd = {}, 0, 0, 0
+-- What others wrote is no reason to hold the server up: no further than so many entries and bytes.
+local far, heavy, reached = 2048, 4 * 1024 * 1024, ''
 -- Few at a time, and one where they are large. The first is the one before, where there was one.
 local step, seen, weight = 2, 0, 0
 while taken < most do
+  if seen >= far or weight >= heavy then
+    reached = (taken == 0) and from or ''
+    break
+  end
   local entries = redis.call('XRANGE', log, from, '+', 'COUNT', step)
   for _, entry in ipairs(entries) do
     if entry[1] ~= from then
       local body = entry[2][4]
-      seen, weight = seen + 1, weight + #(body or '')
+      seen = seen + 1
+      for _, field in ipairs(entry[2]) do
+        weight = weight + #field
+      end
       if number_of(entry) and #body <= largest then
         if taken == most or (taken > 0 and bytes + #body > room) then
           most = taken
@@ -72,4 +86,4 @@ while taken < most do
   from = entries[step][1]
   step = (weight / math.max(seen, 1) * 16 < room - bytes) and 17 or 2
 end
-return {life, count, last, anew, odd, found}
+return {life, count, last, anew, odd, found, reached}
