@@ -1,6 +1,6 @@
 //! Topics on an etcd server that counts, restarts, is compacted or full, and has foreign keys in it.
 
-#![allow(clippy::unwrap_used, clippy::panic)] // a failed assumption here is a failed test
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // a failed assumption here is a failed test
 
 use std::time::Duration;
 
@@ -262,5 +262,71 @@ async fn bodies_of_what_was_let_go_of_go_at_once_and_ids_are_known_on() {
     };
     assert_eq!(count("b/"), 10, "bodies go at once");
     assert_eq!((count("m/"), count("i/")), (300, 300), "ids are known for some minutes");
+    coord.close().await.unwrap();
+}
+
+/// Says that the messages of a bucket are so old that nobody asks for their ids any more.
+async fn grow_old(etcd: &Etcd, bucket: u64) {
+    let mut client = etcd_client::Client::connect([etcd.node().address()], None).await.unwrap();
+    let below = format!("/tooz-rs/v1/topic/config/m/{bucket:016x}/");
+    let options = etcd_client::GetOptions::new().with_prefix();
+    let found = client.get(below, Some(options)).await.unwrap();
+    assert_eq!(found.kvs().len(), 128, "a bucket is full");
+    for kv in found.kvs() {
+        // A msgpack array: the sender "a", then the time in milliseconds.
+        let mut value = kv.value().to_vec();
+        assert_eq!(value[..4], [0x94, 0xa1, b'a', 0xcf]);
+        let written = u64::from_be_bytes(value[4..12].try_into().unwrap());
+        value[4..12].copy_from_slice(&(written - 601_000).to_be_bytes());
+        // Anew: what is written over is not believed.
+        client.delete(kv.key(), None).await.unwrap();
+        client.put(kv.key(), value, None).await.unwrap();
+    }
+}
+
+/// Whole buckets go once all in them was let go of long ago: messages, bodies and ids, and none of the others.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn old_buckets_are_removed_as_a_whole_and_the_count_goes_on() {
+    let etcd = Etcd::start();
+    let coord = connect(&etcd.url(), "a").await;
+    let everything = Retention { count: u64::MAX, age: Duration::from_secs(86_400) };
+    let publisher = coord.topic("config").retain(everything);
+    let mut fifth = None;
+    for number in 1..=300_u32 {
+        let offset = publisher.publish(number.to_string()).await.unwrap();
+        fifth = if number == 5 { Some(offset) } else { fifth };
+    }
+    let count = |below: &str| {
+        let keys =
+            etcd.etcdctl(&["get", &format!("/tooz-rs/v1/topic/config/{below}"), "--prefix", "--keys-only"]);
+        keys.lines().filter(|line| !line.is_empty()).count()
+    };
+    let buckets = || [0, 1, 2].map(|bucket| count(&format!("m/{bucket:016x}/")));
+    let topic = coord.topic("config").retain(Retention { count: 10, ..everything });
+    assert_eq!(topic.trim().await.unwrap(), 290);
+    assert_eq!((buckets(), count("i/")), ([128, 128, 44], 300), "too young to go");
+
+    // The second is old and the first is not: they go in their order.
+    grow_old(&etcd, 1).await;
+    assert_eq!(topic.trim().await.unwrap(), 0);
+    assert_eq!(buckets(), [128, 128, 44]);
+    grow_old(&etcd, 0).await;
+    assert_eq!(topic.trim().await.unwrap(), 0);
+    assert_eq!((buckets(), count("i/")), ([0, 0, 44], 44));
+
+    let mut reading = topic.subscribe(From::After(fifth.unwrap())).await.unwrap();
+    match within("the gap", reading.next()).await.unwrap() {
+        Delivery::Lagged { missed } => assert_eq!(missed, 285),
+        other => panic!("no gap but {other:?}"),
+    }
+    let next = publisher.publish("301").await.unwrap();
+    for number in 291..=301_u64 {
+        let message = message(&mut reading).await;
+        assert_eq!((message.offset.number(), message.payload), (number, number.to_string().into()));
+    }
+    assert_eq!(next.number(), 301);
+    // The one that is being written is never removed.
+    assert_eq!(coord.topic("config").retain(Retention { count: 0, ..everything }).trim().await.unwrap(), 11);
+    assert_eq!(publisher.publish("302").await.unwrap().number(), 302);
     coord.close().await.unwrap();
 }

@@ -15,7 +15,7 @@ use conformance::arguments::Arguments;
 use conformance::history::now;
 use conformance::peers::Witness;
 use serde_json::{Value, json};
-use tooz_core::{Coordinator, Guard, Leadership, Membership};
+use tooz_core::{Coordinator, Delivery, From, Guard, Leadership, Membership, Retention, Subscription};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
@@ -25,6 +25,7 @@ struct Peer {
     guards: BTreeMap<String, Guard>,
     memberships: BTreeMap<String, Membership>,
     terms: BTreeMap<String, Leadership>,
+    reading: BTreeMap<String, Subscription>,
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -43,8 +44,13 @@ async fn run() -> Outcome<()> {
     let url = arguments.text("url").ok_or("which store? --url redis://localhost")?;
     let member = arguments.text("member").ok_or("who? --member NAME")?;
     let coord = tooz::registry().builder(url).member(member).connect().await?;
-    let mut peer =
-        Peer { coord, guards: BTreeMap::new(), memberships: BTreeMap::new(), terms: BTreeMap::new() };
+    let mut peer = Peer {
+        coord,
+        guards: BTreeMap::new(),
+        memberships: BTreeMap::new(),
+        terms: BTreeMap::new(),
+        reading: BTreeMap::new(),
+    };
     answer(now(), Ok(json!("ready")))?;
     // One request at a time: nothing else has to run while the next is awaited.
     for line in std::io::stdin().lines() {
@@ -68,6 +74,7 @@ fn answer(begun: u64, result: Outcome<Value>) -> Outcome<()> {
 impl Peer {
     async fn carry_out(&mut self, request: &Value) -> Outcome<Value> {
         let text = |name: &str| request.get(name).and_then(Value::as_str).ok_or(format!("no {name}"));
+        let number = |name: &str| request.get(name).and_then(Value::as_u64).ok_or(format!("no {name}"));
         match text("do")? {
             "acquire" => {
                 let lock = self.coord.lock(text("name")?);
@@ -85,8 +92,7 @@ impl Peer {
                 None => Ok(false.into()),
             },
             "cycles" => {
-                let count = request.get("count").and_then(Value::as_u64).ok_or("no count")?;
-                self.cycles(text("name")?, count, &Witness::at(Path::new(text("folder")?))).await
+                self.cycles(text("name")?, number("count")?, &Witness::at(Path::new(text("folder")?))).await
             }
             "create" => Ok(self.coord.group(text("group")?).create().await.map(|()| Value::Null)?),
             "join" => {
@@ -116,8 +122,33 @@ impl Peer {
                 Some(term) => Ok(term.resign().await.is_ok().into()),
                 None => Ok(false.into()),
             },
+            "publish" => {
+                let [count, bytes] = [number("count")?, number("bytes")?];
+                self.publish(text("topic")?, count, usize::try_from(bytes)?).await
+            }
+            "subscribe" => {
+                let topic = text("topic")?;
+                let reading = self.coord.topic(topic).subscribe(From::Beginning).await?;
+                self.reading.insert(topic.to_owned(), reading);
+                Ok(Value::Null)
+            }
+            "read" => {
+                let reading = self.reading.get_mut(text("topic")?).ok_or("not subscribed")?;
+                read(reading, number("count")?).await
+            }
+            "memory" => Ok(resident_kib()?.into()),
             act => Err(format!("no peer can {act}").into()),
         }
+    }
+
+    /// Payloads of one repeated byte, so that a torn or mixed one shows.
+    async fn publish(&self, topic: &str, count: u64, bytes: usize) -> Outcome<Value> {
+        let retention = Retention { count: u64::MAX, age: Duration::from_secs(86_400) };
+        let topic = self.coord.topic(topic).retain(retention);
+        for number in 0..count {
+            topic.publish(vec![u8::try_from(number % 251)?; bytes]).await?;
+        }
+        Ok(count.into())
     }
 
     async fn cycles(&self, name: &str, count: u64, witness: &Witness) -> Outcome<Value> {
@@ -129,4 +160,23 @@ impl Peer {
         }
         Ok(count.into())
     }
+}
+
+/// Reads so many messages, none missing; the number of the last.
+async fn read(reading: &mut Subscription, count: u64) -> Outcome<Value> {
+    let mut last = 0;
+    for _ in 0..count {
+        match reading.next().await? {
+            Delivery::Message(message) => last = message.offset.number(),
+            other => return Err(format!("{other:?} after message {last}").into()),
+        }
+    }
+    Ok(last.into())
+}
+
+/// What this process has in memory.
+fn resident_kib() -> Outcome<u64> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
+    Ok(line.trim().trim_end_matches(" kB").parse()?)
 }
