@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use conformance::checkers::{Least, Register, check};
 use conformance::contend::contend;
 use conformance::history::{Recorder, merge};
-use conformance::servers::Etcd;
+use conformance::servers::etcd::EtcdNode;
+use conformance::servers::{Etcd, until};
 use conformance::within;
 use tooz_core::{Coordinator, Registry};
 
@@ -60,16 +61,12 @@ async fn whoever_connects_during_an_election_waits_for_its_end() {
     for node in [&etcd.nodes()[0], &etcd.nodes()[2]] {
         node.process().kill();
     }
-    conformance::servers::until("the last node has no leader", || {
-        alive.metric("etcd_server_has_leader", "") == 0.0
-    });
+    until("the last node has no leader", || alive.metric("etcd_server_has_leader", "") == 0.0);
     let connecting = tokio::spawn({
         let etcd = Arc::clone(&etcd);
         async move { connect(&etcd, "early").await }
     });
-    conformance::servers::until("it was asked", || {
-        alive.metric("grpc_server_started_total", "grpc_method=\"Txn\"") >= 1.0
-    });
+    until("it was asked", || alive.metric("grpc_server_started_total", "grpc_method=\"Txn\"") >= 1.0);
     etcd.nodes()[0].process().restart();
     let coord = within("connect once there is a leader", connecting).await.unwrap();
     slowest(&coord, 1).await;
@@ -91,13 +88,61 @@ async fn with_one_frozen_node_no_call_takes_more_than_its_deadline() {
     coord.close().await.unwrap();
 }
 
-/// Leaders are killed and frozen in turn under contention; histories are checked: exclusion in the order of
-/// tokens, tokens that grow, claims that end before the next begins.
+/// How often leaders are cut off in each way; `TOOZ_ROUNDS` says otherwise.
+fn rounds(usual: u64) -> u64 {
+    std::env::var("TOOZ_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn locks_exclude_while_leaders_die_and_freeze() {
+    let etcd = Etcd::plan().nodes(3).start();
+    contested(etcd, 8, |etcd, round, _| {
+        let leader = etcd.leader();
+        if round % 3 == 2 {
+            leader.process().freeze();
+            another_leads(etcd, leader);
+            leader.process().thaw();
+        } else {
+            etcd.kill_leader();
+            leader.process().restart();
+        }
+    })
+    .await;
+}
+
+/// In silence: from the other nodes, and then from its clients, for whom it swallows everything.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn locks_exclude_while_leaders_are_cut_off() {
+    let etcd = Etcd::plan().nodes(3).apart().start();
+    contested(etcd, 2 * rounds(1), |etcd, round, pass_on| {
+        let leader = etcd.leader();
+        let machine = etcd.nodes().iter().position(|node| node.address() == leader.address()).unwrap();
+        let (machine, network) = (u8::try_from(machine).unwrap(), etcd.network());
+        if round % 2 == 0 {
+            network.isolate(machine);
+            another_leads(etcd, leader);
+            pass_on();
+            network.rejoin(machine);
+        } else {
+            network.hide(machine);
+            pass_on();
+            network.show(machine);
+        }
+    })
+    .await;
+}
+
+fn another_leads(etcd: &Etcd, leader: &EtcdNode) {
+    until("another node leads", || {
+        etcd.nodes().iter().any(|node| node.address() != leader.address() && node.is_leader())
+    });
+}
+
+/// Contention while so many faults happen in turn; each is given what waits until locks passed on. Histories are
+/// checked: exclusion in the order of tokens, tokens that grow, claims that end before the next begins.
+async fn contested(etcd: Etcd, faults: u64, fault: impl Fn(&Etcd, u64, &dyn Fn()) + Send + 'static) {
     const CONTENDERS: usize = 4;
     const TURNS: usize = 20;
-    let etcd = Arc::new(Etcd::plan().nodes(3).start());
     let folder = tempfile::tempdir().unwrap();
     let (over, turns) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let mut coords = Vec::new();
@@ -118,34 +163,24 @@ async fn locks_exclude_while_leaders_die_and_freeze() {
         })
     });
     let contenders: Vec<_> = contenders.collect();
-    let faults = tokio::task::spawn_blocking({
-        let etcd = Arc::clone(&etcd);
-        move || {
-            for round in 0..8 {
-                let before = turns.load(Ordering::Relaxed);
-                conformance::servers::until("locks pass on before the next fault", || {
-                    turns.load(Ordering::Relaxed) >= before + 2 * TURNS
-                });
-                let leader = etcd.leader();
-                if round % 3 == 2 {
-                    leader.process().freeze();
-                    conformance::servers::until("another node leads", || {
-                        etcd.nodes().iter().any(|node| node.port() != leader.port() && node.is_leader())
-                    });
-                    leader.process().thaw();
-                } else {
-                    etcd.kill_leader();
-                    leader.process().restart();
-                }
-                etcd.healthy();
-            }
+    let faults = tokio::task::spawn_blocking(move || {
+        let pass_on = || {
+            let before = turns.load(Ordering::Relaxed);
+            until("locks pass on", || turns.load(Ordering::Relaxed) >= before + 2 * TURNS);
+        };
+        for round in 0..faults {
+            pass_on();
+            fault(&etcd, round, &pass_on);
+            etcd.healthy();
         }
+        etcd
     });
-    faults.await.unwrap();
+    let etcd = faults.await.unwrap();
     over.store(true, Ordering::Relaxed);
     for contender in contenders {
         within("the end of a contender", contender).await.unwrap();
     }
+    drop(etcd);
     let least = Least { procs: CONTENDERS, grants: 200, hand_overs: 50, contended: 50, writes: 200 };
     let violations = check(&merge(folder.path()).unwrap(), &least);
     assert!(violations.is_empty(), "{}", violations.iter().map(|v| format!("{v}\n")).collect::<String>());
