@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use conformance::servers::{Certificates, Zookeeper};
-use conformance::{unique, within};
+use conformance::{eventually, unique, within};
 use tooz_core::backend::{Liveness, Turn};
 use tooz_core::{ErrorKind, Registry};
 use tooz_zookeeper::ZookeeperDriver;
@@ -53,6 +53,51 @@ async fn a_server_that_never_grants_four_ticks_is_warned_about() {
     let profile = opened.backend.profile();
     assert_eq!(profile.liveness, Liveness::Lease(Duration::from_millis(1_500)), "three ticks of 500 ms");
     assert!(profile.warnings.iter().any(|warning| warning.contains("maximum")), "{:?}", profile.warnings);
+}
+
+#[tokio::test]
+async fn the_profile_names_the_server_where_it_may_be_asked() {
+    eventually("see the server named", async || {
+        let backend = open(&url(server().port(), &unique("named"))).await;
+        match backend.profile().server.as_deref() {
+            Some(server) if server.starts_with("zookeeper 3.") && server.ends_with(", standalone") => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
+}
+
+/// It counts from when the holder came to hold, not from when it began to wait, where the one before it left word.
+#[tokio::test]
+async fn a_holder_is_as_old_as_its_hold() {
+    let space = unique("age");
+    let (one, other) = (open(&url(server().port(), &space)).await, open(&url(server().port(), &space)).await);
+    let seat = lock("nightly");
+    let claims = [(); 3].map(|()| claim(&seat));
+    let age = async || locks(&other).queue(&seat).await.unwrap().holders[0].age.unwrap();
+    take(&one, &claims[0]).await;
+    let mut places = Vec::new();
+    for claim in &claims[1..] {
+        places.push(enqueue(&one, claim).await);
+    }
+    eventually("see the holder grow old", async || match age().await {
+        age if age > Duration::from_millis(500) => Ok(()),
+        age => Err(format!("{age:?}")),
+    })
+    .await;
+    for (number, place) in places.iter().enumerate() {
+        let before = std::time::Instant::now();
+        release(&one, &claims[number]).await;
+        let turn = within("the turn", locks(&one).turn(&claims[number + 1], place)).await;
+        assert!(matches!(turn, Turn::Granted(_)));
+        let age = age().await;
+        match number {
+            // The first one was never waited for, as far as it knew: at most.
+            0 => assert!(age > Duration::from_millis(500), "{age:?}"),
+            // Whole milliseconds.
+            _ => assert!(age <= before.elapsed() + Duration::from_millis(1), "{age:?} of {before:?}"),
+        }
+    }
 }
 
 #[tokio::test]

@@ -60,6 +60,8 @@ pub(crate) struct Config {
     pub(crate) cluster: String,
     /// The same, each by itself; none where they are not to be [told to send at once](crate::nodelay).
     pub(crate) told: Vec<(String, u16)>,
+    /// The same, those that may be [asked about themselves](crate::about): they answer on plain lines only.
+    pub(crate) asked: Vec<(String, u16)>,
     /// The node below which everything lies, with its leading slash.
     pub(crate) chroot: Option<String>,
     pub(crate) namespace: String,
@@ -119,6 +121,10 @@ impl Config {
             told: match endpoint.flag("nodelay")? {
                 true => servers(endpoint, tls.is_some()),
                 false => Vec::new(),
+            },
+            asked: match tls {
+                None => servers(endpoint, false),
+                Some(_) => Vec::new(),
             },
             chroot: chroot(endpoint)?,
             namespace: namespace(endpoint)?,

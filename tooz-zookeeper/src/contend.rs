@@ -34,7 +34,7 @@ impl Locks {
     /// Takes the seat if nobody is in the way.
     pub(crate) async fn attempt(&self, claim: &Claim) -> Result<Option<Grant>> {
         // What stands there already costs one read and nobody anything.
-        let contest = self.contest(claim).await?;
+        let contest = self.contenders(&claim.seat).await?;
         if contest.of_claim(claim.id).next().is_none() {
             if self.traces.has_voids() && self.is_void(claim).await? {
                 return Err(self.refuse(claim));
@@ -54,16 +54,6 @@ impl Locks {
                 self.take_out(claim).await?;
                 Ok(None)
             }
-        }
-    }
-
-    /// The contenders of the claim's seat; none where its directory was never made.
-    async fn contest(&self, claim: &Claim) -> Result<Contest> {
-        let client = self.session.client()?;
-        match client.list_children(&self.session.keys.seat(&claim.seat)).await {
-            Ok(children) => Ok(Contest::of(children)),
-            Err(Fault::NoNode) => Ok(Contest::default()),
-            Err(fault) => Err(unread("list a queue", fault)),
         }
     }
 
@@ -158,7 +148,7 @@ impl Locks {
         if self.traces.has_voids() && self.is_void(claim).await? {
             return Err(self.refuse(claim));
         }
-        let contest = self.contest(claim).await?;
+        let contest = self.contenders(&claim.seat).await?;
         let mut own = contest.of_claim(claim.id).map(|entry| entry.name.as_str());
         let Some(first) = own.next() else { return Ok(None) };
         let surplus: Vec<&str> = own.collect();

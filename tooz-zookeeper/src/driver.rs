@@ -65,7 +65,7 @@ impl Driver for ZookeeperDriver {
     }
 
     fn profile(&self) -> Profile {
-        profile(USUAL_TTL, Vec::new())
+        profile(USUAL_TTL, None, Vec::new())
     }
 
     async fn open(&self, endpoint: &Endpoint, opening: &Opening) -> Result<Opened> {
@@ -80,7 +80,7 @@ impl Driver for ZookeeperDriver {
         let proof = session.proof();
         let session = Arc::new(session);
         let backend = ZookeeperBackend {
-            profile: profile(session.ttl, session.warnings.clone()),
+            profile: profile(session.ttl, session.about.clone(), session.warnings.clone()),
             locks: Locks::new(Arc::clone(&session)),
             groups: Groups::new(Arc::clone(&session)),
             topics: Topics::new(Arc::clone(&session)),
@@ -90,10 +90,10 @@ impl Driver for ZookeeperDriver {
     }
 }
 
-fn profile(ttl: Duration, warnings: Vec<String>) -> Profile {
+fn profile(ttl: Duration, server: Option<String>, warnings: Vec<String>) -> Profile {
     Profile {
         store: "zookeeper",
-        server: None,
+        server,
         liveness: Liveness::Lease(ttl),
         locks: Some(LockProfile {
             fencing: Fencing::Monotonic,

@@ -63,7 +63,9 @@
 //! * Servers grant sessions from 2 to 20 ticks. The proof of life needs 4 ticks, so an opening also asks for a session
 //!   half as long, closed again at once: where that one is raised, the time to live becomes twice what it was raised to,
 //!   with a warning. A server whose `minSessionTimeout` was configured below 2 ticks is not noticed.
-//! * How long a holder has held is not known: it takes over without writing anything.
+//! * How long a holder has held is told as at most: it takes over without writing anything, so that the time counts from
+//!   when it entered the queue, or from when the one before it let go where that left word.
+//! * The profile names the server where `srvr` may be asked on a plain port, as servers allow unless told otherwise.
 //! * Fencing tokens are transaction ids: they grow as long as the ensemble keeps its data.
 //!
 //! # Guarded writes
@@ -80,6 +82,7 @@
 
 mod bell;
 mod channel;
+mod about;
 mod config;
 mod connect;
 mod contend;

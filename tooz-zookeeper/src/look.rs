@@ -19,7 +19,11 @@ impl Locks {
     pub(crate) async fn look(&self, seat: &Seat) -> Result<Queue> {
         let (session, client) = (&self.session, self.session.client()?);
         let directory = session.keys.seat(seat);
-        let contest = self.contenders(seat).await?;
+        let (contest, room) = match client.get_children(&directory).await {
+            Ok((children, room)) => (Contest::of(children), Some(room)),
+            Err(Fault::NoNode) => (Contest::default(), None),
+            Err(fault) => return Err(unread("list a queue", fault)),
+        };
         let looks = contest.entries().iter().enumerate().map(|(index, entry)| {
             let holds = index < contest.holders();
             let node = client.get_data(&format!("{directory}/{}", entry.name));
@@ -55,7 +59,7 @@ impl Locks {
                 mode: entry.mode,
                 token: Some(token(&stat)),
                 value,
-                age: None,
+                age: room.and_then(|room| session.age(held_since(&stat, &room))),
             });
         }
         queue.mark = seen.mark();
@@ -115,6 +119,15 @@ impl Locks {
             seen.add(entry, holds, value.as_deref());
         }
         Ok((seen.mark(), watches))
+    }
+}
+
+/// Since when its holder has held at most, by the servers' clock: since it entered the queue, or since the last one that
+/// held after waiting let go, if that was later.
+fn held_since(node: &Stat, directory: &Stat) -> i64 {
+    match directory.mzxid > node.czxid {
+        true => directory.mtime,
+        false => node.ctime,
     }
 }
 

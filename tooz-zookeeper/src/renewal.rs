@@ -25,7 +25,10 @@ impl Session {
         }
         let (beat, list) = (self.beat(&client), client.list_ephemerals("/"));
         match beat.await {
-            Ok(()) => self.committed(sent),
+            Ok(stat) => {
+                self.committed(sent);
+                self.set_clock(&stat);
+            }
             Err(Fault::NoNode) => self.register_again().await?,
             Err(fault) => return Err(failed("beat", fault)),
         }

@@ -9,9 +9,10 @@ use tokio::time::timeout;
 use tooz_core::backend::{Opening, Proof};
 use tooz_core::{Cause, Clock, Error, ErrorKind, Moment, Name, Result, SessionId};
 use zookeeper_client::{
-    Acls, Client, CreateMode, Error as Fault, OneshotWatcher, SessionInfo, SessionState, StateWatcher,
+    Acls, Client, CreateMode, Error as Fault, OneshotWatcher, SessionInfo, SessionState, Stat, StateWatcher,
 };
 
+use crate::about;
 use crate::config::Config;
 use crate::connect;
 use crate::error::{failed, unread};
@@ -32,6 +33,8 @@ pub(crate) struct Session {
     pub(crate) keys: Keys,
     pub(crate) acls: Acls<'static>,
     pub(crate) warnings: Vec<String>,
+    /// What the servers say of themselves.
+    pub(crate) about: Option<String>,
     /// Whether reads are taken for proofs of life.
     #[cfg(feature = "testing")]
     pub(crate) credulous: bool,
@@ -42,6 +45,8 @@ pub(crate) struct Session {
     states: StateWatcher,
     proofs: Mutex<Proofs>,
     owners: Mutex<HashMap<i64, SessionId>>,
+    /// The time of the servers' clock, in milliseconds, of the last write that was answered, and when that was.
+    server_time: Mutex<(i64, Moment)>,
 }
 
 impl Session {
@@ -49,7 +54,9 @@ impl Session {
     pub(crate) async fn open(config: &Config, opening: &Opening) -> Result<(Self, SessionInfo)> {
         let keys = Keys::new(&config.namespace, config.python_elections);
         let acls = if config.digest.is_some() { Acls::creator_all() } else { Acls::anyone_all() };
-        let line = connect::open(config, opening, &keys, acls).await?;
+        let (line, about) =
+            tokio::join!(connect::open(config, opening, &keys, acls), about::ask(&config.asked));
+        let line = line?;
         let client = line.client;
         let session = Self {
             id: opening.session,
@@ -59,6 +66,7 @@ impl Session {
             keys,
             acls,
             warnings: line.warnings,
+            about,
             #[cfg(feature = "testing")]
             credulous: false,
             clock: Arc::clone(&opening.clock),
@@ -66,6 +74,7 @@ impl Session {
             states: client.state_watcher(),
             proofs: Mutex::new(Proofs::new(line.sent, client.session_timeout())),
             owners: Mutex::default(),
+            server_time: Mutex::new((0, Moment::ORIGIN)),
             client: Mutex::new(None),
         };
         let info = client.session().clone();
@@ -86,7 +95,11 @@ impl Session {
         let options = CreateMode::Ephemeral.with_acls(self.acls);
         let text = format!("{}\n{}", self.id, self.member);
         match client.create(&path, text.as_bytes(), &options).await {
-            Ok(_) | Err(Fault::NodeExists) => Ok(()),
+            Ok((stat, _)) => {
+                self.set_clock(&stat);
+                Ok(())
+            }
+            Err(Fault::NodeExists) => Ok(()),
             Err(fault) => Err(failed("register the session", fault)),
         }
     }
@@ -143,6 +156,19 @@ impl Session {
         locked(&self.proofs).believe(sent);
     }
 
+    /// A write of this session's was answered: it tells the time of the servers' clock.
+    pub(crate) fn set_clock(&self, written: &Stat) {
+        *locked(&self.server_time) = (written.mtime, self.now());
+    }
+
+    /// How long ago the servers' clock showed these milliseconds, if it is known.
+    pub(crate) fn age(&self, since: i64) -> Option<Duration> {
+        let (time, at) = *locked(&self.server_time);
+        let passed = i64::try_from(self.now().since(at).as_millis()).unwrap_or(i64::MAX);
+        let age = time.saturating_add(passed).saturating_sub(since);
+        (time > 0).then(|| Duration::from_millis(u64::try_from(age).unwrap_or(0)))
+    }
+
     /// How long the session is proved to live.
     pub(crate) fn proof(&self) -> Proof {
         locked(&self.proofs).newest()
@@ -152,7 +178,7 @@ impl Session {
     pub(crate) fn beat(
         &self,
         client: &Arc<Client>,
-    ) -> impl Future<Output = Result<(), Fault>> + Send + use<> {
+    ) -> impl Future<Output = Result<Stat, Fault>> + Send + use<> {
         let text = format!("{}\n{}", self.id, self.member);
         client_call(client, self.keys.session(self.owner), text)
     }
@@ -262,9 +288,8 @@ fn client_call(
     client: &Arc<Client>,
     path: String,
     text: String,
-) -> impl Future<Output = Result<(), Fault>> + Send + use<> {
-    let answer = client.set_data(&path, text.as_bytes(), None);
-    async move { answer.await.map(drop) }
+) -> impl Future<Output = Result<Stat, Fault>> + Send + use<> {
+    client.set_data(&path, text.as_bytes(), None)
 }
 
 pub(crate) fn read_session(data: &[u8]) -> Option<SessionId> {
