@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use conformance::servers::{Certificates, Zookeeper};
 use conformance::{eventually, unique, within};
-use tooz_core::backend::{Liveness, Turn};
+use tooz_core::backend::{Eviction, Liveness, Turn};
 use tooz_core::{ErrorKind, Registry};
 use tooz_zookeeper::ZookeeperDriver;
 use zookeeper_client::{Acls, CreateMode};
@@ -53,6 +53,34 @@ async fn a_server_that_never_grants_four_ticks_is_warned_about() {
     let profile = opened.backend.profile();
     assert_eq!(profile.liveness, Liveness::Lease(Duration::from_millis(1_500)), "three ticks of 500 ms");
     assert!(profile.warnings.iter().any(|warning| warning.contains("maximum")), "{:?}", profile.warnings);
+}
+
+/// Data beside the locks: written while the lock is held, and not by whoever only believes to hold it.
+#[tokio::test]
+async fn a_guarded_write_goes_through_while_the_lock_is_held_and_not_after() {
+    let space = unique("guarded");
+    let registry = Registry::new().with(ZookeeperDriver::new());
+    let url = url(server().port(), &space);
+    let coord = registry.builder(&url).member("a").ttl(TTL).connect().await.unwrap();
+    let guard = coord.lock("a/b").acquire().await.unwrap();
+    let client = stranger().await;
+    let report = format!("/{space}/report");
+    client.create(&report, b"", &CreateMode::Persistent.with_acls(Acls::anyone_all())).await.unwrap();
+
+    let directory = tooz_zookeeper::lock_directory(coord.endpoint(), &guard.name()).unwrap();
+    let claim = guard.claim_id().to_string();
+    let claims = client.list_children(&directory).await.unwrap();
+    let own = claims.iter().find(|node| node.starts_with(&claim)).unwrap();
+    let write = async |data: &[u8]| {
+        let mut write = client.new_check_writer(&format!("{directory}/{own}"), None).unwrap();
+        write.add_set_data(&report, data, None).unwrap();
+        write.commit().await.map(drop)
+    };
+    write(b"held").await.unwrap();
+    coord.lock("a/b").evict(Eviction::Force).await.unwrap();
+    write(b"broken").await.unwrap_err();
+    assert_eq!(client.get_data(&report).await.unwrap().0, b"held");
+    coord.close().await.unwrap();
 }
 
 #[tokio::test]

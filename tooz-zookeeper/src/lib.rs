@@ -69,16 +69,8 @@
 //! * Fencing tokens are transaction ids: they grow as long as the ensemble keeps its data.
 //!
 //! # Guarded writes
-//! Who keeps data in the same ZooKeeper need not pass tokens: a transaction that checks the lock's node is carried out
-//! only while the lock is held, whatever its writer believes. With `zookeeper-client`, `path` being the claim's node:
-//!
-//! ```no_run
-//! # async fn run(client: zookeeper_client::Client, path: &str) -> Result<(), zookeeper_client::Error> {
-//! let mut write = client.new_check_writer(path, None)?;
-//! write.add_set_data("/apps/blue/config", b"new", None)?;
-//! write.commit().await?; // fails with `RuntimeInconsistent` if the node is gone
-//! # Ok(()) }
-//! ```
+//! Who keeps data in the same ZooKeeper need not pass tokens: a transaction that checks the claim's node is carried out
+//! only while the lock is held, whatever its writer believes. [`lock_directory`] tells where that node is.
 
 mod bell;
 mod channel;
@@ -96,6 +88,7 @@ mod guess;
 #[cfg(feature = "hostile")]
 #[doc(hidden)]
 pub mod hostile;
+mod guarded;
 mod keys;
 mod locks;
 mod log;
@@ -118,3 +111,4 @@ mod trim;
 mod turn;
 
 pub use driver::ZookeeperDriver;
+pub use guarded::lock_directory;

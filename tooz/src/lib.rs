@@ -81,6 +81,8 @@ pub use tooz_core::{
 
 #[cfg(feature = "etcd-compare")]
 pub use tooz_etcd::still_held;
+#[cfg(feature = "zookeeper")]
+pub use tooz_zookeeper::lock_directory;
 
 /// Every driver that is compiled in.
 pub fn registry() -> Registry {
