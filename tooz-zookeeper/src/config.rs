@@ -101,6 +101,11 @@ impl Config {
             (false, _) => {
                 return Err(invalid("options ca, certfile and keyfile are given without use_ssl=true"));
             }
+            (true, [None, _, _]) => {
+                return Err(invalid(
+                    "option use_ssl=true needs ca=FILE: the authorities to trust, there are no usual ones",
+                ));
+            }
             (true, [authorities, None, None]) => Some(TlsFiles { authorities, identity: None }),
             (true, [authorities, Some(cert), Some(key)]) => {
                 Some(TlsFiles { authorities, identity: Some((cert, key)) })
@@ -213,7 +218,7 @@ mod tests {
         assert!(config.namespace == "n" && config.python_elections);
         let plain = read("kazoo://a").unwrap();
         assert_eq!((plain.namespace.as_str(), plain.chroot, plain.tls), ("tooz", None, None));
-        assert_eq!(read("zookeeper://a?use_ssl=true").unwrap().cluster, "tcp+tls://a:2281");
+        assert_eq!(read("zookeeper://a?use_ssl=true&ca=x").unwrap().cluster, "tcp+tls://a:2281");
     }
 
     #[test]
@@ -235,8 +240,9 @@ mod tests {
     fn what_contradicts_itself_or_is_no_node_is_refused() {
         for url in [
             "zookeeper://h?ca=x",
-            "zookeeper://h?use_ssl=true&certfile=x",
-            "zookeeper://h?use_ssl=true&verify_certs=false",
+            "zookeeper://h?use_ssl=true",
+            "zookeeper://h?use_ssl=true&ca=x&certfile=x",
+            "zookeeper://h?use_ssl=true&ca=x&verify_certs=false",
             "zookeeper://h?chroot=",
             "zookeeper://h?chroot=/a//b",
             "zookeeper://h?chroot=/zookeeper",
@@ -256,7 +262,7 @@ mod tests {
     fn passwords_travel_in_the_open_on_loopback_only_and_never_show() {
         for url in [
             "zookeeper://u:canary@localhost,127.0.0.1,[::1]",
-            "zookeeper://u:canary@h?use_ssl=true",
+            "zookeeper://u:canary@h?use_ssl=true&ca=x",
             "zookeeper://u:canary@h?allow_plaintext_auth=true",
         ] {
             let config = read(url).unwrap();

@@ -66,15 +66,19 @@
 //! * How long a holder has held is told as at most: it takes over without writing anything, so that the time counts from
 //!   when it entered the queue, or from when the one before it let go where that left word.
 //! * The profile names the server where `srvr` may be asked on a plain port, as servers allow unless told otherwise.
+//! * Curator's `InterProcessMutex` (5.4 was tried) names its nodes in another way: on one path with ours or kazoo's, neither
+//!   waits for the other.
+//! * Credentials are digest or certificates; SASL is not supported.
+//! * `use_ssl=true` needs `ca`: the client library has no usual authorities.
 //! * Fencing tokens are transaction ids: they grow as long as the ensemble keeps its data.
 //!
 //! # Guarded writes
 //! Who keeps data in the same ZooKeeper need not pass tokens: a transaction that checks the claim's node is carried out
 //! only while the lock is held, whatever its writer believes. [`lock_directory`] tells where that node is.
 
+mod about;
 mod bell;
 mod channel;
-mod about;
 mod config;
 mod connect;
 mod contend;
@@ -84,11 +88,11 @@ mod error;
 mod fetch;
 mod find;
 mod groups;
+mod guarded;
 mod guess;
 #[cfg(feature = "hostile")]
 #[doc(hidden)]
 pub mod hostile;
-mod guarded;
 mod keys;
 mod locks;
 mod log;
