@@ -189,8 +189,12 @@ pub(crate) fn check_layout(data: &[u8]) -> Result<()> {
 /// Directories that anyone may write to although credentials are used.
 async fn open_doors(client: &Client, keys: &Keys) -> Result<Vec<String>> {
     let mut warnings = Vec::new();
-    for path in keys.directories() {
-        let (acls, _) = client.get_acl(&path).await.map_err(|fault| unread("read an access list", fault))?;
+    for path in keys.directories().into_iter().chain(keys.channels()) {
+        let (acls, _) = match client.get_acl(&path).await {
+            Ok(found) => found,
+            Err(Fault::NoNode) => continue,
+            Err(fault) => return Err(unread("read an access list", fault)),
+        };
         let writes = [Permission::CREATE, Permission::DELETE, Permission::WRITE, Permission::ADMIN];
         let is_open = |acl: &zookeeper_client::Acl| {
             acl.scheme() == "world" && writes.iter().any(|write| acl.permission().has(*write))

@@ -38,8 +38,7 @@ impl Keys {
 
     /// The persistent directories a session needs, parents first.
     pub(crate) fn directories(&self) -> Vec<String> {
-        let rooms = ["leaders", "sessions", "values", "voids", "topics", "talks", "inboxes", "replies"];
-        let own = rooms.map(|room| format!("{}/{room}", self.own));
+        let own = ["leaders", "sessions", "values", "voids"].map(|room| format!("{}/{room}", self.own));
         let mut all = vec![self.shared.clone(), format!("{}/{LOCKS}", self.shared)];
         all.extend(own);
         all
@@ -73,6 +72,11 @@ impl Keys {
         };
         let reserved = if self.python_elections { LOCKS } else { "" };
         Some((Seat::Leader(Name::new(unspell(group, reserved)).ok()?), node))
+    }
+
+    /// Where channels are, made with the first of each kind.
+    pub(crate) fn channels(&self) -> [String; 4] {
+        ["topics", "talks", "inboxes", "replies"].map(|room| format!("{}/{room}", self.own))
     }
 
     /// A channel's directory.
