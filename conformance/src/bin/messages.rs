@@ -16,8 +16,10 @@ use conformance::arguments::Arguments;
 use conformance::checkers::order;
 use conformance::history::{Op, Recorder, merge};
 use conformance::messages::{publish, read};
-use tooz_core::Coordinator;
+use tooz_core::{Coordinator, ErrorKind};
 
+/// How long a store may be out of reach when a process begins.
+const PATIENCE: Duration = Duration::from_secs(30);
 const TOPIC: &str = "messages";
 const KNOWN: &[&str] = &[
     "url",
@@ -52,8 +54,17 @@ fn run() -> Outcome<bool> {
     }
 }
 
+/// Connects, again where the connection breaks meanwhile: a program's start is its own to repeat.
 async fn connect(url: &str, worker: &str) -> tooz_core::Result<Coordinator> {
-    tooz::builder(url).member(worker).connect().await
+    let begun = Instant::now();
+    loop {
+        match tooz::builder(url).member(worker).connect().await {
+            Err(error) if error.kind() == ErrorKind::Unavailable && begun.elapsed() < PATIENCE => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            connected => return connected,
+        }
+    }
 }
 
 /// One process's part.
