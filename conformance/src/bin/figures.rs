@@ -1,5 +1,5 @@
 //! What coordination costs beside the bare store: `figures --url URL [--pairs N] [--turns N] [--weight N]
-//! [--kills N]`.
+//! [--kills N]`, or `figures --url URL --topics N [--messages N]` for messages alone.
 //!
 //! Each line is measured in this one run. With `--kills`, so many processes that hold a lock each are killed with
 //! -9, and the waits of those next in line are measured against the time to live.
@@ -15,7 +15,7 @@ use conformance::figures::{self, Outcome};
 use tooz_core::Coordinator;
 use tooz_core::backend::Liveness;
 
-const KNOWN: &[&str] = &["url", "pairs", "turns", "tasks", "weight", "kills", "hold"];
+const KNOWN: &[&str] = &["url", "pairs", "turns", "tasks", "weight", "kills", "hold", "topics", "messages"];
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
@@ -46,6 +46,12 @@ async fn run() -> Outcome<()> {
     }
     let (a, b) = (connect("a").await?, connect("b").await?);
     println!("store: {url}, {:?}", a.profile().liveness);
+    let topics = number("topics", 0)?;
+    if topics > 0 {
+        compare_topics(&a, &b, url, topics, number("messages", 10_000)?).await?;
+        a.close().await?;
+        return Ok(b.close().await?);
+    }
     compare(&a, &b, url, number("pairs", 4_000)?, number("turns", 1_000)?, number("tasks", 64)?).await?;
     let weight = number("weight", 10_000)?;
     if weight > 0 {
@@ -94,6 +100,33 @@ async fn compare(
     let (ours, theirs) = figures::together(a, &bare, tasks, pairs / tasks.max(1) + 1).await?;
     println!("{tasks} tasks on {tasks} locks: {ours:.0} steps per second");
     println!("{tasks} tasks of {}: {theirs:.0} per second", bare.call_name());
+    println!("  ratio: {:.2}", ours / theirs);
+    Ok(())
+}
+
+/// The figures of topics, each beside a bare log.
+async fn compare_topics(
+    a: &Coordinator,
+    b: &Coordinator,
+    url: &str,
+    turns: usize,
+    messages: usize,
+) -> Outcome<()> {
+    let Some(bare) = figures::log(url).await? else {
+        println!("no bare store to compare with");
+        return Ok(());
+    };
+    let (ours, theirs) = figures::published_to_received([a, b], &*bare, turns).await?;
+    println!("publish to a subscriber's return: {ours}");
+    println!("{}: {theirs}", bare.heard_name());
+    println!(
+        "  as multiples: p50 {:.2}, p99 {:.2}",
+        ours.times(&theirs),
+        ours.quantile(0.99).as_secs_f64() / theirs.quantile(0.99).as_secs_f64().max(1e-12)
+    );
+    let (ours, theirs) = figures::published_together(a, &*bare, messages).await?;
+    println!("{messages} messages of 100 bytes at once: {ours:.0} per second");
+    println!("{messages} times {}: {theirs:.0} per second", bare.append_name());
     println!("  ratio: {:.2}", ours / theirs);
     Ok(())
 }

@@ -181,6 +181,6 @@ pub async fn hold_for_others(coord: &Coordinator, name: &str, told: impl FnOnce(
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
-fn per_second(count: usize, spent: Duration) -> f64 {
+pub(super) fn per_second(count: usize, spent: Duration) -> f64 {
     count as f64 / spent.as_secs_f64().max(1e-9)
 }

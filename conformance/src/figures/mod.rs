@@ -5,12 +5,16 @@
 //! same weather.
 
 mod grants;
+mod logs;
+mod messages;
 mod redis;
 mod samples;
 mod weight;
 mod zookeeper;
 
 pub use grants::{hand_over, hold_for_others, take_over, together, uncontended};
+pub use logs::{BareLog, log};
+pub use messages::{published_to_received, published_together};
 pub use samples::Samples;
 pub use weight::{held, waiting};
 
