@@ -49,6 +49,14 @@ pub enum Op {
     Publish,
     /// Being given something by a subscription; the token is the message's number.
     Deliver,
+    /// Joining a group.
+    Join,
+    /// Leaving a group.
+    Leave,
+    /// Being told by a view of a group that a member joined.
+    SeeJoined,
+    /// Being told by a view of a group that a member is gone.
+    SeeLeft,
 }
 
 /// What came of a call.
@@ -181,6 +189,22 @@ impl Recorder {
     ) -> io::Result<()> {
         let (proc, name, returned) = (proc.to_owned(), topic.to_owned(), Some(now()));
         self.record(Record { proc, op, name, call, returned, result, token, claim_until: None })
+    }
+
+    /// Notes that `proc` joined or left a group.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn attend(&self, op: Op, group: &str, call: u64, came: Outcome) -> io::Result<()> {
+        self.topical(&self.proc, op, group, call, came, None)
+    }
+
+    /// Notes that `proc` was told just now that a member joined a group or is gone from it.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn see(&self, op: Op, group: &str, member: &str) -> io::Result<()> {
+        self.topical(&self.proc, op, group, now(), Outcome::Message(member.to_owned()), None)
     }
 
     /// Notes a record as it is.

@@ -40,7 +40,7 @@ pub fn grants(records: &[Record]) -> Vec<Grant> {
         let mode = match record.op {
             Op::Acquire => Some(Mode::Exclusive),
             Op::AcquireShared => Some(Mode::Shared),
-            Op::IsHeld | Op::Write | Op::Release | Op::Publish | Op::Deliver => None,
+            _ => None,
         };
         match (mode, record.returned) {
             (Some(mode), Some(known)) if record.result == Outcome::Yes => {

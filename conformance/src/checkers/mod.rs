@@ -6,6 +6,7 @@
 //! | C2 | tokens strictly increase, and what the fenced register accepts never goes back | [`tokens`] |
 //! | C3 | the last true `is_held` of a grant comes before the next grant is known | [`claims`] |
 //! | C5 | every subscriber of a topic reads the same order, without gaps, each message once | [`order`] |
+//! | C6 | a live member is never reported gone, and views end as the group does | [`membership`] |
 //! | C7 | nothing is left behind | [`leftovers`] |
 //!
 //! A run in which too little happened proves nothing: see [`Traffic`].
@@ -13,6 +14,7 @@
 mod claims;
 mod exclusion;
 mod grants;
+mod membership;
 mod order;
 mod register;
 mod tokens;
@@ -23,6 +25,7 @@ use std::fmt;
 pub use self::claims::claims;
 pub use self::exclusion::exclusion;
 pub use self::grants::{Grant, grants};
+pub use self::membership::membership;
 pub use self::order::order;
 pub use self::register::Register;
 pub use self::tokens::tokens;

@@ -12,6 +12,7 @@
 //! | `lost-acquires`, `lost-releases` | the store does what was asked, its answer is lost |
 //! | `parted` | the network is cut both ways or one way, reset, half open, slow |
 //! | `commands` | `tooz lock` is killed, stopped, cut off; its child ignores TERM |
+//! | `groups` | members join, leave and are killed |
 //! | `restarted` | the server is killed with -9 and started again |
 
 pub mod crew;
@@ -24,6 +25,7 @@ mod table;
 pub mod child;
 mod commands;
 mod contended;
+mod groups;
 mod killed;
 mod lost;
 mod parted;
@@ -90,6 +92,7 @@ pub const ROWS: &[Row] = &[
         run: restarted::run,
     },
     Row { name: "commands", volumes: &every(200), run: commands::run },
+    Row { name: "groups", volumes: &every(500), run: groups::run },
 ];
 
 /// On every driver.

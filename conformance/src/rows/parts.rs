@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::future::try_join_all;
 use tokio::sync::watch::Receiver;
 use tokio::time::{sleep, timeout};
-use tooz_core::{Coordinator, Guard, Lock};
+use tooz_core::{Coordinator, Event, Guard, Lock};
 
 use super::Outcome;
 use super::crew::{dismissed, say};
@@ -51,7 +51,7 @@ pub async fn play(arguments: impl Iterator<Item = String>) -> Outcome<()> {
     let ttl = Duration::from_millis(arguments.number("ttl-ms", 2000)?);
     let folder = PathBuf::from(text("folder")?);
     let recorder = Recorder::to_file(member, &folder.join(format!("{member}.jsonl")))?;
-    let coord = tooz::registry().builder(text("url")?).member(member).ttl(ttl).connect().await?;
+    let coord = connect(text("url")?, member, ttl).await?;
     let player = Arc::new(Player {
         coord,
         recorder,
@@ -66,11 +66,25 @@ pub async fn play(arguments: impl Iterator<Item = String>) -> Outcome<()> {
         "holder" => player.hold().await?,
         "heir" => player.inherit().await?,
         "visitor" => player.visit().await?,
+        "member" => player.attend().await?,
+        "observer" => player.observe().await?,
         part => return Err(format!("nobody plays {part:?}").into()),
     }
     // What a fault left behind may make this fail; the history counts.
     let _ = player.coord.close().await;
     Ok(())
+}
+
+/// Connects, if not at once then soon: a busy machine is no fault that was asked for.
+async fn connect(url: &str, member: &str, ttl: Duration) -> Outcome<Coordinator> {
+    const TRIES: usize = 20;
+    for _ in 1..TRIES {
+        match tooz::registry().builder(url).member(member).ttl(ttl).connect().await {
+            Err(error) if error.is_transient() => sleep(PAUSE).await,
+            other => return Ok(other?),
+        }
+    }
+    Ok(tooz::registry().builder(url).member(member).ttl(ttl).connect().await?)
 }
 
 impl Player {
@@ -222,5 +236,43 @@ impl Player {
         });
         try_join_all(visits).await?;
         Ok(())
+    }
+
+    /// Is a member of a group from its first moment to its last.
+    async fn attend(&self) -> Outcome<()> {
+        let call = now();
+        let membership = self.coord.group(&self.name).join(&()).await?;
+        self.recorder.attend(Op::Join, &self.name, call, Came::Yes)?;
+        say("ready")?;
+        self.until_over().await;
+        let call = now();
+        let came = match membership.leave().await {
+            Ok(()) => Came::Yes,
+            Err(error) => Came::Error(error.to_string()),
+        };
+        Ok(self.recorder.attend(Op::Leave, &self.name, call, came)?)
+    }
+
+    /// Follows a group and notes whatever it is told.
+    async fn observe(&self) -> Outcome<()> {
+        let group = self.coord.group(&self.name);
+        group.create_if_missing().await?;
+        let mut view = group.watch().await?;
+        for member in view.borrow().names() {
+            self.recorder.see(Op::SeeJoined, &self.name, member)?;
+        }
+        say("ready")?;
+        loop {
+            let event = tokio::select! {
+                event = view.next_event() => event?,
+                () = self.until_over() => return Ok(()),
+            };
+            let (op, member) = match &event {
+                Event::Joined(member) => (Op::SeeJoined, member),
+                Event::Left(member) => (Op::SeeLeft, member),
+                Event::Updated(_) => continue,
+            };
+            self.recorder.see(op, &self.name, member.name().as_str())?;
+        }
     }
 }
