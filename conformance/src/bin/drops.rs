@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use conformance::arguments::Arguments;
-use conformance::drops::{drop_acquires, remains};
+use conformance::drops::{drop_acquires, open_files, remains};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
@@ -59,9 +59,4 @@ async fn run() -> Result<bool, Box<dyn std::error::Error>> {
         open.for_each(|entry| println!("  open: {:?}", std::fs::read_link(entry.path())));
     }
     Ok(left.is_empty() && files_after <= files_before && dropped.failed == 0)
-}
-
-/// The process's open descriptors, where the system tells.
-fn open_files() -> usize {
-    std::fs::read_dir("/proc/self/fd").map(Iterator::count).unwrap_or(0)
 }

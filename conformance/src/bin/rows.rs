@@ -1,7 +1,8 @@
 //! Rows of faults against real servers: `rows ROW [--driver D] [--volume N] [--seed N] [--cap SECONDS]
-//! [--json FILE]`.
+//! [--span SECONDS] [--json FILE]`.
 //!
-//! `rows list` names the rows, `rows all` runs each on each of its stores. `rows table --json FILE --into DOCUMENT`
+//! `rows list` names the rows, `rows all` runs each but the soak on each of its stores. `rows replay FOLDER` judges the
+//! history that a failed run kept. `rows table --json FILE --into DOCUMENT`
 //! puts the figures of a file, the newest of each row, into a document, between its two marks.
 
 #![allow(clippy::print_stdout, clippy::print_stderr)] // a command speaks
@@ -11,7 +12,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use conformance::arguments::Arguments;
-use conformance::rows::{Kind, Line, Order, Outcome, ROWS, Row, child, parts, put, table};
+use conformance::rows::{Kind, Line, Order, Outcome, ROWS, Row, SOAK, child, parts, put, replay, table};
 
 fn main() -> ExitCode {
     match run() {
@@ -39,17 +40,23 @@ fn run() -> Outcome<bool> {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(parts::play(words)).map(|()| true)
         }
+        "replay" => {
+            let line = replay(Path::new(&words.next().ok_or("which folder?")?), false)?;
+            println!("{line}");
+            Ok(line.violations == 0)
+        }
         "child" => child::play(words).map(|()| true),
         "table" => write_table(&Arguments::read(words, &["json", "into"])?),
         "all" => {
             let arguments = Arguments::read(words, KNOWN)?;
-            ROWS.iter().try_fold(true, |passed, row| Ok(run_row(row, &arguments)? && passed))
+            let rows = ROWS.iter().filter(|row| row.name != SOAK);
+            rows.into_iter().try_fold(true, |passed, row| Ok(run_row(row, &arguments)? && passed))
         }
         row => run_row(Row::find(row)?, &Arguments::read(words, KNOWN)?),
     }
 }
 
-const KNOWN: &[&str] = &["driver", "volume", "seed", "cap", "json"];
+const KNOWN: &[&str] = &["driver", "volume", "seed", "cap", "span", "json"];
 
 fn run_row(row: &Row, arguments: &Arguments) -> Outcome<bool> {
     let only = arguments.text("driver").map(str::parse::<Kind>).transpose()?;
@@ -70,6 +77,7 @@ fn run_row(row: &Row, arguments: &Arguments) -> Outcome<bool> {
             volume: arguments.number("volume", *volume)?,
             seed: arguments.number("seed", 1)?,
             cap: Duration::from_secs(arguments.number("cap", 900)?),
+            span: Duration::from_secs(arguments.number("span", 60)?),
         };
         let line = row.run(&order)?;
         println!("{line}");

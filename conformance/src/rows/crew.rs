@@ -70,13 +70,26 @@ impl Worker {
         &self.member
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Waits for the next thing it says.
     ///
     /// # Errors
     /// If it says nothing, or has ended.
     pub fn hear(&self) -> Outcome<String> {
+        self.hear_within(PATIENCE)
+    }
+
+    /// Waits so long for the next thing it says.
+    ///
+    /// # Errors
+    /// If it says nothing, or has ended.
+    pub fn hear_within(&self, patience: Duration) -> Outcome<String> {
         let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        let line = lines.recv_timeout(PATIENCE);
+        let line = lines.recv_timeout(patience);
         Ok(line.map_err(|error| format!("nothing from {}: {error}", self.member))?)
     }
 

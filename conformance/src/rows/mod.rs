@@ -13,6 +13,9 @@
 //! | `parted` | the network is cut both ways or one way, reset, half open, slow |
 //! | `commands` | `tooz lock` is killed, stopped, cut off; its child ignores TERM |
 //! | `groups` | members join, leave and are killed |
+//! | `dropped` | acquires are dropped at their awaits |
+//! | `hoarded` | none: very much is held by one process |
+//! | `soak` | all of them at once, for so many minutes |
 //! | `restarted` | the server is killed with -9 and started again |
 
 pub mod crew;
@@ -25,18 +28,22 @@ mod table;
 pub mod child;
 mod commands;
 mod contended;
+mod dropped;
 mod groups;
+mod hoarded;
 mod killed;
 mod lost;
 mod parted;
 mod restarted;
 mod scene;
+mod soak;
 mod stopped;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 pub use self::line::Line;
+pub use self::soak::replay;
 pub use self::store::{Kind, Store};
 pub use self::table::{put, table};
 
@@ -55,6 +62,8 @@ pub struct Order {
     pub seed: u64,
     /// How long it may take.
     pub cap: Duration,
+    /// How long something is watched that lasts.
+    pub span: Duration,
 }
 
 impl Order {
@@ -71,6 +80,9 @@ pub struct Row {
     pub volumes: &'static [(Kind, u64)],
     run: fn(&Order) -> Outcome<Line>,
 }
+
+/// The row whose volume is minutes, and which is run apart from the others.
+pub const SOAK: &str = "soak";
 
 /// All rows.
 pub const ROWS: &[Row] = &[
@@ -93,6 +105,19 @@ pub const ROWS: &[Row] = &[
     },
     Row { name: "commands", volumes: &every(200), run: commands::run },
     Row { name: "groups", volumes: &every(500), run: groups::run },
+    Row {
+        name: "dropped",
+        volumes: &[
+            (Kind::Memory, 100_000),
+            (Kind::File, 10_000),
+            (Kind::Redis(None), 20_000),
+            (Kind::Etcd, 2_000),
+            (Kind::Zookeeper, 2_000),
+        ],
+        run: dropped::run,
+    },
+    Row { name: "hoarded", volumes: &every(10_000), run: hoarded::run },
+    Row { name: SOAK, volumes: &every(30), run: soak::run },
 ];
 
 /// On every driver.

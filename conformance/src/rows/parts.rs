@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
+use futures_util::stream::{self, FuturesUnordered, StreamExt, TryStreamExt};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::watch::Receiver;
 use tokio::time::{sleep, timeout};
-use tooz_core::{Coordinator, Event, Guard, Lock};
+use tooz_core::{Coordinator, Event, From, Guard, Lock};
 
 use super::Outcome;
 use super::crew::{dismissed, say};
@@ -68,6 +70,7 @@ pub async fn play(arguments: impl Iterator<Item = String>) -> Outcome<()> {
         "visitor" => player.visit().await?,
         "member" => player.attend().await?,
         "observer" => player.observe().await?,
+        "hoarder" => return player.hoard().await,
         part => return Err(format!("nobody plays {part:?}").into()),
     }
     // What a fault left behind may make this fail; the history counts.
@@ -274,5 +277,55 @@ impl Player {
             };
             self.recorder.see(op, &self.name, member.name().as_str())?;
         }
+    }
+
+    /// Holds, waits for, is a member of and subscribes to very much, and says how long giving it all back took.
+    async fn hoard(&self) -> Outcome<()> {
+        // Whose kernel keeps locks needs a descriptor for each.
+        let limit = getrlimit(Resource::Nofile);
+        setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })?;
+        const AT_ONCE: usize = 200;
+        let numbers = |share: u64| stream::iter(0..self.count / share);
+        let held = numbers(1).map(async |number| self.coord.lock(format!("held-{number}")).acquire().await);
+        let guards: Vec<Guard> = held.buffer_unordered(AT_ONCE).try_collect().await?;
+        let joined = numbers(10).map(async |number| {
+            let group = self.coord.group(format!("group-{number}"));
+            group.create_if_missing().await?;
+            group.join(&()).await
+        });
+        let memberships: Vec<_> = joined.buffer_unordered(AT_ONCE).try_collect().await?;
+        let mut subscriptions = Vec::new();
+        if self.coord.profile().topics.is_some() {
+            let subscribed = numbers(100)
+                .map(async |number| self.coord.topic(format!("topic-{number}")).subscribe(From::Now).await);
+            subscriptions = subscribed.buffer_unordered(AT_ONCE).try_collect().await?;
+        }
+        let crowd = self.coord.lock(format!("{}-0", self.name));
+        let waits = (0..self.count).map(|_| crowd.acquire());
+        let mut waits: FuturesUnordered<_> = waits.collect();
+        let waiting = usize::try_from(self.count)?;
+        while crowd.queue().await?.waiting.len() < waiting {
+            if timeout(LOOK, waits.next()).await.is_ok() {
+                return Err("somebody was granted what another holds".into());
+            }
+        }
+        let subscribed = subscriptions.len();
+        say(&format!(
+            "{} locks, {waiting} waiters, {} memberships, {subscribed} subscriptions",
+            guards.len(),
+            memberships.len()
+        ))?;
+        tokio::select! {
+            granted = waits.next() => return Err(format!("a waiter came through: {:?}", granted.map(|_| ())).into()),
+            () = self.until_over() => {}
+        }
+        if let Some(lost) = guards.iter().position(|guard| !guard.is_held()) {
+            return Err(format!("lock {lost} was lost").into());
+        }
+        let began = std::time::Instant::now();
+        drop(waits);
+        drop((guards, memberships, subscriptions));
+        self.coord.close().await?;
+        say(&began.elapsed().as_millis().to_string())
     }
 }

@@ -11,6 +11,8 @@ use crate::servers::{Etcd, Folder, Redis, Zookeeper};
 /// Which store, and how it keeps its data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
+    /// This process.
+    Memory,
     /// A directory.
     File,
     /// A Redis server that keeps its log of writes like this, or none.
@@ -21,7 +23,8 @@ pub enum Kind {
     Zookeeper,
 }
 
-const KINDS: [(&str, Kind); 6] = [
+const KINDS: [(&str, Kind); 7] = [
+    ("memory", Kind::Memory),
     ("file", Kind::File),
     ("redis", Kind::Redis(None)),
     ("redis-everysec", Kind::Redis(Some(Fsync::Everysec))),
@@ -51,7 +54,7 @@ impl Kind {
     /// The time to live of a row's leases: short, so that many faults fit into minutes.
     pub fn ttl(self) -> Duration {
         match self {
-            Self::File | Self::Redis(_) => Duration::from_secs(1),
+            Self::Memory | Self::File | Self::Redis(_) => Duration::from_secs(1),
             Self::Etcd | Self::Zookeeper => Duration::from_secs(2),
         }
     }
@@ -59,7 +62,7 @@ impl Kind {
     /// How much later than the time to live the name of a killed holder is free at the latest, as documented.
     pub fn slack(self) -> Duration {
         match self {
-            Self::File => Duration::from_millis(100),
+            Self::Memory | Self::File => Duration::from_millis(100),
             Self::Redis(_) => Duration::from_millis(250),
             Self::Etcd => Duration::from_millis(1500),
             Self::Zookeeper => Duration::from_millis(250 + crate::servers::zookeeper::TICK_MS),
@@ -74,6 +77,7 @@ impl Kind {
     /// Starts it.
     pub fn start(self) -> Store {
         let server = match self {
+            Self::Memory => Server::Memory(crate::unique("memory://rows")),
             Self::File => Server::File(Folder::new("rows")),
             Self::Redis(None) => Server::Redis(Redis::start()),
             Self::Redis(Some(fsync)) => Server::Redis(Redis::plan().append_only(fsync).start()),
@@ -93,6 +97,7 @@ pub struct Store {
 
 #[derive(Debug)]
 enum Server {
+    Memory(String),
     File(Folder),
     Redis(Redis),
     Etcd(Etcd),
@@ -108,6 +113,7 @@ impl Store {
     /// Its URL.
     pub fn url(&self) -> String {
         match &self.server {
+            Server::Memory(url) => url.clone(),
             Server::File(folder) => format!("file://{}", folder.join("root").display()),
             Server::Redis(redis) => redis.url(),
             Server::Etcd(etcd) => etcd.url(),
@@ -118,7 +124,7 @@ impl Store {
     /// A network in front of it, and the URL that leads through it. None where there is no server.
     pub fn behind(&self) -> Option<(Proxy, String)> {
         let (scheme, port, protocol) = match &self.server {
-            Server::File(_) => return None,
+            Server::Memory(_) | Server::File(_) => return None,
             Server::Redis(redis) => ("redis", redis.port(), Protocol::Redis),
             Server::Etcd(etcd) => ("etcd", etcd.node().port(), Protocol::Grpc),
             Server::Zookeeper(zookeeper) => ("zookeeper", zookeeper.port(), Protocol::Zookeeper),
@@ -131,7 +137,7 @@ impl Store {
     /// Kills the server as by -9. A directory has none.
     pub fn kill(&self) {
         match &self.server {
-            Server::File(_) => {}
+            Server::Memory(_) | Server::File(_) => {}
             Server::Redis(redis) => redis.kill(),
             Server::Etcd(etcd) => etcd.node().process().kill(),
             Server::Zookeeper(zookeeper) => zookeeper.process().kill(),
@@ -141,7 +147,7 @@ impl Store {
     /// Starts it again with the data that it kept, and waits until it answers.
     pub fn restart(&self) {
         match &self.server {
-            Server::File(_) => {}
+            Server::Memory(_) | Server::File(_) => {}
             Server::Redis(redis) => redis.restart(),
             Server::Etcd(etcd) => {
                 etcd.node().process().restart();
