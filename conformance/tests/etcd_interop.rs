@@ -1,8 +1,12 @@
 //! The etcd driver beside members that speak Python, on one server.
 
 #![allow(clippy::unwrap_used, clippy::panic)] // a failed assumption here is a failed test
+#![allow(clippy::print_stderr)] // how long it took is worth seeing
 
-use std::time::Duration;
+use std::cell::RefCell;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use conformance::peers::{Peer, Witness};
 use conformance::servers::{Etcd, until};
@@ -13,6 +17,16 @@ use tooz_core::{Coordinator, ErrorKind, Registry};
 async fn connect(etcd: &Etcd, member: &str) -> Coordinator {
     let registry = Registry::embedded().with(tooz_etcd::EtcdDriver::new());
     registry.builder(etcd.url()).member(member).connect().await.unwrap()
+}
+
+/// A member of ours in a process of its own.
+fn rust(etcd: &Etcd, options: &str, member: &str) -> Peer {
+    Peer::rust(env!("CARGO_BIN_EXE_peer"), &format!("{}{options}", etcd.url()), member)
+}
+
+/// The volume of what has one, where `TOOZ_ROUNDS` says it.
+fn rounds() -> Option<usize> {
+    std::env::var("TOOZ_ROUNDS").ok().and_then(|text| text.parse().ok())
 }
 
 fn python(etcd: &Etcd, options: &str) -> String {
@@ -89,38 +103,140 @@ async fn a_holder_whose_lock_is_broken_by_another_client_is_told() {
     coord.close().await.unwrap();
 }
 
-/// 2 + 2 processes' worth of cycles: whoever overlaps fails its visit.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn mixed_cycles_never_overlap_and_python_gets_turns() {
-    const PYTHON: usize = 25;
-    const RUST: usize = 400;
+/// Two processes of ours and two of Python's: whoever overlaps fails its visit.
+#[test]
+fn two_and_two_processes_never_overlap_and_python_gets_turns() {
+    let (python_each, rust_each) = rounds().map_or((15, 300), |each| (each, each));
     let etcd = Etcd::start();
     let folder = tempfile::tempdir().unwrap();
     let witness = Witness::new(folder.path()).unwrap();
     let url = python(&etcd, "");
-    let peers = [Peer::tooz(&url, "adder"), Peer::tooz(&url, "boa")];
-    let asked = peers.each_ref().map(|peer| peer.begin_cycles("nightly", PYTHON, &witness));
-    let ours = ["a", "b"].map(|member| {
-        let (etcd, folder) = (etcd.url(), folder.path().to_owned());
-        tokio::spawn(async move {
-            let registry = Registry::embedded().with(tooz_etcd::EtcdDriver::new());
-            let coord = registry.builder(etcd).member(member).connect().await.unwrap();
-            let witness = Witness::at(&folder);
-            for _ in 0..RUST {
-                let guard = coord.lock("nightly").acquire().await.unwrap();
-                witness.visit().unwrap();
-                guard.release().await.unwrap();
-            }
-            coord.close().await.unwrap();
+    let peers = [
+        (Peer::tooz(&url, "adder"), python_each),
+        (Peer::tooz(&url, "boa"), python_each),
+        (rust(&etcd, "", "crab"), rust_each),
+        (rust(&etcd, "", "rusty"), rust_each),
+    ];
+    let asked = peers.each_ref().map(|(peer, each)| (peer.begin_cycles("nightly", *each, &witness), *each));
+    for (asked, each) in asked {
+        let answer = asked.wait_at_most(Duration::from_secs(3_600));
+        assert_eq!(answer.result, Ok(json!(each)));
+    }
+    assert_eq!(witness.visits().unwrap(), u64::try_from(2 * (python_each + rust_each)).unwrap());
+}
+
+/// The next in line has the lock within a second and a half after the time to live that the server granted.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_locks_of_killed_holders_pass_on_when_their_leases_end() {
+    let etcd = Etcd::start();
+    let coord = connect(&etcd, "heir").await;
+    let mut waits = Vec::new();
+    for n in 0..rounds().unwrap_or(4) {
+        let name = format!("lock-{n}");
+        let holder = rust(&etcd, "?lock_timeout=2", &format!("holder-{n}"));
+        assert!(holder.acquire(&name));
+        let main = etcd.etcdctl(&["get", &format!("/tooz/locks{name}"), "-w", "json"]);
+        let lease = json_number(&main, "lease");
+        let told = etcd.etcdctl(&["lease", "timetolive", &format!("{lease:x}"), "-w", "json"]);
+        let granted = Duration::from_secs(json_number(&told, "granted-ttl"));
+        let lock = coord.lock(&name);
+        let waiting = tokio::spawn(async move { (lock.acquire().await.unwrap(), Instant::now()) });
+        eventually("queue behind the holder", async || match coord.lock(&name).queue().await {
+            Ok(queue) if queue.waiting.len() == 1 => Ok(()),
+            other => Err(format!("{other:?}")),
         })
-    });
-    for asked in asked {
-        assert_eq!(asked.answered().await.result, Ok(json!(PYTHON)));
+        .await;
+        waits.push((holder, granted, waiting));
     }
-    for ours in ours {
-        ours.await.unwrap();
+    let mut over = Vec::new();
+    for (holder, granted, waiting) in waits {
+        holder.kill();
+        let killed = Instant::now();
+        let (guard, at) = within("the lock of the killed", waiting).await.unwrap();
+        let waited = at - killed;
+        over.push(i128::try_from(waited.as_millis()).unwrap() - i128::try_from(granted.as_millis()).unwrap());
+        guard.release().await.unwrap();
     }
-    assert_eq!(witness.visits().unwrap(), u64::try_from(2 * (PYTHON + RUST)).unwrap());
+    over.sort_unstable();
+    eprintln!("taken over so many milliseconds after the granted time to live: {over:?}");
+    assert!(over.iter().all(|over| *over < 1_500), "{over:?}");
+    coord.close().await.unwrap();
+}
+
+fn json_number(text: &str, name: &str) -> u64 {
+    let at = text.find(&format!("\"{name}\":")).unwrap() + name.len() + 3;
+    text[at..].chars().take_while(char::is_ascii_digit).collect::<String>().parse().unwrap()
+}
+
+/// `etcdctl lock` and `elect` neither wait for ours nor ours for them, whatever the names; what they share is the
+/// store: ours can be looked at and broken with it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn locks_and_elections_of_etcdctl_are_apart_from_ours() {
+    let etcd = Etcd::start();
+    let coord = connect(&etcd, "worker").await;
+    let group = coord.group("blue");
+    group.create().await.unwrap();
+    for name in ["nightly", "/tooz/locksnightly"] {
+        let guard = coord.lock("nightly").acquire().await.unwrap();
+        // Ours holds, and so does theirs; then only theirs does, and ours can.
+        let theirs = Etcdctl::start(&etcd, &["lock", name]);
+        assert!(theirs.line().starts_with(name));
+        assert!(guard.is_held());
+        guard.release().await.unwrap();
+        within("the lock beside theirs", coord.lock("nightly").acquire())
+            .await
+            .unwrap()
+            .release()
+            .await
+            .unwrap();
+    }
+    for name in ["blue", "/tooz/locksblue"] {
+        let term = group.election().campaign("ours").await.unwrap();
+        let theirs = Etcdctl::start(&etcd, &["elect", name, "theirs"]);
+        assert!(theirs.line().starts_with(name));
+        assert_eq!(theirs.line(), "theirs");
+        term.resign().await.unwrap();
+        let term = within("the election beside theirs", group.election().campaign("ours")).await.unwrap();
+        let leader = group.election().leader().await.unwrap().unwrap();
+        assert!(format!("{leader:?}").contains("worker"), "{leader:?}");
+        term.resign().await.unwrap();
+    }
+    let guard = coord.lock("nightly").acquire().await.unwrap();
+    assert!(etcd.etcdctl(&["get", "/tooz/locks", "--prefix", "--keys-only"]).contains("/tooz/locksnightly"));
+    etcd.etcdctl(&["del", "/tooz/locksnightly"]);
+    within("news of the break", guard.lost()).await;
+    drop(guard);
+    coord.close().await.unwrap();
+}
+
+/// A command of `etcdctl` that goes on. Killed when dropped.
+struct Etcdctl {
+    child: Child,
+    output: RefCell<BufReader<ChildStdout>>,
+}
+
+impl Etcdctl {
+    fn start(etcd: &Etcd, words: &[&str]) -> Self {
+        let mut command = Command::new("etcdctl");
+        command.env("ETCDCTL_API", "3").arg(format!("--endpoints={}", etcd.addresses())).args(words);
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let output = RefCell::new(BufReader::new(child.stdout.take().unwrap()));
+        Self { child, output }
+    }
+
+    fn line(&self) -> String {
+        let mut line = String::new();
+        self.output.borrow_mut().read_line(&mut line).unwrap();
+        line.trim_end().to_owned()
+    }
+}
+
+impl Drop for Etcdctl {
+    fn drop(&mut self) {
+        // It gives back what it holds.
+        let _ = Command::new("kill").arg(self.child.id().to_string()).status();
+        let _ = self.child.wait();
+    }
 }
 
 /// Direct hand-over leaves no gap, and Python leaves no trace while it polls: it must get turns all the same
