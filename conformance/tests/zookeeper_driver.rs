@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use conformance::servers::{Certificates, Zookeeper};
 use conformance::{eventually, unique, within};
-use tooz_core::backend::{Eviction, Liveness, Turn};
-use tooz_core::{ErrorKind, Registry};
+use tooz_core::backend::{Eviction, Liveness, Standing, Turn};
+use tooz_core::{Claim, ErrorKind, Registry, Seat};
 use tooz_zookeeper::ZookeeperDriver;
 use zookeeper_client::{Acls, CreateMode};
 
@@ -175,6 +175,65 @@ async fn nodes_of_strangers_neither_hold_nor_stall_nor_show() {
         drop(client);
     });
     assert!(matches!(turn, Turn::Granted(_)));
+}
+
+/// Nodes that are named like claims but go with no session are nobody's: they hold nothing, and nobody waits for them;
+/// nor does garbage in our own rooms hurt.
+#[tokio::test]
+async fn nodes_that_only_look_like_claims_neither_hold_nor_stall() {
+    let space = unique("furniture");
+    let backend = open(&url(server().port(), &space)).await;
+    let client = stranger().await;
+    let persistent = CreateMode::Persistent.with_acls(Acls::anyone_all());
+    let container = CreateMode::Container.with_acls(Acls::anyone_all());
+    let id = "0123456789abcdef0123456789abcdef";
+    for seat in [lock("nightly"), Seat::Leader(name("blue"))] {
+        let directory = match seat {
+            Seat::Lock(_) => format!("/{space}/tooz/locks/nightly"),
+            Seat::Leader(_) => format!("/{space}/tooz-rs/tooz/leaders/blue"),
+        };
+        client.mkdir(&directory, &persistent).await.unwrap();
+        client.create(&format!("{directory}/{id}__lock__0000000000"), b"ghost", &persistent).await.unwrap();
+        client.create(&format!("{directory}/{id}__rlock__-000000007"), b"", &persistent).await.unwrap();
+        client.create(&format!("{directory}/x__lock__-000000001"), b"\xff", &container).await.unwrap();
+        let own = [(); 3].map(|()| claim(&seat));
+        let grant = async |claim: &Claim| {
+            let turns = async {
+                loop {
+                    match locks(&backend).claim(claim).await.unwrap() {
+                        Standing::Held(grant) => return grant,
+                        Standing::Waiting(place) => {
+                            if let Turn::Granted(grant) = locks(&backend).turn(claim, &place).await {
+                                return grant;
+                            }
+                        }
+                    }
+                }
+            };
+            within("the turn", turns).await
+        };
+        grant(&own[0]).await;
+        let queue = locks(&backend).queue(&seat).await.unwrap();
+        assert_eq!((queue.holders.len(), queue.holders[0].claim), (1, Some(own[0].id)), "{queue:?}");
+        enqueue(&backend, &own[1]).await;
+        release(&backend, &own[0]).await;
+        grant(&own[1]).await;
+        release(&backend, &own[1]).await;
+        assert!(locks(&backend).try_claim(&own[2]).await.unwrap().is_some());
+        // Whoever has only looked knows them too.
+        let other = open(&url(server().port(), &space)).await;
+        assert_eq!(locks(&other).queue(&seat).await.unwrap().holders.len(), 1);
+        release(&backend, &own[2]).await;
+        assert!(locks(&other).try_claim(&claim(&seat)).await.unwrap().is_some());
+    }
+    for room in ["leaders", "sessions", "values", "voids"] {
+        for node in [id, "%zz", "\u{e9}"] {
+            let path = format!("/{space}/tooz-rs/tooz/{room}/{node}");
+            client.create(&path, &[0xff; 70_000], &persistent).await.unwrap();
+        }
+    }
+    take(&backend, &claim(&lock("beside"))).await;
+    assert!(backend.renew(&[], &[]).await.unwrap().stray.len() == 1);
 }
 
 #[tokio::test]

@@ -93,12 +93,13 @@ impl Locks {
         session.committed(sent);
         let made = Made { number: sequence.into_i64(), transaction: stat.czxid };
         let is_next = last.is_some_and(|last| made.follows(last));
-        let contest = match (list, is_next) {
+        let children = match (list, is_next) {
             (Some(list), _) => Some(list.await),
             (None, true) => None,
             (None, false) => Some(client.list_children(&directory).await),
         };
-        let contest = contest.transpose().map_err(|fault| failed("list the queue", fault))?.map(Contest::of);
+        let children = children.transpose().map_err(|fault| failed("list the queue", fault))?;
+        let contest = children.map(|children| self.furniture.contest(&directory, children));
         if let Some(void_look) = void_look
             && void_look.await.map_err(|fault| failed("look for a void mark", fault))?.is_some()
         {

@@ -87,6 +87,7 @@ mod entry;
 mod error;
 mod fetch;
 mod find;
+mod furniture;
 mod groups;
 mod guarded;
 mod guess;

@@ -10,6 +10,7 @@ use tooz_core::{Claim, ClaimId, Result, Seat};
 use zookeeper_client::{CreateMode, Error as Fault, MultiWriteError};
 
 use crate::error::{failed, unread};
+use crate::furniture::Furniture;
 use crate::sequence::Contest;
 use crate::session::Session;
 use crate::streak::Streaks;
@@ -24,11 +25,17 @@ pub(crate) struct Locks {
     pub(crate) session: Arc<Session>,
     pub(crate) traces: Traces,
     pub(crate) streaks: Streaks,
+    pub(crate) furniture: Furniture,
 }
 
 impl Locks {
     pub(crate) fn new(session: Arc<Session>) -> Self {
-        Self { session, traces: Traces::default(), streaks: Streaks::default() }
+        Self {
+            session,
+            traces: Traces::default(),
+            streaks: Streaks::default(),
+            furniture: Furniture::default(),
+        }
     }
 
     /// The claim's node: as remembered, or as found.
@@ -43,8 +50,9 @@ impl Locks {
     /// Who contends for a seat.
     pub(crate) async fn contenders(&self, seat: &Seat) -> Result<Contest> {
         let client = self.session.client()?;
-        match client.list_children(&self.session.keys.seat(seat)).await {
-            Ok(children) => Ok(Contest::of(children)),
+        let directory = self.session.keys.seat(seat);
+        match client.list_children(&directory).await {
+            Ok(children) => Ok(self.furniture.contest(&directory, children)),
             Err(Fault::NoNode) => Ok(Contest::default()),
             Err(fault) => Err(unread("list a queue", fault)),
         }

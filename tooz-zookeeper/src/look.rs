@@ -13,18 +13,36 @@ use crate::error::unread;
 use crate::locks::Locks;
 use crate::sequence::{Contest, Entry};
 
+/// At most so many contenders are looked at.
+const MOST: usize = 10_000;
+/// How often a look is taken again because of furniture.
+const TRIES: usize = 3;
+
 impl Locks {
     /// The contenders of a seat. The mark is a digest of what was seen: whoever listens compares it with a
     /// second look, so that nothing need be remembered between the two.
     pub(crate) async fn look(&self, seat: &Seat) -> Result<Queue> {
+        let mut looked = self.look_once(seat).await?;
+        // What turned out to be furniture is left out of the next look; only new furniture takes another.
+        for _ in 0..TRIES {
+            match looked {
+                (queue, false) => return Ok(queue),
+                (_, true) => looked = self.look_once(seat).await?,
+            }
+        }
+        Ok(looked.0)
+    }
+
+    /// One look, and whether furniture was among what was taken for contenders.
+    async fn look_once(&self, seat: &Seat) -> Result<(Queue, bool)> {
         let (session, client) = (&self.session, self.session.client()?);
         let directory = session.keys.seat(seat);
         let (contest, room) = match client.get_children(&directory).await {
-            Ok((children, room)) => (Contest::of(children), Some(room)),
+            Ok((children, room)) => (self.furniture.contest(&directory, children), Some(room)),
             Err(Fault::NoNode) => (Contest::default(), None),
             Err(fault) => return Err(unread("list a queue", fault)),
         };
-        let looks = contest.entries().iter().enumerate().map(|(index, entry)| {
+        let looks = contest.entries().iter().take(MOST).enumerate().map(|(index, entry)| {
             let holds = index < contest.holders();
             let node = client.get_data(&format!("{directory}/{}", entry.name));
             let value =
@@ -33,7 +51,7 @@ impl Locks {
         });
         let looks: Vec<_> = looks.collect();
         let mut queue = Queue::default();
-        let mut seen = Seen::default();
+        let (mut seen, mut has_furniture) = (Seen::default(), false);
         for (entry, holds, node, value) in looks {
             let found = found(node.await)?;
             let value = match value {
@@ -43,6 +61,7 @@ impl Locks {
             seen.add(entry, holds, value.as_deref());
             // Gone since it was listed.
             let Some((data, stat)) = found else { continue };
+            has_furniture |= self.furniture.notice(&format!("{directory}/{}", entry.name), &stat);
             let member = String::from_utf8(data).ok().and_then(|text| Name::new(text).ok());
             if !holds {
                 queue.waiting.push(Contender { claim: entry.claim, member, mode: entry.mode });
@@ -63,7 +82,7 @@ impl Locks {
             });
         }
         queue.mark = seen.mark();
-        Ok(queue)
+        Ok((queue, has_furniture))
     }
 
     /// Waits until a look shows something else than the one that made the mark.
@@ -95,12 +114,13 @@ impl Locks {
                 break (Vec::new(), watch);
             }
         };
-        let contest = Contest::of(children);
+        let contest = self.furniture.contest(&directory, children);
         let mut watches = vec![watch];
         let mut seen = Seen::default();
         let looks: Vec<_> = contest
             .entries()
             .iter()
+            .take(MOST)
             .enumerate()
             .map(|(index, entry)| {
                 let holds = index < contest.holders();

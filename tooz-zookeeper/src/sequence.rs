@@ -9,9 +9,6 @@ use tooz_core::{ClaimId, Mode};
 const LOCK: &str = "__lock__";
 const READER: &str = "_shared";
 
-/// At most so many contenders of one seat are shown. All of them count.
-const MOST: usize = 10_000;
-
 /// One node in a seat's directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
@@ -90,9 +87,9 @@ impl Contest {
         Self(entries)
     }
 
-    /// The contenders in order, as many as are shown.
+    /// The contenders in order.
     pub(crate) fn entries(&self) -> &[Entry] {
-        self.0.get(..MOST).unwrap_or(&self.0)
+        &self.0
     }
 
     /// The nodes of one claim, the one that counts first; others are left by an answer that was lost.

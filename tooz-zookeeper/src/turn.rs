@@ -9,7 +9,7 @@ use crate::contend::token;
 use crate::error::{failed, unread};
 use crate::locks::Locks;
 use crate::look::found;
-use crate::sequence::{Contest, is_exclusive};
+use crate::sequence::is_exclusive;
 use crate::ticket::Ticket;
 
 /// The answer to the removal of a node that leaves word.
@@ -45,6 +45,9 @@ impl Locks {
             }
             let mut leaves_word = false;
             if let Some(stat) = predecessor.0 {
+                if self.furniture.notice(&format!("{directory}/{}", ticket.predecessor), &stat) {
+                    return Ok(Turn::AskAgain);
+                }
                 leaves_word = self.leaves_word(claim, &ticket, stat.ephemeral_owner).await;
                 session.heard(states, vec![predecessor.1, own.1]).await;
             }
@@ -111,7 +114,8 @@ impl Locks {
             return Ok(Found::Holds(stat));
         }
         let list = list.unwrap_or_else(|| client.list_children(&directory));
-        let contest = Contest::of(list.await.map_err(|fault| unread("list a queue", fault))?);
+        let children = list.await.map_err(|fault| unread("list a queue", fault))?;
+        let contest = self.furniture.contest(&directory, children);
         if contest.place(&ticket.node).is_none() {
             return Ok(Found::Gone);
         }

@@ -270,6 +270,11 @@ impl ZookeeperNode {
         format!("{}:{}", self.host, self.client)
     }
 
+    /// Whether its door for TLS is open, which it opens last.
+    fn is_open(&self) -> bool {
+        self.secure.is_none_or(|port| TcpStream::connect((self.host, port)).is_ok())
+    }
+
     /// Whether it serves: `standalone`, `leader` or `follower`.
     pub fn mode(&self) -> Option<String> {
         let text = self.ask("srvr").ok()?;
@@ -394,7 +399,7 @@ impl Zookeeper {
 
     /// Waits until every node whose process runs serves.
     pub fn serving(&self) {
-        until("zookeeper serves", || self.alive().all(|node| node.mode().is_some()));
+        until("zookeeper serves", || self.alive().all(|node| node.mode().is_some() && node.is_open()));
     }
 
     /// The node that leads, once one does.
