@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use conformance::proxy::{Proxy, Way};
 use conformance::servers::Zookeeper;
-use conformance::{unique, within};
+use conformance::{eventually, unique, within};
 use tooz_core::backend::{Doubt, Standing, Turn, Withdrawn};
 use tooz_core::{Claim, Effect, ErrorKind, Seat};
 
@@ -57,6 +57,30 @@ async fn a_claim_whose_answer_was_lost_is_withdrawn_whole() {
     assert_eq!(locks(&backend).claim(&claim).await.unwrap_err().kind(), ErrorKind::Closed);
     let left = ephemerals(&stranger().await, &format!("/{space}/tooz-rs/tooz")).await;
     assert!(left.iter().all(|path| !path.contains("leaders") && !path.contains("values")), "{left:?}");
+}
+
+/// The mark that makes a claim void goes when nothing can meet it any more, and takes nothing else along.
+#[tokio::test]
+async fn a_void_mark_is_swept_by_a_later_beat() {
+    let space = unique("sweep");
+    let backend =
+        open_for(&url(server().port(), &space), TTL, Duration::from_millis(200)).await.unwrap().backend;
+    let (kept, given_up) = (claim(&lock("kept")), claim(&lock("given-up")));
+    let marks = format!("/{space}/tooz-rs/tooz/voids");
+    let client = stranger().await;
+    take(&backend, &kept).await;
+    assert_eq!(locks(&backend).withdraw(&given_up, Doubt::MayLand).await.unwrap(), Withdrawn::Absent);
+    assert_eq!(client.list_children(&marks).await.unwrap(), [given_up.id.to_string()]);
+    assert_eq!(locks(&backend).claim(&given_up).await.unwrap_err().kind(), ErrorKind::Closed);
+    eventually("see the mark gone", async || {
+        let renewal =
+            backend.renew(std::slice::from_ref(&kept), &[]).await.map_err(|error| error.to_string())?;
+        assert!(renewal.ousted.is_empty() && renewal.stray.is_empty(), "{renewal:?}");
+        let left = client.list_children(&marks).await.unwrap();
+        if left.is_empty() { Ok(()) } else { Err(format!("{left:?}")) }
+    })
+    .await;
+    release(&backend, &kept).await;
 }
 
 /// What happened while the connection was broken is not slept through.
