@@ -10,7 +10,7 @@ use std::time::Duration;
 use conformance::proxy::{Counts, Proxy};
 use conformance::servers::Zookeeper;
 use conformance::{eventually, unique, within};
-use tooz_core::backend::Turn;
+use tooz_core::backend::{Eviction, Turn};
 use zookeeper_client::{Acls, CreateMode};
 
 use zookeeper_server::server;
@@ -118,7 +118,22 @@ async fn a_beat_for_a_thousand_locks_is_one_round_trip_and_one_write() {
     assert!(renewal.ousted.is_empty() && renewal.stray.is_empty());
     assert_eq!(last_write(&zookeeper) - writes, 1);
     // The answer comes in many pieces, which is no second question.
-    assert_eq!(proxy.counts().since(&before).requests, 1);
+    let listed = proxy.counts().since(&before);
+    assert_eq!(listed.requests, 1);
+
+    // So much is listed at one beat in three, and what went is noticed then at the latest.
+    let gone = claims.remove(500);
+    let other = open(&url(zookeeper.port(), "thousand")).await;
+    assert_eq!(locks(&other).evict(&gone.seat, Eviction::Force, &[]).await.unwrap(), [gone.id]);
+    claims.push(gone);
+    let (before, mut ousted) = (proxy.counts(), 0);
+    for _ in 0..3 {
+        ousted += backend.renew(&claims, &[]).await.unwrap().ousted.len();
+    }
+    let three = proxy.counts().since(&before);
+    assert_eq!(ousted, 1);
+    assert!(three.bytes_down < listed.bytes_down * 3 / 2, "{three:?} after {listed:?}");
+    println!("bytes of a beat for a thousand locks: {} with the list", listed.bytes_up + listed.bytes_down);
 }
 
 /// Waits until somebody behind a proxy has armed its wait: the watches are answered.

@@ -1,6 +1,7 @@
-//! One beat: a committed write, and a look at what this session still has.
+//! One beat: a committed write, and a look at what this session still has: at each beat, or now and then if that is much.
 
 use std::collections::HashSet;
+use std::sync::atomic::Ordering;
 
 use tooz_core::backend::{Enrolment, Renewal};
 use tooz_core::{Claim, Result};
@@ -11,7 +12,19 @@ use crate::keys::Keys;
 use crate::sequence::Contest;
 use crate::session::Session;
 
+/// With more nodes than that, they are not listed at each beat.
+const MANY: usize = 500;
+/// But at one in so many: once in a time to live.
+const ONE_IN: usize = 3;
+
 impl Session {
+    /// Whether this beat is to tell what stands no more. Of what goes, its watch tells at once: the list is for what
+    /// was missed, and for what nobody remembers.
+    fn lists_now(&self) -> bool {
+        let beat = self.beats.fetch_add(1, Ordering::Relaxed);
+        self.had.load(Ordering::Relaxed) <= MANY || beat.is_multiple_of(ONE_IN)
+    }
+
     /// Proves the session and tells what of it stands no more: one write and one read, sent together.
     pub(crate) async fn renew(&self, claims: &[Claim], memberships: &[Enrolment]) -> Result<Renewal> {
         let client = self.client()?;
@@ -23,7 +36,8 @@ impl Session {
             self.believe(sent);
             return Ok(Renewal { proof: self.proof(), ousted: vec![], stray: vec![], expelled: vec![] });
         }
-        let (beat, list) = (self.beat(&client), client.list_ephemerals("/"));
+        let lists = self.lists_now();
+        let (beat, list) = (self.beat(&client), lists.then(|| client.list_ephemerals("/")));
         match beat.await {
             Ok(stat) => {
                 self.committed(sent);
@@ -32,7 +46,11 @@ impl Session {
             Err(Fault::NoNode) => self.register_again().await?,
             Err(fault) => return Err(failed("beat", fault)),
         }
+        let Some(list) = list else {
+            return Ok(Renewal { proof: self.proof(), ousted: vec![], stray: vec![], expelled: vec![] });
+        };
         let nodes = list.await.map_err(|fault| unread("list what the session has", fault))?;
+        self.had.store(nodes.len(), Ordering::Relaxed);
         let (ousted, stray) = standing(&self.keys, &nodes, claims, &self.member);
         let nodes: HashSet<&str> = nodes.iter().map(String::as_str).collect();
         let stands = |enrolment: &&Enrolment| {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -47,6 +48,9 @@ pub(crate) struct Session {
     owners: Mutex<HashMap<i64, SessionId>>,
     /// The time of the servers' clock, in milliseconds, of the last write that was answered, and when that was.
     server_time: Mutex<(i64, Moment)>,
+    pub(crate) beats: AtomicUsize,
+    /// How many nodes it had when they were listed last.
+    pub(crate) had: AtomicUsize,
 }
 
 impl Session {
@@ -75,6 +79,8 @@ impl Session {
             proofs: Mutex::new(Proofs::new(line.sent, client.session_timeout())),
             owners: Mutex::default(),
             server_time: Mutex::new((0, Moment::ORIGIN)),
+            beats: AtomicUsize::new(0),
+            had: AtomicUsize::new(0),
             client: Mutex::new(None),
         };
         let info = client.session().clone();
