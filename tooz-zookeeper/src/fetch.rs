@@ -47,6 +47,8 @@ pub(crate) async fn fetch(
             continue;
         };
         guess.saw(&standing);
+        // What was asked of another bucket than the newest may be asked of the wrong one.
+        let ahead = ahead.filter(|ahead| ahead.bucket == standing.bucket);
         let mut reading = Reading { client: &client, keys, log: Log::new(&client, keys, standing), ahead };
         let anew = match after {
             Some(after) => reading.is_alien(&standing, last, after).await?,

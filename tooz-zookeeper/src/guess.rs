@@ -11,7 +11,7 @@ use crate::session::locked;
 use crate::standing::Standing;
 
 /// Messages of one session under way in one channel; others wait their turn here.
-const UNDER_WAY: usize = 128;
+pub(crate) const UNDER_WAY: usize = 128;
 
 /// So many channels are remembered; the next step on one forgotten may cost a trip more.
 const REMEMBERED: usize = 1024;

@@ -21,8 +21,6 @@ const ATTEMPTS: usize = 16;
 
 /// Appends the message, or finds it.
 pub(crate) async fn publish(session: &Session, guess: &Guess, publication: &Publication) -> Result<Offset> {
-    // Never closed.
-    let _slot = guess.slots.acquire().await;
     let keys = ChannelKeys::of(&session.keys, &publication.channel);
     let client = session.client()?;
     let entry = Entry::of(publication);

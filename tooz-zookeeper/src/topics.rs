@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use tokio::time::timeout;
 use tooz_core::backend::{Batch, Limit, Mark, Publication, Retention, TopicProfile, TopicSteps};
 use tooz_core::{Channel, Error, ErrorKind, Offset, Result};
 
 use crate::bell::Bells;
 use crate::channel::ChannelKeys;
 use crate::fetch::fetch;
-use crate::guess::Guesses;
+use crate::guess::{Guesses, UNDER_WAY};
 use crate::publish::publish;
 use crate::session::Session;
 use crate::trim::trim;
@@ -43,6 +44,12 @@ impl TopicSteps for Topics {
             return Err(Error::new(ErrorKind::InvalidValue, text));
         }
         let guess = self.guesses.of(&publication.channel);
+        // Never closed. Waiting for it is no part of an attempt: nothing was sent.
+        let Ok(_slot) = timeout(self.session.timeout, guess.slots.acquire()).await else {
+            let text =
+                format!("{} messages of this session are under way in {}", UNDER_WAY, publication.channel);
+            return Err(Error::new(ErrorKind::Unavailable, text));
+        };
         self.session.step("publish", publish(&self.session, &guess, publication)).await
     }
 
