@@ -1,5 +1,5 @@
 //! Rows of faults against real servers: `rows ROW [--driver D] [--volume N] [--seed N] [--cap SECONDS]
-//! [--span SECONDS] [--json FILE]`.
+//! [--span SECONDS] [--slack-ms N] [--json FILE]`.
 //!
 //! `rows list` names the rows, `rows all` runs each but the soak on each of its stores. `rows replay FOLDER` judges the
 //! history that a failed run kept. `rows table --json FILE --into DOCUMENT`
@@ -56,7 +56,7 @@ fn run() -> Outcome<bool> {
     }
 }
 
-const KNOWN: &[&str] = &["driver", "volume", "seed", "cap", "span", "json"];
+const KNOWN: &[&str] = &["driver", "volume", "seed", "cap", "span", "slack-ms", "json"];
 
 fn run_row(row: &Row, arguments: &Arguments) -> Outcome<bool> {
     let only = arguments.text("driver").map(str::parse::<Kind>).transpose()?;
@@ -78,6 +78,7 @@ fn run_row(row: &Row, arguments: &Arguments) -> Outcome<bool> {
             seed: arguments.number("seed", 1)?,
             cap: Duration::from_secs(arguments.number("cap", 900)?),
             span: Duration::from_secs(arguments.number("span", 60)?),
+            slack: Duration::from_millis(arguments.number("slack-ms", 0)?),
         };
         let line = row.run(&order)?;
         println!("{line}");

@@ -119,10 +119,12 @@ fn figures(run: Run, order: &Order, done: u64, broken: Vec<crate::checkers::Viol
     line.fact("death seen", &died);
     for (what, delays) in [("joins", &joined), ("leaves", &left)] {
         let p99 = delays.quantile(0.99);
-        line.violate((p99 > SOON).then(|| format!("views told of {what} after {p99:.1?} (p99)")));
+        line.violate(
+            (p99 > SOON + order.slack).then(|| format!("views told of {what} after {p99:.1?} (p99)")),
+        );
     }
     let lease = if order.kind == Kind::File { Duration::ZERO } else { ttl(order) };
-    let bound = lease + order.kind.slack();
+    let bound = lease + order.kind.slack() + order.slack;
     line.violate((died.worst() > bound).then(|| format!("views told of a death after {:.1?}", died.worst())));
     Ok(run.end(line))
 }

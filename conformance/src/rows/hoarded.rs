@@ -75,7 +75,10 @@ pub(super) fn run(order: &Order) -> Outcome<Line> {
     let told = hoarder.hear()?;
     let closed = Samples::from_iter(told.parse().map(Duration::from_millis));
     line.fact("closed within", format!("{:.1?}", closed.worst()));
-    line.violate((closed.is_empty() || closed.worst() > CLOSED).then(|| format!("closing took {told} ms")));
+    line.violate(
+        (closed.is_empty() || closed.worst() > CLOSED + order.slack)
+            .then(|| format!("closing took {told} ms")),
+    );
     hoarder.end()?;
     holder.end()?;
     Ok(run.end(line))

@@ -75,8 +75,9 @@ fn judge(run: Run, order: &Order, killed: u64) -> Outcome<Line> {
         let Some(death) = deaths.get(dead.proc.as_str()) else { continue };
         waits.push(Duration::from_nanos(heir.known.saturating_sub(*death)));
     }
-    let bound =
-        if order.kind == super::Kind::File { Duration::ZERO } else { order.ttl() } + order.kind.slack();
+    let bound = if order.kind == super::Kind::File { Duration::ZERO } else { order.ttl() }
+        + order.kind.slack()
+        + order.slack;
     line.fact("processes", faults.len());
     line.fact("next holder", &waits);
     line.fact("promised", format!("{bound:?}"));

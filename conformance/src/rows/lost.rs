@@ -1,12 +1,12 @@
 //! Answers are lost: the store has done what was asked, and whoever asked does not know.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use tokio::time::timeout;
 use tooz_core::{Coordinator, Guard};
 
+use super::parts::connect;
 use super::{Line, Order, Outcome, Run};
 use crate::checkers::{Least, check};
 use crate::history::{Op, Outcome as Came, Recorder, merge, now};
@@ -70,16 +70,12 @@ struct Couple {
 /// Loses so many answers and says how many were lost.
 async fn lose(run: &Run, order: &Order, answer: Answer, member: u64, count: u64) -> Outcome<u64> {
     let (proxy, url) = run.store.behind().ok_or("no network leads to a directory")?;
-    let registry = Arc::new(tooz::registry());
-    let connect = async |url: String, member: String| {
-        registry.builder(url).member(member).ttl(order.ttl()).connect().await
-    };
     let names = [format!("loser-{member}"), format!("other-{member}")];
     let recorder = |name: &String| Recorder::to_file(name, &run.folder().join(format!("{name}.jsonl")));
     let [first, second] = &names;
     let mut couple = Couple {
-        loser: connect(url, first.clone()).await?,
-        other: connect(run.store.url(), second.clone()).await?,
+        loser: connect(&url, first, order.ttl()).await?,
+        other: connect(&run.store.url(), second, order.ttl()).await?,
         proxy,
         history: [recorder(first)?, recorder(second)?],
         register: crate::checkers::Register::open(&run.folder().join(format!("register-{member}")))?,

@@ -64,6 +64,8 @@ pub struct Order {
     pub cap: Duration,
     /// How long something is watched that lasts.
     pub span: Duration,
+    /// How much later than promised things may come: nothing, but for machines that are busy with something else.
+    pub slack: Duration,
 }
 
 impl Order {
