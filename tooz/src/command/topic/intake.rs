@@ -1,14 +1,16 @@
 //! What is to be sent: given once, or a line at a time on standard input.
 
-use std::io::{BufRead, Read};
+use std::io::{BufRead, IsTerminal, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::thread;
 
+use serde_json::json;
 use tokio::sync::mpsc::{Receiver, channel};
 use tooz::MAX_PAYLOAD_BYTES;
 
 use crate::command::args::Data;
 use crate::command::failure::Failure;
+use crate::command::output::Output;
 
 /// The payloads, one after the other.
 pub(super) struct Intake {
@@ -21,6 +23,14 @@ impl Intake {
         match &data.data {
             Some(given) => Self { given: Some(given.as_bytes().to_vec()), lines: None },
             None => Self { given: None, lines: Some(listen()) },
+        }
+    }
+
+    /// Tells a person at a terminal what is waited for.
+    pub(super) fn prompt(&self, out: Output, what: &str) {
+        if self.lines.is_some() && std::io::stdin().is_terminal() {
+            let note = json!({ "note": "reading lines" });
+            out.note(format_args!("each line is {what}; Ctrl-D ends"), &note);
         }
     }
 

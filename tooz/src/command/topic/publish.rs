@@ -41,6 +41,7 @@ pub(super) async fn run(
 
 async fn publish_all(context: &Context, name: &Name, topic: &Topic, data: &Data) -> Result<(), Failure> {
     let mut intake = Intake::of(data);
+    intake.prompt(context.out, "a message");
     while let Some(payload) = intake.next().await? {
         let offset = topic.publish(payload).await?;
         let told = json!({

@@ -36,6 +36,7 @@ async fn send_all(
     data: &Data,
 ) -> Result<(), Failure> {
     let mut intake = Intake::of(data);
+    intake.prompt(context.out, "a letter");
     while let Some(payload) = intake.next().await? {
         let offset = group.send(member, payload).await?;
         let told = json!({

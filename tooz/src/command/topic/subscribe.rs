@@ -8,6 +8,7 @@ use crate::command::args::Reading;
 use crate::command::context::{self, Context};
 use crate::command::exit::Exit;
 use crate::command::failure::Failure;
+use crate::command::reader;
 use crate::command::signals::Signals;
 
 pub(super) async fn run(context: &Context, topic: &str, reading: &Reading) -> Result<Exit, Failure> {
@@ -17,6 +18,7 @@ pub(super) async fn run(context: &Context, topic: &str, reading: &Reading) -> Re
     let done = tokio::select! {
         ended = read(context, &coord, &name, reading) => ended,
         number = signals.next() => Ok(context::ended_by(number)),
+        failure = reader::gone() => Err(failure),
     };
     context::close(&coord, done).await
 }
