@@ -133,7 +133,7 @@ async fn the_locks_of_killed_holders_pass_on_when_their_leases_end() {
     let mut waits = Vec::new();
     for n in 0..rounds().unwrap_or(4) {
         let name = format!("lock-{n}");
-        let holder = rust(&etcd, "?lock_timeout=2", &format!("holder-{n}"));
+        let holder = rust(&etcd, "?lock_timeout=5", &format!("holder-{n}"));
         assert!(holder.acquire(&name));
         let main = etcd.etcdctl(&["get", &format!("/tooz/locks{name}"), "-w", "json"]);
         let lease = json_number(&main, "lease");

@@ -1,0 +1,126 @@
+//! What nobody may read: passwords and tokens, in whatever the etcd driver and the libraries under it say.
+
+#![allow(clippy::unwrap_used, clippy::panic)] // a failed assumption here is a failed test
+
+use std::io;
+use std::sync::{Mutex, PoisonError};
+
+use conformance::servers::Etcd;
+use conformance::within;
+use tooz_core::{Coordinator, Error, ErrorKind, From, Registry};
+use tracing_subscriber::filter::LevelFilter;
+
+/// Everything that was said so far.
+static SAID: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+
+fn said() -> std::sync::MutexGuard<'static, Vec<u8>> {
+    SAID.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Takes down what is said by either way of saying things.
+struct Scribe;
+
+impl io::Write for Scribe {
+    fn write(&mut self, words: &[u8]) -> io::Result<usize> {
+        said().extend_from_slice(words);
+        Ok(words.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl log::Log for Scribe {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        said().extend_from_slice(format!("{}: {}\n", record.target(), record.args()).as_bytes());
+    }
+
+    fn flush(&self) {}
+}
+
+async fn connect(url: &str, member: &str) -> Result<Coordinator, Error> {
+    let registry = Registry::embedded().with(tooz_etcd::EtcdDriver::new());
+    registry.builder(url).member(member).connect().await
+}
+
+/// What looks like one of etcd's simple tokens: sixteen letters, a point, a number.
+fn token(text: &str) -> Option<&str> {
+    let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '.'));
+    words.into_iter().find(|word| {
+        word.split_once('.').is_some_and(|(letters, number)| {
+            letters.len() == 16
+                && letters.bytes().all(|byte| byte.is_ascii_alphabetic())
+                && number.starts_with(|c: char| c.is_ascii_digit())
+        })
+    })
+}
+
+/// One life with a user's password at the finest level of talk: everything that a coordinator can do, a server
+/// that forgets tokens and goes away, and refusals.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn passwords_and_tokens_are_in_no_error_and_in_no_line_of_a_log() {
+    tracing_subscriber::fmt()
+        .with_max_level(LevelFilter::TRACE)
+        .with_writer(|| Scribe)
+        .with_ansi(false)
+        .init();
+    log::set_max_level(log::LevelFilter::Trace);
+    log::set_logger(&Scribe).unwrap();
+
+    let etcd = Etcd::start();
+    etcd.authenticate("canary-password");
+    let address = etcd.addresses();
+    let url = format!("etcd://root:canary-password@{address}?timeout=3&lock_timeout=6");
+    let coord = connect(&url, "a").await.unwrap();
+    let mut told = vec![format!("{coord:?} {:?}", coord.profile())];
+    let guard = coord.lock("nightly").acquire().await.unwrap();
+    let group = coord.group("blue");
+    group.create().await.unwrap();
+    let membership = group.join(&std::collections::BTreeMap::from([("weight", 1)])).await.unwrap();
+    group.election().campaign("here").await.unwrap().resign().await.unwrap();
+    let mut reading = coord.topic("config").subscribe(From::Now).await.unwrap();
+    coord.topic("config").publish("x").await.unwrap();
+    within("a message", reading.next()).await.unwrap();
+    told.push(format!("{guard:?} {membership:?}"));
+
+    etcd.node().process().kill();
+    let error = coord.lock("other").try_acquire().await.unwrap_err();
+    told.push(format!("{error} {error:?}"));
+    etcd.node().process().restart();
+    etcd.healthy();
+    guard.release().await.unwrap();
+    membership.leave().await.unwrap();
+    coord.close().await.unwrap();
+
+    for (url, kind) in [
+        (format!("etcd://root:canary-wrong@{address}"), ErrorKind::Denied),
+        (format!("etcd://nobody:canary-wrong@{address}"), ErrorKind::Denied),
+        ("etcd://root:canary-wrong@127.0.0.1:1".to_owned(), ErrorKind::Unavailable),
+        ("etcd://root:canary-wrong@nowhere.example".to_owned(), ErrorKind::Denied),
+        (format!("etcds://root:canary-wrong@{address}"), ErrorKind::Unavailable),
+        (format!("etcd://root:canary-wrong@{address}?unknown=1"), ErrorKind::InvalidOption),
+        (format!("etcd://root:canary-wrong@{address}/5"), ErrorKind::InvalidUrl),
+    ] {
+        let Err(error) = connect(&url, "b").await else { panic!("{url} is accepted") };
+        assert_eq!(error.kind(), kind, "{url}: {error:?}");
+        told.push(format!("{error} {error:?}"));
+    }
+
+    assert_eq!(token("authorization: abcdefghIJKLMNOP.17"), Some("abcdefghIJKLMNOP.17"));
+    let said = String::from_utf8_lossy(&said()).into_owned();
+    for target in ["tooz_core", "h2::", "hyper"] {
+        assert!(said.contains(target), "{target} said nothing: this test hears too little");
+    }
+    for text in told.iter().chain([&said]) {
+        let found = text
+            .find("canary")
+            .map(|at| text[at.saturating_sub(200)..].chars().take(300).collect::<String>());
+        assert_eq!(found, None);
+        assert_eq!(token(text), None);
+    }
+}
