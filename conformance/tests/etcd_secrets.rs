@@ -75,7 +75,7 @@ async fn passwords_and_tokens_are_in_no_error_and_in_no_line_of_a_log() {
     let etcd = Etcd::start();
     etcd.authenticate("canary-password");
     let address = etcd.addresses();
-    let url = format!("etcd://root:canary-password@{address}?timeout=3&lock_timeout=6");
+    let url = format!("etcd://root:canary-password@{address}?timeout=10&lock_timeout=15");
     let coord = connect(&url, "a").await.unwrap();
     let mut told = vec![format!("{coord:?} {:?}", coord.profile())];
     let guard = coord.lock("nightly").acquire().await.unwrap();
