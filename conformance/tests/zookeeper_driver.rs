@@ -26,6 +26,7 @@ async fn a_time_to_live_below_the_servers_minimum_is_raised_to_four_ticks_and_sa
     assert!(profile.warnings.iter().any(|warning| warning.contains("minimum")), "{:?}", profile.warnings);
 }
 
+/// Interleaving 3: the rule has slack from four ticks on.
 #[tokio::test]
 async fn a_time_to_live_that_is_granted_but_below_four_ticks_is_raised_to_them_and_said_so() {
     let zookeeper = Zookeeper::plan().tick(Duration::from_secs(2)).start();
@@ -128,6 +129,7 @@ async fn a_holder_is_as_old_as_its_hold() {
     }
 }
 
+/// Interleaving 28: both are the session's.
 #[tokio::test]
 async fn two_times_to_live_are_refused() {
     let url = format!("{}&lock_timeout=5&membership_timeout=6", url(server().port(), &unique("two")));
@@ -236,6 +238,7 @@ async fn nodes_that_only_look_like_claims_neither_hold_nor_stall() {
     assert!(backend.renew(&[], &[]).await.unwrap().stray.len() == 1);
 }
 
+/// Interleaving 29: everything of ours carries a version.
 #[tokio::test]
 async fn a_later_layout_is_refused_and_a_missing_chroot_is_made_and_said_so() {
     let space = unique("layout");

@@ -15,7 +15,7 @@ use tooz_core::{Claim, Effect, ErrorKind, Seat};
 use zookeeper_server::steps::*;
 use zookeeper_server::{ephemerals, server};
 
-/// The create arrived, its answer did not: the claim sent again is found by its id, and is there once.
+/// Interleaving 8: the create arrived, its answer did not: the claim sent again is found by its id, and is there once.
 #[tokio::test]
 async fn a_claim_whose_answer_was_lost_is_found_again() {
     let proxy = Proxy::bytes(server().port());
@@ -39,7 +39,7 @@ async fn a_claim_whose_answer_was_lost_is_found_again() {
     assert!(left.is_empty(), "{left:?}");
 }
 
-/// The same, but the caller gives up instead.
+/// Interleaving 7: the same, but the caller gives up instead.
 #[tokio::test]
 async fn a_claim_whose_answer_was_lost_is_withdrawn_whole() {
     let proxy = Proxy::bytes(server().port());
@@ -83,7 +83,7 @@ async fn a_void_mark_is_swept_by_a_later_beat() {
     release(&backend, &kept).await;
 }
 
-/// What happened while the connection was broken is not slept through.
+/// Interleaving 17: what happened while the connection was broken is not slept through.
 #[tokio::test]
 async fn a_turn_that_came_during_a_reconnect_is_noticed() {
     let proxy = Proxy::bytes(server().port());

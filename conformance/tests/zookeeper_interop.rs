@@ -237,6 +237,7 @@ async fn groups_and_capabilities_are_one() {
     rust.close().await.unwrap();
 }
 
+/// Interleaving 23: of others, value and term may be unknown. Interleaving 24: where the URL asks for Python's places.
 #[tokio::test]
 async fn elections_exclude_both_ways_and_each_sees_the_other() {
     let space = Space::new();
@@ -260,6 +261,24 @@ async fn elections_exclude_both_ways_and_each_sees_the_other() {
 
     python.ask("resign", json!({ "group": "blue" }));
     // What is left of the election does not keep the group.
+    rust.group("blue").delete().await.unwrap();
+    rust.close().await.unwrap();
+}
+
+/// Interleaving 24: Python lists whatever stands below a group as its members.
+#[tokio::test]
+async fn elections_of_ours_are_no_members_to_python_unless_asked_for() {
+    let space = Space::new();
+    let python = space.python("python");
+    let url = space.url().replace("&python_elections=true", "");
+    let builder = Registry::new().with(ZookeeperDriver::new()).builder(url).member("rust");
+    let rust = builder.ttl(Duration::from_secs(5)).connect().await.unwrap();
+    python.create("blue");
+    python.join("blue", &json!({}));
+    let term = rust.group("blue").election().campaign("host:1").await.unwrap();
+    assert_eq!(python.members("blue"), ["python"]);
+    term.resign().await.unwrap();
+    python.leave("blue");
     rust.group("blue").delete().await.unwrap();
     rust.close().await.unwrap();
 }

@@ -228,6 +228,7 @@ mod tests {
         assert_eq!(told, [("a".to_owned(), 2181), ("b".to_owned(), 1)]);
     }
 
+    /// Interleaving 27: a path that Python ignores excludes nobody.
     #[test]
     fn a_path_is_refused_with_the_hint_about_chroot() {
         let error = read("zookeeper://h/x").unwrap_err();

@@ -218,6 +218,7 @@ mod tests {
         assert_eq!(Keys::new("tooz", false).seat(&Seat::Leader(name("blue"))), "/tooz-rs/tooz/leaders/blue");
     }
 
+    /// Interleaving 25: no name means two things.
     #[test]
     fn reserved_and_impossible_names_are_escaped() {
         let keys = Keys::new("tooz", false);

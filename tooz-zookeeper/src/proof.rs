@@ -102,12 +102,13 @@ mod tests {
         }
     }
 
+    /// Interleaving 3: what was proved when nothing was claimed before.
     #[test]
     fn the_creation_of_a_session_proves_its_own_sending() {
         assert_eq!(sent(&Proofs::new(at(7), T)), at(7));
     }
 
-    /// The answer of a write vouches for those before it, never for itself.
+    /// Interleaving 1: the answer of a write vouches for those before it, never for itself.
     #[test]
     fn a_write_proves_the_one_before_it_and_never_itself() {
         let mut proofs = Proofs::new(at(0), T);
@@ -140,6 +141,7 @@ mod tests {
         assert_eq!(sent(&proofs), at(1_000));
     }
 
+    /// Interleaving 3: beats go on while nothing is held, and never too close to each other.
     #[test]
     fn beats_every_third_of_the_ttl_keep_more_than_a_fifth_of_it_ahead() {
         let mut proofs = Proofs::new(at(0), T);

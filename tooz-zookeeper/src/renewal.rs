@@ -93,6 +93,7 @@ mod tests {
     use super::*;
     use crate::sequence::prefix;
 
+    /// Interleaving 9: what of ours nobody remembers is told, to be withdrawn.
     #[test]
     fn what_stands_is_told_from_what_went_and_from_what_nobody_asked_about() {
         let keys = Keys::new("tooz", false);
