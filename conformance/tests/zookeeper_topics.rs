@@ -463,11 +463,13 @@ async fn what_was_acknowledged_on_one_node_is_seen_on_every_other() {
 
     zookeeper.isolate(follower);
     let second = a.topic("config").publish("second").await.unwrap();
-    let topic = b.topic("config");
-    let asking = tokio::spawn(async move { topic.subscribe(From::After(second)).await.unwrap() });
+    let (topic, same) = (b.topic("config"), b.topic("config"));
+    let asking = tokio::spawn(async move { topic.last().await.unwrap() });
+    let reading = tokio::spawn(async move { same.subscribe(From::After(second)).await.unwrap() });
     assert_eq!(a.topic("config").last().await.unwrap(), Some(second));
     zookeeper.rejoin(follower);
-    let mut reading = within("the answer of the follower", asking).await.unwrap();
+    assert_eq!(within("the answer of the follower", asking).await.unwrap(), Some(second));
+    let mut reading = within("the answer of the follower", reading).await.unwrap();
     a.topic("config").publish("third").await.unwrap();
     assert_eq!(next(&mut reading).await, "third");
 }
