@@ -450,6 +450,22 @@ async fn topics_are_their_makers_alone() {
     }
 }
 
+/// Whoever may write where topics are made may make false ones.
+#[tokio::test]
+async fn a_directory_of_topics_that_anyone_may_change_is_warned_about() {
+    let (space, strange) = (unique("open"), stranger().await);
+    let own = format!("/{space}/tooz-rs/tooz");
+    let anyone = CreateMode::Persistent.with_acls(Acls::anyone_all());
+    strange.mkdir(&format!("{own}/topics"), &anyone).await.unwrap();
+    strange.set_data(&own, b"tooz-zookeeper 1", None).await.unwrap();
+    let address = format!("u:secret@127.0.0.1:{}", server().port());
+    let coord = connect(&format!("zookeeper://{address}?chroot=/{space}"), "a", TTL).await;
+    let warnings = coord.profile().warnings.clone();
+    let open = warnings.iter().filter(|warning| warning.contains("anyone may change")).collect::<Vec<_>>();
+    assert_eq!(open.len(), 1, "{warnings:?}");
+    assert!(open[0].contains("/topics"), "{warnings:?}");
+}
+
 /// A node that is cut off shows old messages for a while: nobody who asks there is given them for the newest.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_acknowledged_on_one_node_is_seen_on_every_other() {
