@@ -16,6 +16,9 @@ const LOCKS: u64 = 4;
 /// How slow a slow network is.
 const BYTES_PER_SECOND: u32 = 400;
 
+/// How long whoever was cut off may take to be granted something again, beyond a time to live.
+const HEALED: Duration = Duration::from_secs(10);
+
 /// What is done to a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Break {
@@ -105,7 +108,7 @@ fn part(
     let mut dice = Dice::new(seed);
     let (mut done, mut late) = (0, Vec::new());
     let Some(cut) = scene.workers.first() else { return Ok((done, late)) };
-    let patience = order.ttl() + Duration::from_secs(10);
+    let patience = order.ttl() + HEALED + order.slack;
     let ways = Break::ALL.into_iter().cycle().skip(first % Break::ALL.len()).take(count);
     for way in ways {
         if !run.has_time() {

@@ -42,7 +42,7 @@ impl Scene {
     /// Waits until each of these was granted something after this moment; says who was not in time.
     pub(super) fn recovered(&self, run: &Run, order: &Order, since: u64) -> Outcome<Vec<Violation>> {
         let members: Vec<&str> = self.workers.iter().map(Worker::member).collect();
-        recovered(run.folder(), &members, since, order.ttl() + HEALED + SLACK)
+        recovered(run.folder(), &members, since, order.ttl() + HEALED + SLACK + order.slack)
     }
 
     pub(super) fn end(self) -> Outcome<()> {

@@ -109,7 +109,7 @@ fn episode(order: &Order, span: Duration, seed: u64) -> Outcome<Line> {
 
     let members: Vec<String> = slots.iter().map(|slot| slot.worker().member().to_owned()).collect();
     let members: Vec<&str> = members.iter().map(String::as_str).collect();
-    let late = recovered(run.folder(), &members, now(), order.ttl() + HEALED)?;
+    let late = recovered(run.folder(), &members, now(), order.ttl() + HEALED + order.slack)?;
     let workers =
         slots.into_iter().map(|slot| slot.worker.into_inner().unwrap_or_else(PoisonError::into_inner));
     crew::end(workers.collect())?;
