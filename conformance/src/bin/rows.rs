@@ -1,8 +1,8 @@
 //! Rows of faults against real servers: `rows ROW [--driver D] [--volume N] [--seed N] [--cap SECONDS]
 //! [--span SECONDS] [--slack-ms N] [--json FILE]`.
 //!
-//! `rows list` names the rows, `rows all` runs each but the soak on each of its stores. `rows replay FOLDER` judges the
-//! history that a failed run kept. `rows table --json FILE --into DOCUMENT`
+//! `rows list` names the rows, `rows all` runs each but the soak on each of its stores. `rows replay FOLDER [--driver D]`
+//! judges the history that a failed run kept. `rows table --json FILE --into DOCUMENT`
 //! puts the figures of a file, the newest of each row, into a document, between its two marks.
 
 #![allow(clippy::print_stdout, clippy::print_stderr)] // a command speaks
@@ -41,7 +41,10 @@ fn run() -> Outcome<bool> {
             runtime.block_on(parts::play(words)).map(|()| true)
         }
         "replay" => {
-            let line = replay(Path::new(&words.next().ok_or("which folder?")?), false)?;
+            let folder = words.next().ok_or("which folder?")?;
+            let arguments = Arguments::read(words, &["driver"])?;
+            let kind = arguments.text("driver").map(str::parse::<Kind>).transpose()?;
+            let line = replay(Path::new(&folder), kind.is_some_and(Kind::forgets))?;
             println!("{line}");
             Ok(line.violations == 0)
         }

@@ -64,6 +64,7 @@ struct Couple {
     other: Coordinator,
     proxy: Proxy,
     history: [Recorder; 2],
+    patience: Duration,
     register: crate::checkers::Register,
 }
 
@@ -78,6 +79,7 @@ async fn lose(run: &Run, order: &Order, answer: Answer, member: u64, count: u64)
         other: connect(&run.store.url(), second, order.ttl()).await?,
         proxy,
         history: [recorder(first)?, recorder(second)?],
+        patience: PATIENCE + order.slack,
         register: crate::checkers::Register::open(&run.folder().join(format!("register-{member}")))?,
     };
     let before = couple.proxy.counts().lost;
@@ -100,24 +102,24 @@ impl Couple {
             self.proxy.lose_next(Loss::Reply, name);
         }
         let [mine, theirs] = &self.history;
-        let guard = acquire(&self.loser, name, mine).await?;
+        let guard = acquire(&self.loser, name, mine, self.patience).await?;
         use_it(&guard, name, mine, &mut self.register)?;
         if answer == Answer::ToRelease {
             self.proxy.lose_next(Loss::Reply, name);
         }
         release(guard, name, mine).await?;
         // Whatever became of the answer: the lock is free.
-        let guard = acquire(&self.other, name, theirs).await?;
+        let guard = acquire(&self.other, name, theirs, self.patience).await?;
         use_it(&guard, name, theirs, &mut self.register)?;
         release(guard, name, theirs).await?;
         Ok(self.proxy.counts().lost > before)
     }
 }
 
-async fn acquire(coord: &Coordinator, name: &str, recorder: &Recorder) -> Outcome<Guard> {
+async fn acquire(coord: &Coordinator, name: &str, recorder: &Recorder, patience: Duration) -> Outcome<Guard> {
     let call = now();
-    let guard = timeout(PATIENCE, coord.lock(name).acquire()).await;
-    let guard = guard.map_err(|_| format!("{name} was not free within {PATIENCE:?}"))?;
+    let guard = timeout(patience, coord.lock(name).acquire()).await;
+    let guard = guard.map_err(|_| format!("{name} was not free within {patience:?}"))?;
     match guard {
         Ok(guard) => {
             let token = Some(guard.fencing_token().get());
