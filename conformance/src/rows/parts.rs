@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::try_join_all;
 use futures_util::stream::{self, FuturesUnordered, StreamExt, TryStreamExt};
@@ -78,16 +78,16 @@ pub async fn play(arguments: impl Iterator<Item = String>) -> Outcome<()> {
     Ok(())
 }
 
-/// Connects, if not at once then soon: a busy machine is no fault that was asked for.
+/// Connects, if not at once then soon: the server may be down, or the machine busy.
 pub(super) async fn connect(url: &str, member: &str, ttl: Duration) -> Outcome<Coordinator> {
-    const TRIES: usize = 20;
-    for _ in 1..TRIES {
+    const PATIENCE: Duration = Duration::from_secs(45);
+    let began = Instant::now();
+    loop {
         match tooz::registry().builder(url).member(member).ttl(ttl).connect().await {
-            Err(error) if error.is_transient() => sleep(PAUSE).await,
+            Err(error) if error.is_transient() && began.elapsed() < PATIENCE => sleep(PAUSE).await,
             other => return Ok(other?),
         }
     }
-    Ok(tooz::registry().builder(url).member(member).ttl(ttl).connect().await?)
 }
 
 impl Player {
@@ -336,7 +336,7 @@ impl Player {
         if let Some(lost) = guards.iter().position(|guard| !guard.is_held()) {
             return Err(format!("lock {lost} was lost").into());
         }
-        let began = std::time::Instant::now();
+        let began = Instant::now();
         drop(waits);
         drop((guards, memberships, subscriptions));
         self.coord.close().await?;
