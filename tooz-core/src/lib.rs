@@ -41,6 +41,7 @@ mod scope;
 mod session;
 mod shared;
 mod signal;
+mod sync;
 mod topic;
 mod watcher;
 

@@ -3,9 +3,9 @@
 //! Tokio's watch channel does the same but wakes its receivers in an order drawn at random. Which task acts
 //! first after a session is lost would then differ from run to run, and no simulation could be played again.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
-use tokio::sync::Notify;
+use crate::sync::{Mutex, MutexGuard, Notify};
 
 /// The value's owner. Dropping it ends every wait.
 #[derive(Debug)]

@@ -4,18 +4,23 @@
 //! out, carried out twice, or carried out long after an error was reported and after later ones; waits end
 //! early. All by a seed, so that a failure can be played again.
 
+mod cable;
 mod dice;
+mod stale;
 mod steps;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tooz_core::backend::Backend;
 use tooz_core::memory::Step;
 use tooz_core::{Error, ErrorKind, Result};
 
+pub use self::cable::{Cable, Cut};
 pub use self::dice::Dice;
 use self::dice::Fate;
+use self::stale::Stale;
 
 /// How often what goes wrong, in percent of the steps; the rest goes well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,14 +37,37 @@ pub struct Odds {
     pub late: u8,
     /// A wait ends although nothing happened.
     pub early: u8,
+    /// The request takes its time to arrive, and the answer too: up to [`SLOWEST`] each.
+    pub slow: u8,
+    /// A look shows what the one before it would have shown.
+    pub stale: u8,
     /// At most so many steps in a row go wrong: after that the network heals for a moment.
     pub in_a_row: u8,
 }
 
+/// The longest that a request or an answer is under way.
+pub const SLOWEST: Duration = Duration::from_millis(200);
+
+impl Odds {
+    /// Nothing goes wrong.
+    pub const NONE: Self = Self {
+        refused: 0,
+        lost_request: 0,
+        lost_reply: 0,
+        twice: 0,
+        late: 0,
+        early: 0,
+        slow: 0,
+        stale: 0,
+        in_a_row: 0,
+    };
+}
+
 impl Default for Odds {
-    /// A third of all steps goes wrong, never more than two in a row.
+    /// A third of all steps goes wrong, never more than two in a row. Nothing takes time and no look is stale.
     fn default() -> Self {
-        Self { refused: 6, lost_request: 7, lost_reply: 8, twice: 6, late: 7, early: 20, in_a_row: 2 }
+        let wrong = Self { refused: 6, lost_request: 7, lost_reply: 8, twice: 6, late: 7, ..Self::NONE };
+        Self { early: 20, in_a_row: 2, ..wrong }
     }
 }
 
@@ -49,6 +77,8 @@ pub struct Faulty {
     dice: Mutex<Dice>,
     odds: Odds,
     late: Arc<Late>,
+    cable: Arc<Cable>,
+    stale: Stale,
 }
 
 /// Requests that were given up and are still under way, of one session.
@@ -82,7 +112,14 @@ impl Faulty {
     pub fn new(inner: Arc<dyn Backend>, seed: u64, odds: Odds) -> Self {
         let late = Arc::new(Late::default());
         *locked(&late.session) = Some(Arc::downgrade(&inner));
-        Self { inner, dice: Mutex::new(Dice::new(seed)), odds, late }
+        let (cable, stale) = (Arc::default(), Stale::default());
+        Self { inner, dice: Mutex::new(Dice::new(seed)), odds, late, cable, stale }
+    }
+
+    /// Over this cable, which others may cut.
+    #[must_use]
+    pub fn over(self, cable: Arc<Cable>) -> Self {
+        Self { cable, ..self }
     }
 
     /// The requests still under way: to be carried out before the last look at the store.
@@ -97,7 +134,37 @@ impl Faulty {
         late: Option<Step>,
         go: impl Fn() -> BoxFuture<'a, Result<T>>,
     ) -> Result<T> {
+        self.take_time().await;
+        if self.cable.cut() == Cut::Requests {
+            return Err(unanswered("requests are cut off"));
+        }
         self.land_one().await;
+        let outcome = self.suffer(late, go).await;
+        self.take_time().await;
+        match self.cable.cut() {
+            Cut::Replies => Err(unanswered("replies are cut off")),
+            _ => outcome,
+        }
+    }
+
+    /// Some way of one step, where that takes time.
+    async fn take_time(&self) {
+        let span = {
+            let mut dice = locked(&self.dice);
+            if self.odds.slow == 0 || !dice.percent(self.odds.slow) {
+                return;
+            }
+            let longest = usize::try_from(SLOWEST.as_millis()).unwrap_or(0);
+            Duration::from_millis(u64::try_from(dice.below(longest)).unwrap_or(0))
+        };
+        tokio::time::sleep(span).await;
+    }
+
+    async fn suffer<'a, T>(
+        &'a self,
+        late: Option<Step>,
+        go: impl Fn() -> BoxFuture<'a, Result<T>>,
+    ) -> Result<T> {
         let fate = locked(&self.dice).fate(&self.odds);
         match (fate, late) {
             (Fate::Well, _) => go().await,
@@ -137,9 +204,24 @@ impl Faulty {
         }
     }
 
-    /// Whether a wait ends although nothing happened.
-    fn ends_early(&self) -> bool {
-        locked(&self.dice).percent(self.odds.early)
+    /// Whether a wait ends although nothing happened: by chance, or because it could not be asked for.
+    async fn ends_early(&self) -> bool {
+        if self.cable.cut() == Cut::Requests {
+            self.cable.passes(Cut::Requests).await;
+            return true;
+        }
+        let early = locked(&self.dice).percent(self.odds.early);
+        if early {
+            tokio::task::yield_now().await;
+        }
+        early
+    }
+
+    /// Ends when this client can hear what it was to be told; `false` if it could not at first.
+    async fn hears(&self) -> bool {
+        let heard = self.cable.cut() != Cut::Replies;
+        self.cable.passes(Cut::Replies).await;
+        heard
     }
 }
 

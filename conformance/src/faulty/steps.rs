@@ -9,9 +9,14 @@ use tooz_core::backend::{
 use tooz_core::memory::Step;
 use tooz_core::{Cause, Channel, Claim, ClaimId, Error, ErrorKind, Name, Offset, Result, Seat};
 
-use super::Faulty;
+use super::stale::perhaps;
+use super::{Faulty, locked};
 
 impl Faulty {
+    fn looks_back(&self) -> bool {
+        self.odds.stale > 0 && locked(&self.dice).percent(self.odds.stale)
+    }
+
     fn inner_locks(&self) -> Result<&dyn LockSteps> {
         self.inner.locks().ok_or_else(|| Error::new(ErrorKind::Unsupported, "the store has no locks"))
     }
@@ -37,7 +42,9 @@ impl Backend for Faulty {
 
     async fn lost(&self) -> Cause {
         // The one wait that never ends early.
-        self.inner.lost().await
+        let cause = self.inner.lost().await;
+        self.hears().await;
+        cause
     }
 
     async fn close(&self) -> Result<()> {
@@ -73,11 +80,11 @@ impl LockSteps for Faulty {
 
     async fn turn(&self, claim: &Claim, position: &Position) -> Turn {
         let Some(locks) = self.inner.locks() else { return Turn::AskAgain };
-        if self.ends_early() {
-            tokio::task::yield_now().await;
+        if self.ends_early().await {
             return Turn::AskAgain;
         }
-        locks.turn(claim, position).await
+        let turn = locks.turn(claim, position).await;
+        if self.hears().await { turn } else { Turn::AskAgain }
     }
 
     async fn amend(&self, claim: &Claim) -> Result<Amended> {
@@ -100,20 +107,23 @@ impl LockSteps for Faulty {
 
     async fn queue(&self, seat: &Seat) -> Result<Queue> {
         let locks = self.inner_locks()?;
-        self.pass(None, || locks.queue(seat)).await
+        let now = self.pass(None, || locks.queue(seat)).await?;
+        Ok(perhaps(&self.stale.queues, seat.clone(), now, self.looks_back()))
     }
 
     async fn stirred(&self, seat: &Seat, mark: Mark) {
         let Some(locks) = self.inner.locks() else { return };
-        if self.ends_early() {
-            return tokio::task::yield_now().await;
+        if self.ends_early().await {
+            return;
         }
         locks.stirred(seat, mark).await;
+        self.hears().await;
     }
 
     async fn ousted(&self, claim: &Claim) {
         if let Some(locks) = self.inner.locks() {
             locks.ousted(claim).await;
+            self.hears().await;
         }
     }
 
@@ -159,20 +169,23 @@ impl GroupSteps for Faulty {
 
     async fn members(&self, group: &Name) -> Result<Option<RosterFact>> {
         let groups = self.inner_groups()?;
-        self.pass(None, || groups.members(group)).await
+        let now = self.pass(None, || groups.members(group)).await?;
+        Ok(perhaps(&self.stale.rosters, group.clone(), now, self.looks_back()))
     }
 
     async fn stirred(&self, group: &Name, mark: Option<Mark>) {
         let Some(groups) = self.inner.groups() else { return };
-        if self.ends_early() {
-            return tokio::task::yield_now().await;
+        if self.ends_early().await {
+            return;
         }
         groups.stirred(group, mark).await;
+        self.hears().await;
     }
 
     async fn expelled(&self, enrolment: &Enrolment) {
         if let Some(groups) = self.inner.groups() {
             groups.expelled(enrolment).await;
+            self.hears().await;
         }
     }
 }
@@ -197,9 +210,10 @@ impl TopicSteps for Faulty {
 
     async fn stirred(&self, channel: &Channel, mark: Mark) {
         let Some(topics) = self.inner.topics() else { return };
-        if self.ends_early() {
-            return tokio::task::yield_now().await;
+        if self.ends_early().await {
+            return;
         }
         topics.stirred(channel, mark).await;
+        self.hears().await;
     }
 }

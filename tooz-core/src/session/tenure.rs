@@ -1,11 +1,10 @@
 //! Whether a possession is still ours: one atomic deadline that only ever ends.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use super::validity::Deadline;
 use crate::clock::Moment;
 use crate::lost::Cause;
 use crate::signal::{Signal, Signalled};
+use crate::sync::{AtomicU64, Ordering};
 
 /// The state behind `is_held()` and `lost()`: a deadline, or lost for good.
 ///

@@ -1,0 +1,133 @@
+//! What others put under our keys on Redis makes nobody a holder and stalls no group.
+
+#![allow(clippy::unwrap_used, clippy::panic)] // a failed assumption here is a failed test
+
+mod redis_server;
+
+use std::time::Duration;
+
+use conformance::servers::Redis;
+use conformance::{Session, within};
+use redis_server::{lock, name, session_at};
+
+const LONG: Duration = Duration::from_secs(30);
+const SEAT: &str = "{_tooz_nightly_lock}:seat";
+const QUEUE: &str = "{_tooz_nightly_lock}:queue";
+const READERS: &str = "{_tooz_nightly_lock}:readers";
+const GROUP: &str = "_tooz_group:blue";
+const SESSIONS: &str = "{_tooz_group:blue}:sessions";
+const ID: &str = "0123456789abcdef0123456789abcdef";
+
+async fn session(redis: &Redis, member: &str) -> Session {
+    session_at(&redis.url(), member, LONG).await
+}
+
+fn record(mode: char) -> String {
+    format!("1{mode}{ID}0000030000003abcvalue")
+}
+
+/// What may stand beside a lock without being anybody's claim: each line is what a stranger says to the server.
+fn beside_a_lock() -> Vec<Vec<Vec<String>>> {
+    let words = |lines: &[&[&str]]| -> Vec<Vec<String>> {
+        lines.iter().map(|line| line.iter().map(|word| (*word).to_owned()).collect()).collect()
+    };
+    let (exclusive, shared) = (record('x'), record('s'));
+    let (claim, expiry, hold) = (format!("c:{ID}"), format!("e:{ID}"), format!("h:{ID}"));
+    vec![
+        // Someone who waits and is not there, with times that are none.
+        words(&[&["ZADD", QUEUE, "-5", ID], &["HSET", SEAT, &claim, &exclusive, &expiry, "soon"]]),
+        words(&[&["ZADD", QUEUE, "-5", ID], &["HSET", SEAT, &claim, &exclusive]]),
+        words(&[
+            &["ZADD", QUEUE, "-5", ID],
+            &["HSET", SEAT, &claim, &exclusive, &expiry, "-9223372036854775808"],
+        ]),
+        words(&[&["ZADD", QUEUE, "-inf", ID], &["HSET", SEAT, &claim, "", &expiry, ""]]),
+        words(&[
+            &["ZADD", QUEUE, "-5", "not an id"],
+            &["HSET", SEAT, "c:not an id", &exclusive, "e:not an id", "1"],
+        ]),
+        words(&[&["ZADD", QUEUE, "-5", ""], &["HSET", SEAT, "c:", "x"]]),
+        // Someone who shares and is not there: the main key is not the readers'.
+        words(&[&["ZADD", READERS, "inf", ID], &["HSET", SEAT, &claim, &shared, &hold, "9 9500", "r", ID]]),
+        words(&[&["ZADD", READERS, "9e15", ID], &["HSET", SEAT, &claim, &shared, &hold, "x y"]]),
+        words(&[&["ZADD", READERS, "-inf", "x"]]),
+        // A seat that says what is not so.
+        words(&[&["HSET", SEAT, "m", ID, "c", &exclusive, "s", "1"]]),
+        words(&[&["HSET", SEAT, "m", ID, "c", "garbage", "s", "never", "n", ID]]),
+        words(&[&["HSET", SEAT, "f", "x", "g", "x", "a", "x", "q", "x", "w", "x"]]),
+        words(&[&["HSET", SEAT, "later", "field", "", ""]]),
+    ]
+}
+
+#[tokio::test]
+async fn what_is_planted_beside_a_lock_makes_no_holder_and_stops_nobody() {
+    let redis = Redis::start();
+    for (nth, lines) in beside_a_lock().into_iter().enumerate() {
+        redis.command(&["FLUSHALL"]);
+        let (a, b) = (session(&redis, "a").await, session(&redis, "b").await);
+        for line in &lines {
+            redis.command(&line.iter().map(String::as_str).collect::<Vec<_>>());
+        }
+        let seat = lock("nightly");
+
+        let holders = within("a look", a.queue(&seat)).await.holders;
+        assert_eq!(holders, [], "{nth}: {lines:?} makes a holder");
+        let (first, second) = (a.claim_on(&seat), b.claim_on(&seat));
+        // A waiter that is not there may come first; it is passed over when its time is up, at once if it has none.
+        within(&format!("{nth}: a claim beside {lines:?}"), a.hold(&first)).await;
+        let holders = b.queue(&seat).await.holders;
+        assert_eq!(holders.iter().map(|holder| holder.claim).collect::<Vec<_>>(), [Some(first.id)], "{nth}");
+        b.enqueue(&second).await;
+        a.give_back(&first).await;
+        within(&format!("{nth}: the next one beside {lines:?}"), b.hold(&second)).await;
+        b.give_back(&second).await;
+        a.closed().await;
+        b.closed().await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_planted_in_a_group_is_no_member_and_stalls_nobody() {
+    let redis = Redis::start();
+    let plants: &[&[&[&str]]] = &[
+        &[&["HSET", GROUP, "ghost", "\u{fffd}"]],
+        &[&["HSET", GROUP, "ghost", "x"], &["HSET", SESSIONS, "ghost", "garbage"]],
+        &[&["HSET", GROUP, "ghost", "x"], &["HSET", SESSIONS, "ghost", "1"]],
+        &[&["HSET", GROUP, "ghost", "x"], &["HSET", SESSIONS, "ghost", "1 x y z"]],
+        &[
+            &["HSET", GROUP, "ghost", "x"],
+            &["HSET", SESSIONS, "ghost", "1 0123456789abcdef0123456789abcdef soon ago"],
+        ],
+        &[
+            &["HSET", GROUP, "ghost", "x"],
+            &["HSET", SESSIONS, "ghost", "1 0123456789abcdef0123456789abcdef -9223372036854775808 -1"],
+        ],
+        &[&["HSET", SESSIONS, "", "", "nobody", "1 0123456789abcdef0123456789abcdef 99999999999999 1"]],
+        &[&["HSET", GROUP, "", "x"], &["SADD", "_tooz_groups", "", "\u{0}"]],
+    ];
+    for (nth, lines) in plants.iter().enumerate() {
+        redis.command(&["FLUSHALL"]);
+        let (a, b) = (session(&redis, "a").await, session(&redis, "b").await);
+        let blue = name("blue");
+        a.groups().create(&blue).await.unwrap();
+        a.groups().join(&a.enrolment(&blue, b"\xc0")).await.unwrap();
+        for line in *lines {
+            redis.command(line);
+        }
+
+        let shown = |roster: Option<tooz_core::backend::RosterFact>| -> Vec<String> {
+            let mut names: Vec<_> = roster.unwrap().members.iter().map(|it| it.member.to_string()).collect();
+            names.sort();
+            names
+        };
+        assert_eq!(shown(b.members(&blue).await), ["a"], "{nth}: {lines:?}");
+        b.groups().join(&b.enrolment(&blue, b"\xc0")).await.unwrap();
+        let renewal = a.backend.renew(&[], &[a.enrolment(&blue, b"\xc0")]).await.unwrap();
+        assert!(renewal.expelled.is_empty(), "{nth}: {lines:?} expels somebody");
+        assert_eq!(shown(a.members(&blue).await), ["a", "b"], "{nth}: {lines:?}");
+        b.groups().leave(&b.enrolment(&blue, b"\xc0")).await.unwrap();
+        assert_eq!(shown(a.members(&blue).await), ["a"], "{nth}: {lines:?}");
+        a.closed().await;
+        b.closed().await;
+    }
+}
