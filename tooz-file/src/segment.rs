@@ -117,10 +117,11 @@ impl<'a> Segment<'a> {
         let name = index_name(self.header.first);
         let filled = read_up_to(self.folder, &name, &self.index, &mut bytes, place_of(at))?;
         bytes.truncate(filled);
-        let numbers = self.header.first.saturating_add(at)..;
+        // A segment may begin where numbers end.
+        let number_of = |nth: u64| self.header.first.saturating_add(at).saturating_add(nth);
         let (blocks, _) = bytes.as_chunks::<SIZE>();
-        let decode = |(block, number)| Entry::decode(block).filter(|entry| entry.number == number);
-        Ok(blocks.iter().zip(numbers).map(decode).collect())
+        let decode = |(block, nth)| Entry::decode(block).filter(|entry| entry.number == number_of(nth));
+        Ok(blocks.iter().zip(0..).map(decode).collect())
     }
 
     /// Calls `take` with each readable entry from the message `at` up to, not including, `end`, until it
