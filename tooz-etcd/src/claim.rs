@@ -74,7 +74,11 @@ pub(crate) async fn claim(
         none_below(&keys.queue()),
     ];
     if !wanted {
-        let glance = [get(keys.main.as_str()), get(keys.share()), get(keys::void(claim.id))];
+        // Who would queue asks anew in any case.
+        let glance = match otherwise {
+            Otherwise::Leave => vec![get(keys.main.as_str()), get(keys.share()), get(keys::void(claim.id))],
+            Otherwise::Queue => Vec::new(),
+        };
         let short = Txn::new().when(free.clone()).and_then(grant()).or_else(glance);
         let answer = session.heed(session.line.txn(short).await)?;
         session.note(revision(&answer));

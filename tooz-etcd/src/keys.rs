@@ -100,6 +100,11 @@ impl SeatKeys {
         format!("{}h/{id}", self.prefix)
     }
 
+    /// Before the notices to holders; nothing stands between them and the queue.
+    pub(crate) fn notices(&self) -> String {
+        format!("{}n/", self.prefix)
+    }
+
     /// Tells a holder to let go.
     pub(crate) fn notice(&self, id: ClaimId) -> String {
         format!("{}n/{id}", self.prefix)

@@ -136,6 +136,11 @@ impl LettingGo<'_> {
         let mut when = vec![valued(keys.main.as_str(), id.as_bytes().as_slice())];
         let mut then = traces(keys, id);
         match &self.heir {
+            None if !asks => {
+                // Neither a place nor a notice of anybody: all that this claim has left is its record.
+                when.push(none_between(keys.notices(), keys::after_prefix(&keys.queue())));
+                then = vec![delete(keys.holder(id)), delete(keys.main.as_str())];
+            }
             Some(heir) => {
                 when.push(heir.still_waits(keys));
                 then.extend(heir.grant(keys)?);
@@ -158,6 +163,7 @@ impl LettingGo<'_> {
         self.session.note(revision(&answer));
         let answers = answer.op_responses();
         if answer.succeeded() {
+            // The record or the place; and the main key was there.
             return Ok(Some(found(deleted(answers.first()) + deleted(answers.get(1)))));
         }
         if !asks {
