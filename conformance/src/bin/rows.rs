@@ -52,7 +52,10 @@ fn run() -> Outcome<bool> {
         "table" => write_table(&Arguments::read(words, &["json", "into"])?),
         "all" => {
             let arguments = Arguments::read(words, KNOWN)?;
-            let rows = ROWS.iter().filter(|row| row.name != SOAK);
+            let only = arguments.text("driver").map(str::parse::<Kind>).transpose()?;
+            let is_run =
+                |row: &&Row| only.is_none_or(|only| row.volumes.iter().any(|(kind, _)| *kind == only));
+            let rows = ROWS.iter().filter(|row| row.name != SOAK).filter(is_run);
             rows.into_iter().try_fold(true, |passed, row| Ok(run_row(row, &arguments)? && passed))
         }
         row => run_row(Row::find(row)?, &Arguments::read(words, KNOWN)?),

@@ -119,7 +119,17 @@ pub const ROWS: &[Row] = &[
         run: dropped::run,
     },
     Row { name: "hoarded", volumes: &every(10_000), run: hoarded::run },
-    Row { name: SOAK, volumes: &every(30), run: soak::run },
+    Row {
+        name: SOAK,
+        volumes: &[
+            (Kind::File, 30),
+            (Kind::Redis(None), 30),
+            (Kind::Redis(Some(Fsync::Always)), 30),
+            (Kind::Etcd, 30),
+            (Kind::Zookeeper, 30),
+        ],
+        run: soak::run,
+    },
 ];
 
 /// On every driver.
