@@ -13,6 +13,8 @@ pub enum Cut {
     Requests,
     /// What the client sends is carried out; it hears nothing.
     Replies,
+    /// Nothing is cut, and nothing else goes wrong either: the faults are over.
+    Calm,
 }
 
 /// The cable of one client, whatever sessions it opens.

@@ -151,7 +151,7 @@ impl Faulty {
     async fn take_time(&self) {
         let span = {
             let mut dice = locked(&self.dice);
-            if self.odds.slow == 0 || !dice.percent(self.odds.slow) {
+            if self.odds.slow == 0 || self.cable.cut() == Cut::Calm || !dice.percent(self.odds.slow) {
                 return;
             }
             let longest = usize::try_from(SLOWEST.as_millis()).unwrap_or(0);
@@ -165,7 +165,10 @@ impl Faulty {
         late: Option<Step>,
         go: impl Fn() -> BoxFuture<'a, Result<T>>,
     ) -> Result<T> {
-        let fate = locked(&self.dice).fate(&self.odds);
+        let fate = match self.cable.cut() {
+            Cut::Calm => Fate::Well,
+            _ => locked(&self.dice).fate(&self.odds),
+        };
         match (fate, late) {
             (Fate::Well, _) => go().await,
             (Fate::Refused, _) => Err(Error::new(ErrorKind::Unavailable, "fault: connection refused")),

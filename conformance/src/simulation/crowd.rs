@@ -4,7 +4,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use tooz_core::{Coordinator, Delivery, Event, From, Incarnation, Membership, Result, Subscription, View};
+use tooz_core::{
+    Coordinator, Delivery, Event, From, Incarnation, Membership, MembershipState, Result, Subscription, View,
+};
 
 use super::{TTL, World, locked};
 use crate::checkers::Violation;
@@ -22,7 +24,7 @@ pub(super) struct Reader<'a> {
     subscription: Option<Subscription>,
     /// Which life of the topic it reads: a topic that begins anew is another one to the checkers.
     life: Option<Incarnation>,
-    _membership: Option<Membership>,
+    membership: Option<Membership>,
 }
 
 pub(super) async fn watch(keeper: &Coordinator) -> Result<View> {
@@ -45,7 +47,7 @@ impl World {
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        Reader { coord, subscription, life: None, _membership: membership }
+        Reader { coord, subscription, life: None, membership }
     }
 
     /// Publishes one message of its own. One that nobody acknowledged may be there or not.
@@ -153,7 +155,13 @@ impl World {
             }
         }
         if self.forgot().is_none() {
-            let wanted: BTreeSet<String> = readers.iter().map(|it| it.coord.member().to_string()).collect();
+            // One that was told that its membership is over is not waited for.
+            let is_in = |reader: &&Reader<'_>| {
+                let membership = reader.membership.as_ref();
+                membership.is_some_and(|it| *it.state().borrow() != MembershipState::Left)
+            };
+            let wanted: BTreeSet<String> =
+                readers.iter().filter(is_in).map(|it| it.coord.member().to_string()).collect();
             let seen = async {
                 loop {
                     let roster = keeper.group(GROUP).members().await;
@@ -166,7 +174,10 @@ impl World {
                 }
             };
             if tokio::time::timeout(within, seen).await.is_err() {
-                tell("C6", format!("the group is not whole {within:?} after the faults"));
+                let states =
+                    readers.iter().map(|it| it.membership.as_ref().map(|it| it.state().borrow().clone()));
+                let states: Vec<_> = states.collect();
+                tell("C6", format!("the group is not whole {within:?} after the faults: {states:?}"));
             }
         }
         let last = keeper.topic(TOPIC).last().await.ok().flatten();
