@@ -23,8 +23,18 @@ pub(super) struct Reader<'a> {
     coord: &'a Coordinator,
     subscription: Option<Subscription>,
     /// Which life of the topic it reads: a topic that begins anew is another one to the checkers.
-    life: Option<Incarnation>,
+    life: Option<Life>,
+    /// The one before, where it was told that another begins.
+    before: Option<Life>,
     membership: Option<Membership>,
+}
+
+/// A topic from its first message to the loss of all data.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Life {
+    incarnation: Incarnation,
+    /// A late copy of the message that a topic began with begins it again where all data was lost in between.
+    again: bool,
 }
 
 pub(super) async fn watch(keeper: &Coordinator) -> Result<View> {
@@ -47,7 +57,7 @@ impl World {
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        Reader { coord, subscription, life: None, membership }
+        Reader { coord, subscription, life: None, before: None, membership }
     }
 
     /// Publishes one message of its own. One that nobody acknowledged may be there or not.
@@ -55,7 +65,8 @@ impl World {
         let call = self.now();
         let outcome = coord.topic(TOPIC).publish(format!("{nth}-{done}")).await;
         if let Ok(offset) = outcome {
-            let (name, number) = (topic_name(Some(offset.incarnation())), Some(offset.number()));
+            let life = Life { incarnation: offset.incarnation(), again: false };
+            let (name, number) = (topic_name(Some(life)), Some(offset.number()));
             self.note(coord.member().as_str(), Op::Publish, &name, call, Outcome::Yes, number);
         }
     }
@@ -99,12 +110,21 @@ impl World {
         let call = self.now();
         let (outcome, number) = match subscription.next().await {
             Ok(Delivery::Message(message)) => {
-                reader.life = Some(message.offset.incarnation());
+                let incarnation = message.offset.incarnation();
+                let again = match (reader.life, reader.before.take()) {
+                    (Some(life), None) if life.incarnation == incarnation => life.again,
+                    (_, Some(before)) => before.incarnation == incarnation,
+                    _ => false,
+                };
+                reader.life = Some(Life { incarnation, again });
                 let text = String::from_utf8_lossy(&message.payload).into_owned();
                 (Outcome::Message(text), Some(message.offset.number()))
             }
             Ok(Delivery::Lagged { missed }) => (Outcome::Missed(missed), None),
-            Ok(Delivery::Reset) => return true,
+            Ok(Delivery::Reset) => {
+                reader.before = reader.life.take().or(reader.before);
+                return true;
+            }
             Err(_) => return false,
         };
         let name = topic_name(reader.life);
@@ -191,7 +211,8 @@ impl World {
                 if is_its { record.token } else { None }
             });
             let is_at_the_end = last.is_none_or(|last| {
-                name == topic_name(Some(last.incarnation())) && reached == Some(last.number())
+                let is_its = reader.life.is_some_and(|life| life.incarnation == last.incarnation());
+                is_its && reached == Some(last.number())
             });
             if !is_at_the_end {
                 tell("C5", format!("{} read up to {reached:?} of {name}: {last:?}", reader.coord.member()));
@@ -202,6 +223,9 @@ impl World {
 }
 
 /// A topic's name in the history, in this life of it.
-fn topic_name(life: Option<Incarnation>) -> String {
-    life.map_or_else(|| TOPIC.to_owned(), |life| format!("{TOPIC}-{life}"))
+fn topic_name(life: Option<Life>) -> String {
+    life.map_or_else(
+        || TOPIC.to_owned(),
+        |life| format!("{TOPIC}-{}{}", life.incarnation, if life.again { "-again" } else { "" }),
+    )
 }
