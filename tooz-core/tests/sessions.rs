@@ -2,9 +2,11 @@
 
 mod common;
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use common::{builder, settle};
+use common::{Script, builder, connect, settle};
 use futures_util::FutureExt;
 use tooz_core::memory::Store;
 use tooz_core::{Cause, ErrorKind, Event, MembershipState, Observation, State};
@@ -90,6 +92,31 @@ async fn a_membership_comes_back_with_a_new_incarnation() {
     assert!(matches!(view.next_event().await.unwrap(), Event::Left(_)));
     coord.close().await.unwrap();
     watcher.close().await.unwrap();
+}
+
+/// What stands under the session that was lost is its own, also when nobody knows whether the next one has replaced it.
+#[tokio::test(start_paused = true)]
+async fn a_membership_comes_back_though_its_join_is_lost_on_the_way() {
+    for lost_joins in 1..4 {
+        let script = Arc::new(Script::default());
+        let coord = connect(&format!("session-join-{lost_joins}"), "a", &script).await;
+        coord.group("g").create().await.unwrap();
+        let me = coord.group("g").join(&()).await.unwrap();
+        let mut state = me.state();
+        script.lose_joins.store(lost_joins, Ordering::SeqCst);
+        script.lose_closings.store(true, Ordering::SeqCst);
+        script.session_lost_claims.store(1, Ordering::SeqCst);
+
+        let guard = coord.lock("x").acquire().await.unwrap();
+
+        let back = state.wait_for(|state| *state != MembershipState::Rejoining).await.map(|state| *state);
+        assert_eq!(back.unwrap(), MembershipState::Joined, "after {lost_joins} joins that were lost");
+        let members = coord.group("g").members().await.unwrap();
+        assert!(members.iter().any(|member| member.session() == coord.session()));
+        guard.release().await.unwrap();
+        script.lose_closings.store(false, Ordering::SeqCst);
+        coord.close().await.unwrap();
+    }
 }
 
 #[tokio::test(start_paused = true)]

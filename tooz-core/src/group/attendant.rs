@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Enrolled, MembershipState, no_such_group};
-use crate::backend::{Enrolment, Joined, Left, Updated};
+use crate::backend::{Enrolment, Joined, Updated};
 use crate::capability::Capabilities;
 use crate::claim::SessionId;
 use crate::clock::Moment;
@@ -15,6 +15,9 @@ use crate::lost::Cause;
 use crate::retry;
 use crate::session::{Session, groups};
 use crate::shared::Core;
+
+/// So many sessions are remembered whose joins went unanswered.
+const DOUBTS: usize = 8;
 
 /// What the user wants of the task that attends the membership. Its end of the line closing means: leave.
 pub(super) enum Wish {
@@ -29,8 +32,9 @@ pub(super) struct Attendant {
     enrolled: Arc<Enrolled>,
     capabilities: Capabilities,
     inbox: mpsc::UnboundedReceiver<Wish>,
-    /// Under which session it stood last: what a new session may replace.
-    last: Option<SessionId>,
+    /// Sessions under which it may stand, the newest last: what a new session may replace. More than one while a join
+    /// is in doubt.
+    stood: Vec<SessionId>,
     /// Held once the user has let go without leaving: a line that never closes.
     own_line: Option<mpsc::UnboundedSender<Wish>>,
     /// When a join last went unanswered: it may land after a leave, for as long as an attempt takes.
@@ -59,7 +63,7 @@ impl Attendant {
             enrolled: Arc::clone(enrolled),
             capabilities,
             inbox,
-            last: None,
+            stood: Vec::new(),
             own_line: None,
             in_doubt: None,
         }
@@ -235,33 +239,61 @@ impl Attendant {
     }
 
     async fn join_under(&mut self, session: &Arc<Session>) -> Result<Joined> {
-        let enrolment = Enrolment {
-            group: self.enrolled.group().clone(),
-            member: self.core.settings().member.clone(),
-            session: session.id,
-            replaces: self.last.filter(|last| *last != session.id),
-            capabilities: self.capabilities.as_bytes().clone(),
-        };
-        let (sent, backend) = (enrolment.clone(), Arc::clone(session));
-        let step = Box::pin(async move { groups(&*backend.backend)?.join(&sent).await });
-        let joined = self.core.attempt(Lane::Engine, "join", step).await;
-        let joined = joined.map_err(|failure| self.core.meant(session, failure));
-        match &joined {
-            Ok(Joined::Done) => {
-                self.last = Some(session.id);
-                self.enrolled.set_standing(Some((session.epoch, enrolment)));
-                self.enrolled.set_state(MembershipState::Joined);
-            }
-            Ok(_) => {}
-            Err(failure) => {
-                session.heed(failure);
-                if failure.effect() == Effect::Unknown {
-                    self.in_doubt = Some(self.core.now());
-                    self.last = Some(session.id);
+        let mut joined = Ok(Joined::Taken);
+        for replaces in self.others(session.id) {
+            let enrolment = self.enrolment(session.id, replaces);
+            let (sent, backend) = (enrolment.clone(), Arc::clone(session));
+            let step = Box::pin(async move { groups(&*backend.backend)?.join(&sent).await });
+            joined = self.core.attempt(Lane::Engine, "join", step).await;
+            match &joined {
+                // By another of ours, perhaps.
+                Ok(Joined::Taken) => continue,
+                Ok(Joined::Done) => {
+                    self.stood = vec![session.id];
+                    self.enrolled.set_standing(Some((session.epoch, enrolment)));
+                    self.enrolled.set_state(MembershipState::Joined);
+                }
+                Ok(Joined::NoGroup) => {}
+                Err(failure) => {
+                    session.heed(failure);
+                    if failure.effect() == Effect::Unknown {
+                        self.in_doubt = Some(self.core.now());
+                        self.doubt(session.id);
+                    }
                 }
             }
+            break;
         }
         joined
+    }
+
+    /// What else it may stand under, the newest first; nearly always that is one session or none.
+    fn others(&self, session: SessionId) -> Vec<Option<SessionId>> {
+        let mut others: Vec<_> =
+            self.stood.iter().rev().filter(|stood| **stood != session).copied().map(Some).collect();
+        if others.is_empty() {
+            others.push(None);
+        }
+        others
+    }
+
+    /// It may stand under this session too.
+    fn doubt(&mut self, session: SessionId) {
+        self.stood.retain(|stood| *stood != session);
+        if self.stood.len() == DOUBTS {
+            self.stood.remove(0); // its time to live is over
+        }
+        self.stood.push(session);
+    }
+
+    fn enrolment(&self, session: SessionId, replaces: Option<SessionId>) -> Enrolment {
+        Enrolment {
+            group: self.enrolled.group().clone(),
+            member: self.core.settings().member.clone(),
+            session,
+            replaces,
+            capabilities: self.capabilities.as_bytes().clone(),
+        }
     }
 
     async fn update(&mut self, session: &Arc<Session>, capabilities: Capabilities) -> Result<()> {
@@ -294,7 +326,7 @@ impl Attendant {
                 return Err(Error::new(ErrorKind::Unavailable, text));
             };
             let failure = match self.leave_once(&session).await {
-                Ok(_) => match self.in_doubt.take().map(|since| since + self.core.settings().attempt()) {
+                Ok(()) => match self.in_doubt.take().map(|since| since + self.core.settings().attempt()) {
                     // The join in doubt may land after this leave: once more, when its time is up.
                     Some(lands) if lands > self.core.now() => {
                         self.core.sleep(lands.since(self.core.now())).await;
@@ -317,7 +349,7 @@ impl Attendant {
     async fn leave_while_its_session_lives(&self) {
         let mut tries = 0;
         while let Some(session) = self.core.current_session() {
-            if self.last != Some(session.id) || self.leave_once(&session).await.is_ok() {
+            if !self.stood.contains(&session.id) || self.leave_once(&session).await.is_ok() {
                 return;
             }
             tries += 1;
@@ -325,18 +357,14 @@ impl Attendant {
         }
     }
 
-    async fn leave_once(&self, session: &Arc<Session>) -> Result<Left> {
-        let enrolment = Enrolment {
-            group: self.enrolled.group().clone(),
-            member: self.core.settings().member.clone(),
-            session: session.id,
-            replaces: self.last.filter(|last| *last != session.id),
-            capabilities: self.capabilities.as_bytes().clone(),
-        };
-        let (session, told) = (Arc::clone(session), session);
-        let step = Box::pin(async move { groups(&*session.backend)?.leave(&enrolment).await });
-        let left = self.core.attempt(Lane::Engine, "leave", step).await;
-        left.inspect_err(|failure| told.heed(failure))
+    async fn leave_once(&self, session: &Arc<Session>) -> Result<()> {
+        for replaces in self.others(session.id) {
+            let (enrolment, told) = (self.enrolment(session.id, replaces), Arc::clone(session));
+            let step = Box::pin(async move { groups(&*told.backend)?.leave(&enrolment).await });
+            let left = self.core.attempt(Lane::Engine, "leave", step).await;
+            left.inspect_err(|failure| session.heed(failure))?;
+        }
+        Ok(())
     }
 
     fn ended(&self) -> Done {

@@ -56,6 +56,10 @@ pub(crate) struct Script {
     pub(crate) answers_when_closed: AtomicUsize,
     /// Claims to panic over.
     pub(crate) panicking_claims: AtomicUsize,
+    /// Joins that never arrive, though nobody knows.
+    pub(crate) lose_joins: AtomicUsize,
+    /// Closings never arrive while set.
+    pub(crate) lose_closings: AtomicBool,
     /// Leaves fail, without effect, while set.
     pub(crate) fail_leaves: AtomicBool,
     /// Changes the profile of sessions opened from now on.
@@ -154,7 +158,10 @@ impl Backend for Tap {
         if tokio::runtime::Handle::try_current().is_err() {
             self.script.closed_outside.fetch_add(1, Ordering::SeqCst);
         }
-        let closed = self.inner.close().await;
+        let closed = match self.script.lose_closings.load(Ordering::SeqCst) {
+            true => Err(scripted().effect_unknown()),
+            false => self.inner.close().await,
+        };
         self.script.closed.send_modify(|closed| *closed += 1);
         closed
     }
@@ -280,6 +287,9 @@ impl GroupSteps for Tap {
 
     async fn join(&self, enrolment: &Enrolment) -> Result<Joined> {
         self.answer_when_closed().await?;
+        if take_one(&self.script.lose_joins) {
+            return Err(scripted().effect_unknown());
+        }
         self.rooms().join(enrolment).await
     }
 
