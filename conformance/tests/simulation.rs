@@ -14,7 +14,7 @@ fn number(name: &str) -> Option<u64> {
 }
 
 fn judge(story: &Story) -> Vec<Violation> {
-    let least = Least { procs: 3, grants: 20, hand_overs: 8, contended: 4, writes: 20 };
+    let least = Least { procs: 3, grants: 20, hand_overs: 8, contended: 2, writes: 20 };
     let mut violations = check(&story.records, &least);
     violations.extend(leftovers(&story.left));
     violations.extend(story.broken.iter().cloned());

@@ -4,9 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use tooz_core::{
-    Coordinator, Delivery, Event, From, Incarnation, Membership, MembershipState, Result, Subscription, View,
-};
+use tooz_core::{Coordinator, Delivery, Event, From, Incarnation, Membership, Result, Subscription, View};
 
 use super::{TTL, World, locked};
 use crate::checkers::Violation;
@@ -175,13 +173,7 @@ impl World {
             }
         }
         if self.forgot().is_none() {
-            // One that was told that its membership is over is not waited for.
-            let is_in = |reader: &&Reader<'_>| {
-                let membership = reader.membership.as_ref();
-                membership.is_some_and(|it| *it.state().borrow() != MembershipState::Left)
-            };
-            let wanted: BTreeSet<String> =
-                readers.iter().filter(is_in).map(|it| it.coord.member().to_string()).collect();
+            let wanted: BTreeSet<String> = readers.iter().map(|it| it.coord.member().to_string()).collect();
             let seen = async {
                 loop {
                     let roster = keeper.group(GROUP).members().await;
