@@ -64,11 +64,9 @@ fn token(text: &str) -> Option<&str> {
 /// that forgets tokens and goes away, and refusals.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn passwords_and_tokens_are_in_no_error_and_in_no_line_of_a_log() {
-    tracing_subscriber::fmt()
-        .with_max_level(LevelFilter::TRACE)
-        .with_writer(|| Scribe)
-        .with_ansi(false)
-        .init();
+    let talkative =
+        tracing_subscriber::fmt().with_max_level(LevelFilter::TRACE).with_writer(|| Scribe).with_ansi(false);
+    tracing::subscriber::set_global_default(talkative.finish()).unwrap();
     log::set_max_level(log::LevelFilter::Trace);
     log::set_logger(&Scribe).unwrap();
 

@@ -126,7 +126,8 @@ fn nonsense(scheme: &str) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn passwords_show_in_no_error_and_no_log_of_any_driver() {
-    tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(LOG.clone()).init();
+    let talkative = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(LOG.clone());
+    tracing::subscriber::set_global_default(talkative.finish()).unwrap();
     log::set_logger(&*LOG).unwrap();
     log::set_max_level(log::LevelFilter::Trace);
 

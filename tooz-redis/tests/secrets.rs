@@ -74,7 +74,8 @@ async fn fails(url: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn passwords_show_in_no_error_and_no_log() {
-    tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(LOG.clone()).init();
+    let talkative = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(LOG.clone());
+    tracing::subscriber::set_global_default(talkative.finish()).unwrap();
     log::set_logger(&*LOG).unwrap();
     log::set_max_level(log::LevelFilter::Trace);
     let redis = Redis::plan().password("another").user("alice", "on >alices ~* &* -@all +hello").start();
