@@ -244,7 +244,8 @@ impl Attendant {
             let enrolment = self.enrolment(session.id, replaces);
             let (sent, backend) = (enrolment.clone(), Arc::clone(session));
             let step = Box::pin(async move { groups(&*backend.backend)?.join(&sent).await });
-            joined = self.core.attempt(Lane::Engine, "join", step).await;
+            let answer = self.core.attempt(Lane::Engine, "join", step).await;
+            joined = answer.map_err(|failure| self.core.meant(session, failure));
             match &joined {
                 // By another of ours, perhaps.
                 Ok(Joined::Taken) => continue,
