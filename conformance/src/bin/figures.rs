@@ -87,7 +87,7 @@ async fn compare(
     };
     let (ours, theirs) = figures::uncontended(a, &*bare, pairs).await?;
     println!("acquire + release: {ours}");
-    println!("2 x {}: {theirs}", bare.call_name());
+    println!("{}: {theirs}", bare.pair_name());
     println!("  ratio of medians: {:.2}", ours.times(&theirs));
     let (ours, theirs) = figures::hand_over([a, b], &*bare, turns).await?;
     println!("release to the next holder's return: {ours}");
@@ -98,8 +98,8 @@ async fn compare(
         ours.quantile(0.99).as_secs_f64() / theirs.quantile(0.99).as_secs_f64().max(1e-12)
     );
     let (ours, theirs) = figures::together(a, &bare, tasks, pairs / tasks.max(1) + 1).await?;
-    println!("{tasks} tasks on {tasks} locks: {ours:.0} steps per second");
-    println!("{tasks} tasks of {}: {theirs:.0} per second", bare.call_name());
+    println!("{tasks} tasks on {tasks} locks: {ours:.0} acquires and releases per second");
+    println!("{tasks} tasks of {}: {theirs:.0} per second", bare.pair_name());
     println!("  ratio: {:.2}", ours / theirs);
     Ok(())
 }

@@ -10,8 +10,7 @@ use tooz_core::Coordinator;
 
 use super::{Bare, Outcome, Samples};
 
-/// Acquire and release of a free lock, and as many bare calls, in turns: `(ours, bare)`, each sample being
-/// one pair of calls.
+/// Acquire and release of a free lock, and as many bare pairs, in turns: `(ours, bare)`.
 ///
 /// # Errors
 /// If the store fails.
@@ -22,8 +21,7 @@ pub async fn uncontended(coord: &Coordinator, bare: &dyn Bare, pairs: usize) -> 
         let begun = Instant::now();
         lock.acquire().await?.release().await?;
         let between = Instant::now();
-        bare.call().await?;
-        bare.call().await?;
+        bare.pair(0).await?;
         // The first rounds open connections and load scripts.
         if round >= pairs / 20 {
             ours.push(between - begun);
@@ -34,7 +32,7 @@ pub async fn uncontended(coord: &Coordinator, bare: &dyn Bare, pairs: usize) -> 
 }
 
 /// `tasks` tasks, each with its own lock, `cycles` acquires and releases each; and the same number of bare
-/// calls by as many tasks: `(ours, bare)` per second.
+/// pairs by as many tasks: `(ours, bare)` per second.
 ///
 /// # Errors
 /// If the store fails.
@@ -56,15 +54,15 @@ pub async fn together(
     let begun = Instant::now();
     try_join_all(ours).await?;
     let spent = begun.elapsed();
-    let bare_calls = (0..tasks).map(|_| async move {
-        for _ in 0..cycles * 2 {
-            bare.call().await?;
+    let bare_pairs = (0..tasks).map(|task| async move {
+        for _ in 0..cycles {
+            bare.pair(task).await?;
         }
         Outcome::Ok(())
     });
     let begun = Instant::now();
-    try_join_all(bare_calls).await?;
-    Ok((per_second(tasks * cycles * 2, spent), per_second(tasks * cycles * 2, begun.elapsed())))
+    try_join_all(bare_pairs).await?;
+    Ok((per_second(tasks * cycles, spent), per_second(tasks * cycles, begun.elapsed())))
 }
 
 /// From the call of release to the waiter's return from acquire, and as many bare events: `(ours, bare)`.

@@ -25,11 +25,12 @@ use async_trait::async_trait;
 /// The store without the library: the least that it can do.
 #[async_trait]
 pub trait Bare: Send + Sync {
-    /// What [`call`](Self::call) is, for people.
-    fn call_name(&self) -> &'static str;
+    /// What [`pair`](Self::pair) is, for people.
+    fn pair_name(&self) -> &'static str;
 
-    /// The smallest request of the kind that a step sends, over one connection.
-    async fn call(&self) -> Outcome<()>;
+    /// The smallest two requests of the kind that an acquire and a release send, one after the other, over one
+    /// connection that all tasks share.
+    async fn pair(&self, task: usize) -> Outcome<()>;
 
     /// What [`event`](Self::event) is, for people.
     fn event_name(&self) -> &'static str;

@@ -35,14 +35,15 @@ impl Plain {
 
 #[async_trait]
 impl Bare for Plain {
-    fn call_name(&self) -> &'static str {
-        "EVALSHA of a no-op with one key"
+    fn pair_name(&self) -> &'static str {
+        "two EVALSHA of a no-op with one key"
     }
 
-    async fn call(&self) -> Outcome<()> {
+    async fn pair(&self, _task: usize) -> Outcome<()> {
         let mut requests = self.requests.clone();
         let mut call = redis::cmd("EVALSHA");
         call.arg(&self.noop).arg(1).arg("figures-key");
+        call.query_async::<()>(&mut requests).await?;
         Ok(call.query_async::<()>(&mut requests).await?)
     }
 

@@ -1,20 +1,17 @@
 //! ZooKeeper without the library: a node made and removed, and a deletion heard by another session.
 
 use async_trait::async_trait;
-use tokio::sync::Mutex;
 use zookeeper_client::{Acls, Client, CreateMode, Error};
 
 use super::{Bare, Outcome};
 
 const ROOM: &str = "/figures";
-const NODE: &str = "/figures/node";
 const SIGN: &str = "/figures/sign";
 
 /// One session for requests and one that listens.
 pub(super) struct Plain {
     requests: Client,
     listens: Client,
-    stands: Mutex<bool>,
 }
 
 impl Plain {
@@ -27,7 +24,7 @@ impl Plain {
             Ok(_) | Err(Error::NodeExists) => {}
             Err(error) => return Err(error.into()),
         }
-        Ok(Self { requests, listens, stands: Mutex::new(false) })
+        Ok(Self { requests, listens })
     }
 
     async fn make(&self, path: &str) -> Outcome<()> {
@@ -39,19 +36,14 @@ impl Plain {
 
 #[async_trait]
 impl Bare for Plain {
-    fn call_name(&self) -> &'static str {
-        "create and delete of a node, by turns"
+    fn pair_name(&self) -> &'static str {
+        "create and delete of a node"
     }
 
-    async fn call(&self) -> Outcome<()> {
-        let mut stands = self.stands.lock().await;
-        if std::mem::replace(&mut *stands, false) {
-            self.requests.delete(NODE, None).await?;
-            return Ok(());
-        }
-        self.make(NODE).await?;
-        *stands = true;
-        Ok(())
+    async fn pair(&self, task: usize) -> Outcome<()> {
+        let node = format!("{ROOM}/node-{task}");
+        self.make(&node).await?;
+        Ok(self.requests.delete(&node, None).await?)
     }
 
     fn event_name(&self) -> &'static str {

@@ -13,6 +13,7 @@ use tooz_core::{Coordinator, Event, From, Guard, Lock};
 
 use super::Outcome;
 use super::crew::{dismissed, say};
+use super::hoarded::CROWD;
 use crate::arguments::Arguments;
 use crate::checkers::Register;
 use crate::faulty::Dice;
@@ -307,26 +308,34 @@ impl Player {
                 .map(async |number| self.coord.topic(format!("topic-{number}")).subscribe(From::Now).await);
             subscriptions = subscribed.buffer_unordered(AT_ONCE).try_collect().await?;
         }
-        let crowd = self.coord.lock(format!("{}-0", self.name));
-        let waits = (0..self.count).map(async |_| {
+        let crowded: Vec<Lock> = (0..self.count.div_ceil(CROWD))
+            .map(|number| self.coord.lock(format!("{}-{number}", self.name)))
+            .collect();
+        let waits = crowded.iter().cycle().take(usize::try_from(self.count)?).map(async |lock| {
             loop {
-                match crowd.acquire().await {
+                match lock.acquire().await {
                     Ok(guard) => break guard,
                     Err(_) => sleep(PAUSE).await, // so many at once may be too many for a busy machine
                 }
             }
         });
         let mut waits: FuturesUnordered<_> = waits.collect();
-        let waiting = usize::try_from(self.count)?;
-        while crowd.queue().await?.waiting.len() < waiting {
+        let waiting = waits.len();
+        loop {
+            let queues =
+                crowded.iter().map(async |lock| Ok::<_, tooz_core::Error>(lock.queue().await?.waiting.len()));
+            if try_join_all(queues).await?.into_iter().sum::<usize>() >= waiting {
+                break;
+            }
             if timeout(LOOK, waits.next()).await.is_ok() {
                 return Err("somebody was granted what another holds".into());
             }
         }
         let subscribed = subscriptions.len();
         say(&format!(
-            "{} locks, {waiting} waiters, {} memberships, {subscribed} subscriptions",
+            "{} locks, {waiting} waiters for {} others, {} memberships, {subscribed} subscriptions",
             guards.len(),
+            crowded.len(),
             memberships.len()
         ))?;
         tokio::select! {
