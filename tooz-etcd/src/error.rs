@@ -74,18 +74,28 @@ pub(crate) fn says_leaderless(words: &str) -> bool {
     words.contains("etcdserver: no leader")
 }
 
-/// Whether the connection was refused, so that nothing was sent.
+/// Whether there was no connection, so that nothing was sent.
 fn was_refused(error: &(dyn StdError + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(error) = next {
-        if let Some(io) = error.downcast_ref::<io::Error>()
-            && matches!(io.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::HostUnreachable)
-        {
+        if error.downcast_ref::<io::Error>().is_some_and(was_not_connected) {
             return true;
         }
         next = error.source();
     }
     false
+}
+
+fn was_not_connected(error: &io::Error) -> bool {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused
+        | io::ErrorKind::HostUnreachable
+        | io::ErrorKind::NetworkUnreachable => true,
+        // The library's own timer, which runs only until there is a connection; one that stands for long and dies has
+        // the system's error.
+        io::ErrorKind::TimedOut => error.raw_os_error().is_none(),
+        _ => false,
+    }
 }
 
 /// The session that speaks has ended.
@@ -106,6 +116,15 @@ pub(crate) fn busy() -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_was_sent_where_there_was_no_connection() {
+        let says = |kind| was_refused(&io::Error::new(kind, "it"));
+        assert!(says(io::ErrorKind::ConnectionRefused) && says(io::ErrorKind::TimedOut));
+        assert!(!says(io::ErrorKind::ConnectionReset) && !says(io::ErrorKind::BrokenPipe));
+        // A connection that stood: ETIMEDOUT.
+        assert!(!was_refused(&io::Error::from_raw_os_error(110)));
+    }
 
     #[test]
     fn a_request_that_is_too_large_is_no_matter_of_rights() {

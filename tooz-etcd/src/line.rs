@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use etcd_client::{Client, Txn, TxnResponse};
+use etcd_client::{Client, KvClient, Txn, TxnResponse};
 use tokio::time::{Instant, timeout_at};
 use tooz_core::backend::PerRuntime;
 use tooz_core::{Effect, Error, ErrorKind, Result};
@@ -20,21 +20,26 @@ use crate::txn::get;
 /// Larger answers than the library's 4 MiB: a long queue, a large group.
 pub(crate) const LARGEST_ANSWER: usize = 64 << 20;
 
+/// A connection to far away takes so long.
+const SHORTEST_PATIENCE: Duration = Duration::from_millis(500);
+
 /// The servers, and the one in use.
 pub(crate) struct Line {
     config: Config,
     timeout: Duration,
     /// Index of the server in use.
     current: AtomicUsize,
-    clients: PerRuntime<Open>,
+    clients: PerRuntime<Arc<Open>>,
     /// Index of the last server that said that it has no leader.
     leaderless: Mutex<Option<usize>>,
 }
 
-#[derive(Clone)]
+/// A way that is open.
 struct Open {
     server: usize,
     client: Client,
+    /// For transactions, which are nearly all calls there are: a client as a whole is copied less cheaply.
+    kv: KvClient,
 }
 
 impl Line {
@@ -55,9 +60,9 @@ impl Line {
 
     /// One transaction.
     pub(crate) async fn txn(&self, txn: Txn) -> Result<TxnResponse> {
-        self.call(|client| {
-            let txn = txn.clone();
-            async move { client.kv_client().max_decoding_message_size(LARGEST_ANSWER).txn(txn).await }
+        self.ask(|open| {
+            let (mut kv, txn) = (open.kv.clone(), txn.clone());
+            async move { kv.txn(txn).await }
         })
         .await
     }
@@ -68,8 +73,16 @@ impl Line {
         Some(status.version().to_owned())
     }
 
-    /// One call. Moves on to the next server after a failure; tries it at once where nothing was sent.
+    /// One call.
     pub(crate) async fn call<T, F>(&self, call: impl Fn(Client) -> F + Send) -> Result<T>
+    where
+        F: Future<Output = std::result::Result<T, etcd_client::Error>> + Send,
+    {
+        self.ask(move |open| call(open.client.clone())).await
+    }
+
+    /// One call. Moves on to the next server after a failure; tries it at once where nothing was sent.
+    async fn ask<T, F>(&self, ask: impl Fn(&Open) -> F + Send) -> Result<T>
     where
         F: Future<Output = std::result::Result<T, etcd_client::Error>> + Send,
     {
@@ -77,12 +90,16 @@ impl Line {
         let mut tried = 0;
         let mut may_authenticate = self.config.has_user();
         loop {
-            let server = self.current.load(Ordering::Relaxed);
+            let mut server = self.current.load(Ordering::Relaxed);
             let answer = match timeout_at(deadline, self.client(server)).await {
-                Ok(Ok(open)) => match timeout_at(deadline, call(open.client)).await {
-                    Ok(answer) => answer.map_err(translate),
-                    Err(_) => Err(self.silent(server).effect_unknown()),
-                },
+                Ok(Ok(open)) => {
+                    // Somebody moved on while it was being opened: it serves as well, and answers for itself.
+                    server = open.server;
+                    match timeout_at(deadline, ask(&open)).await {
+                        Ok(answer) => answer.map_err(translate),
+                        Err(_) => Err(self.silent(server).effect_unknown()),
+                    }
+                }
                 Ok(Err(error)) => Err(error),
                 Err(_) => Err(self.silent(server)),
             };
@@ -107,13 +124,8 @@ impl Line {
         }
     }
 
-    async fn client(&self, server: usize) -> Result<Open> {
-        let open = self.clients.get_or_open(|| self.connect(server, true)).await?;
-        if open.server == server {
-            return Ok(open);
-        }
-        // Somebody moved on while it was being opened: it serves as well.
-        Ok(open)
+    async fn client(&self, server: usize) -> Result<Arc<Open>> {
+        self.clients.get_or_open(|| async move { self.connect(server, true).await.map(Arc::new) }).await
     }
 
     /// If a server said that it has no leader, ends when it has, or with its patience and ours. Tells whether one said so.
@@ -122,8 +134,8 @@ impl Line {
     pub(crate) async fn elected(&self) -> bool {
         let Some(server) = self.leaderless().take() else { return false };
         let look = async {
-            let client = self.connect(server, false).await?.client;
-            client.kv_client().txn(Txn::new().and_then([get(FORMAT)])).await.map_err(translate)
+            let mut kv = self.connect(server, false).await?.kv;
+            kv.txn(Txn::new().and_then([get(FORMAT)])).await.map_err(translate)
         };
         // Whatever it says, it says it because something has changed.
         let _ = timeout_at(Instant::now() + self.timeout, look).await;
@@ -138,9 +150,17 @@ impl Line {
 
     async fn connect(&self, server: usize, insists: bool) -> Result<Open> {
         let url = self.server(server);
-        let options = self.config.connect_options(self.timeout).with_require_leader(insists);
+        let options = self.config.connect_options(self.patience()).with_require_leader(insists);
         let client = Client::connect([url], Some(options)).await.map_err(translate)?;
-        Ok(Open { server, client })
+        let kv = client.kv_client().max_decoding_message_size(LARGEST_ANSWER);
+        Ok(Open { server, client, kv })
+    }
+
+    /// How long a connection may take: of several servers, one that swallows all that is sent leaves a call the time to
+    /// ask another.
+    fn patience(&self) -> Duration {
+        let share = self.timeout / u32::try_from(self.servers()).unwrap_or(u32::MAX).saturating_add(1);
+        share.max(SHORTEST_PATIENCE).min(self.timeout)
     }
 
     fn server(&self, index: usize) -> &str {
