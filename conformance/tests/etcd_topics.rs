@@ -190,22 +190,34 @@ async fn foreign_keys_among_the_messages_are_skipped_and_damage_is_told() {
     coord.close().await.unwrap();
 }
 
+/// Puts so many keys that are no messages.
+async fn aliens(client: &etcd_client::Client, below: &str, count: usize) {
+    let tasks: Vec<_> = (0..count / 120)
+        .map(|part| {
+            let puts =
+                (0..120).map(|n| etcd_client::TxnOp::put(format!("{below}-{part}-{n}"), "alien", None));
+            let (mut client, puts) = (client.clone(), puts.collect::<Vec<_>>());
+            tokio::spawn(async move { client.txn(etcd_client::Txn::new().and_then(puts)).await.unwrap() })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+}
+
 /// However much that is no message stands in the buckets.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_foreign_keys_among_the_messages_stall_no_subscriber_and_no_trim() {
     let etcd = Etcd::start();
-    let mut client = etcd_client::Client::connect([etcd.node().address()], None).await.unwrap();
+    let client = etcd_client::Client::connect([etcd.node().address()], None).await.unwrap();
     let coord = connect(&etcd.url(), "a").await;
     let (topic, one) = (coord.topic("config"), Retention { count: 1, age: Duration::from_secs(3600) });
     let mut reading = topic.subscribe(From::Now).await.unwrap();
     topic.publish("first").await.unwrap();
     let first = message(&mut reading).await;
-    for hundred in 0..26 {
-        let puts = (0..100).map(|number| {
-            let key = format!("/tooz-rs/v1/topic/config/m/0000000000000000/alien-{hundred}-{number}");
-            etcd_client::TxnOp::put(key, "alien", None)
-        });
-        client.txn(etcd_client::Txn::new().and_then(puts.collect::<Vec<_>>())).await.unwrap();
+    // In the order of their keys they stand before, between and after all ids.
+    for begin in ["", "8", "x"] {
+        aliens(&client, &format!("/tooz-rs/v1/topic/config/m/0000000000000000/{begin}"), 24_000).await;
     }
     topic.publish("second").await.unwrap();
     assert_eq!(message(&mut reading).await.payload, "second");
@@ -328,5 +340,33 @@ async fn old_buckets_are_removed_as_a_whole_and_the_count_goes_on() {
     // The one that is being written is never removed.
     assert_eq!(coord.topic("config").retain(Retention { count: 0, ..everything }).trim().await.unwrap(), 11);
     assert_eq!(publisher.publish("302").await.unwrap().number(), 302);
+    coord.close().await.unwrap();
+}
+
+/// Whatever others did to the messages of a bucket: with it go the ids of those that were written over or removed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_ids_of_messages_that_were_written_over_or_removed_go_with_their_bucket() {
+    let etcd = Etcd::start();
+    let coord = connect(&etcd.url(), "a").await;
+    let everything = Retention { count: u64::MAX, age: Duration::from_secs(86_400) };
+    let publisher = coord.topic("config").retain(everything);
+    let mut client = etcd_client::Client::connect([etcd.node().address()], None).await.unwrap();
+    for number in 1..=300_u32 {
+        publisher.publish(number.to_string()).await.unwrap();
+    }
+    for bucket in [0, 1] {
+        grow_old(&etcd, bucket).await;
+        let below = format!("/tooz-rs/v1/topic/config/m/{bucket:016x}/");
+        let options = etcd_client::GetOptions::new().with_prefix();
+        let found = client.get(below, Some(options)).await.unwrap();
+        let [over, gone] = [0, 1].map(|at| found.kvs()[at].key().to_vec());
+        client.put(over, "written over", None).await.unwrap();
+        client.delete(gone, None).await.unwrap();
+    }
+    coord.topic("config").retain(Retention { count: 10, ..everything }).trim().await.unwrap();
+    let options = etcd_client::GetOptions::new().with_prefix();
+    let ids = client.get("/tooz-rs/v1/topic/config/i/", Some(options)).await.unwrap();
+    assert!(ids.kvs().iter().all(|id| id.value() == b"2"), "ids of removed buckets are left");
+    assert_eq!(ids.kvs().len(), 44);
     coord.close().await.unwrap();
 }

@@ -24,6 +24,11 @@ pub(crate) fn first_of(bucket: u64) -> u64 {
     bucket.saturating_mul(BUCKET).saturating_add(1)
 }
 
+/// The bucket that an id's value names.
+pub(crate) fn bucket_in(value: &[u8]) -> Option<u64> {
+    std::str::from_utf8(value).ok()?.parse().ok()
+}
+
 /// What an offset notes of a message: its create revision, and some of its id, because a store that was
 /// restored from a copy gives revisions again.
 pub(crate) fn place(revision: i64, id: MessageId) -> u64 {
@@ -73,9 +78,20 @@ impl ChannelKeys {
         format!("{}head", self.prefix)
     }
 
+    /// Before the ids that the channel knows.
+    pub(crate) fn ids(&self) -> String {
+        format!("{}i/", self.prefix)
+    }
+
     /// Stands while the channel knows the id.
     pub(crate) fn id(&self, id: MessageId) -> String {
         format!("{}i/{id}", self.prefix)
+    }
+
+    /// Whether the key is that of an id.
+    pub(crate) fn is_id(&self, key: &[u8]) -> bool {
+        let id = key.strip_prefix(self.ids().as_bytes()).and_then(|id| std::str::from_utf8(id).ok());
+        id.is_some_and(|id| MessageId::parse(id).is_some_and(|parsed| parsed.to_string() == id))
     }
 
     /// Before the messages of a bucket; buckets sort by their number.
@@ -125,6 +141,8 @@ mod tests {
         let keys = ChannelKeys::of(&Channel::Topic(name("a/b")));
         let id = MessageId::random();
         assert_eq!(keys.message_of(keys.message(70_000, id).as_bytes()), Some((70_000, id)));
+        assert!(keys.is_id(keys.id(id).as_bytes()) && !keys.is_id((keys.id(id) + "x").as_bytes()));
+        assert_eq!((bucket_in(b"12"), bucket_in(b"x"), bucket_in(b"")), (Some(12), None, None));
         let upper = keys.message(1, id).to_uppercase();
         for foreign in [keys.count(), keys.id(id), keys.bucket(3), keys.message(1, id) + "x", upper] {
             assert_eq!(keys.message_of(foreign.as_bytes()), None, "{foreign}");

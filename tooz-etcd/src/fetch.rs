@@ -11,11 +11,12 @@ use crate::channel::{BUCKET, ChannelKeys, bucket_of, first_of, revision_of};
 use crate::publish::Guess;
 use crate::session::Session;
 use crate::standing::{Record, Standing, found, messages, numbered, reached, records};
+use crate::sweep::{self, Swept};
 use crate::txn::{self, get, revision};
 
 /// Looks of one fetch: the first nearly always finds what it looks for.
 const LOOKS: usize = 64;
-/// Keys that a further look reads at least: what it passes over is no message, and there may be much of it.
+/// Keys that a further look reads at least.
 const AGAIN: usize = 1_024;
 
 /// Bodies of one request, so that its answer fits.
@@ -38,6 +39,9 @@ enum Verdict {
     Follow(Vec<(u64, Record)>, bool),
     /// Look there.
     Look(Aim),
+    /// Nothing of what was read is a message that follows, and more was not read: those of this number and this
+    /// revision on have to be found among others' keys.
+    Crowded(u64, i64),
     /// The offset is none of this channel.
     Alien,
 }
@@ -101,16 +105,15 @@ impl Aim {
             }
         };
         let numbered = numbered(records, first, standing);
-        let next = numbered.last().map_or(first, |(number, _)| number + 1);
         let more = cut.is_some() || first_of(end) <= standing.last.number();
         if !numbered.is_empty() || !more {
             return Verdict::Follow(numbered, more);
         }
         // Nothing to read so far, but what comes after it may be.
-        Verdict::Look(match cut {
-            Some(reached) => Self::From(next, reached.saturating_add(1)),
-            None => Self::From(first_of(end), standing.head.revision),
-        })
+        match cut {
+            Some(reached) => Verdict::Crowded(first, reached.saturating_add(1)),
+            None => Verdict::Look(Self::From(first_of(end), standing.head.revision)),
+        }
     }
 }
 
@@ -136,7 +139,14 @@ pub(crate) async fn fetch(
             batch.mark = Mark(u64::try_from(standing.revision).unwrap_or(0));
             (batch.last, batch.anew) = (Some(standing.last), false);
         }
+        let verdict = match verdict {
+            Verdict::Crowded(first, since) => {
+                found_among(session, guess, keys, &standing, (first, since)).await?
+            }
+            verdict => verdict,
+        };
         match verdict {
+            Verdict::Crowded(..) => return Err(crowded()),
             Verdict::Alien => {
                 batch.anew = true;
                 aim = Aim::head(&standing);
@@ -162,10 +172,39 @@ pub(crate) async fn fetch(
         }
     }
     // An empty batch would say that nothing follows.
-    Err(Error::new(
-        ErrorKind::Unavailable,
-        "so much that is no message stands in the channel that none was found",
-    ))
+    Err(crowded())
+}
+
+/// What follows among others' keys. `Crowded` as before where it was not found so far: the next fetch goes on.
+async fn found_among(
+    session: &Session,
+    guess: &Guess,
+    keys: &ChannelKeys,
+    standing: &Standing,
+    (first, since): (u64, i64),
+) -> Result<Verdict> {
+    let sweep = guess.sweep(keys, standing, first, since);
+    let last = standing.last.number();
+    Ok(match sweep.run(session, keys, last).await? {
+        Swept::Nothing => Verdict::Follow(Vec::new(), false),
+        Swept::Bucket(bucket, records) => {
+            let numbered = numbered(records, first, standing);
+            let next = first_of(bucket.saturating_add(1));
+            match (numbered.is_empty(), next <= last) {
+                (true, true) => Verdict::Look(Aim::From(next, standing.head.revision)),
+                (_, more) => Verdict::Follow(numbered, more),
+            }
+        }
+        Swept::SoFar(sweep) => {
+            guess.go_on(sweep);
+            Verdict::Crowded(first, since)
+        }
+    })
+}
+
+fn crowded() -> Error {
+    let text = "so much that is no message stands in the channel that none was found yet";
+    Error::new(ErrorKind::Unavailable, text)
 }
 
 /// One look.
@@ -201,25 +240,24 @@ async fn looked(
     Ok(Some((standing, aim.read(records, &standing, end, cut))))
 }
 
-/// All messages of one bucket, whatever stands between them.
+/// All messages of one bucket from a revision on, whatever stands between them.
 pub(crate) async fn in_bucket(
     session: &Session,
     keys: &ChannelKeys,
     bucket: u64,
-    mut since: i64,
+    since: i64,
 ) -> Result<Vec<Record>> {
-    let mut all = Vec::new();
-    loop {
-        let look = messages(keys, bucket..bucket.saturating_add(1), since, AGAIN);
-        let answer = session.line.txn(Txn::new().and_then([look])).await?;
-        session.note(revision(&answer));
-        let answers = answer.op_responses();
-        all.extend(records(keys, answers.first()));
-        if found(answers.first()) < AGAIN {
-            return Ok(all);
-        }
-        since = reached(answers.first()).saturating_add(1);
+    let look = messages(keys, bucket..bucket.saturating_add(1), since, AGAIN);
+    let answer = session.line.txn(Txn::new().and_then([look])).await?;
+    session.note(revision(&answer));
+    let answers = answer.op_responses();
+    if found(answers.first()) < AGAIN {
+        return Ok(records(keys, answers.first()));
     }
+    let named = sweep::named(session, keys, bucket).await?;
+    let mut records = sweep::values(session, keys, &named).await?;
+    records.retain(|record| record.revision >= since);
+    Ok(records)
 }
 
 /// Those that were chosen, with their bodies.

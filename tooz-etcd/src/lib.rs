@@ -27,7 +27,8 @@
 //! `config` the URL · `line` endpoints and calls · `session` the lease and its proofs · `keys` names ·
 //! `record` what a claim leaves · `place` what stands in a queue · `look` one seat at one revision · `locks` with `claim`, `share`, `release`
 //! and `evict` · `groups` · `topics` with `publish`, `fetch` and `trim`, over `channel` (names and buckets), `entry` (what is
-//! written) and `standing` (what was found) · `watch` the ear and what it saw · `error` the client's errors.
+//! written), `standing` (what was found) and `sweep` (much that is none) · `beat` what a beat finds out · `watch` the ear and what it saw · `error`
+//! the client's errors.
 
 mod beat;
 mod channel;
@@ -56,6 +57,7 @@ mod release;
 mod session;
 mod share;
 mod standing;
+mod sweep;
 mod topics;
 mod trim;
 mod txn;

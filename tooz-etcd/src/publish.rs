@@ -9,11 +9,12 @@ use tokio::sync::Semaphore;
 use tooz_core::backend::Publication;
 use tooz_core::{Channel, Error, ErrorKind, Offset, Result};
 
-use crate::channel::{BUCKET, ChannelKeys, bucket_of, first_of, place};
+use crate::channel::{BUCKET, ChannelKeys, bucket_in, bucket_of, first_of, place};
 use crate::entry::{Entry, Head, INLINE};
 use crate::fetch::in_bucket;
 use crate::session::Session;
 use crate::standing::{Standing, numbered};
+use crate::sweep::Sweep;
 use crate::txn::{Seen, absent, first, get, present, revision};
 
 /// Messages of one session under way in one channel; others wait their turn here. Many more would arrive in
@@ -39,6 +40,8 @@ pub(crate) struct Guess {
     under_way: AtomicU64,
     slots: Semaphore,
     head: Mutex<Option<Head>>,
+    /// A search that has not come to its end.
+    sweep: Mutex<Option<Sweep>>,
 }
 
 impl Guesses {
@@ -55,6 +58,7 @@ impl Guesses {
             under_way: AtomicU64::new(0),
             slots: Semaphore::new(UNDER_WAY),
             head: Mutex::default(),
+            sweep: Mutex::default(),
         });
         all.insert(channel.clone(), Arc::clone(&guess));
         guess
@@ -71,6 +75,18 @@ impl Guess {
     /// Where what is retained began.
     pub(crate) fn head(&self) -> Option<Head> {
         *self.head.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The search for the messages from a number and a revision on, from where it came to.
+    pub(crate) fn sweep(&self, keys: &ChannelKeys, standing: &Standing, first: u64, since: i64) -> Sweep {
+        let begun = self.sweep.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let same = begun.filter(|begun| begun.is_for(standing, first));
+        same.unwrap_or_else(|| Sweep::new(keys, standing, first, since))
+    }
+
+    /// The next step goes on with it.
+    pub(crate) fn go_on(&self, sweep: Sweep) {
+        *self.sweep.lock().unwrap_or_else(PoisonError::into_inner) = Some(sweep);
     }
 
     /// The guess was wrong: a channel that was forgotten or restored counts from less again.
@@ -176,8 +192,7 @@ async fn find(
     if known.created == standing.revision {
         return Ok(standing.last);
     }
-    let text = std::str::from_utf8(&known.value).ok();
-    let bucket: u64 = text.and_then(|text| text.parse().ok()).ok_or_else(damaged)?;
+    let bucket = bucket_in(&known.value).ok_or_else(damaged)?;
     let records = in_bucket(session, keys, bucket, standing.begun).await?;
     let mut numbered = numbered(records, first_of(bucket), standing).into_iter();
     // While an id is known its bucket stands, unless somebody else removes it.

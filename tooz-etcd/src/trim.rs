@@ -6,13 +6,15 @@ use etcd_client::{Compare, DeleteOptions, Txn, TxnOp};
 use tooz_core::Result;
 use tooz_core::backend::Retention;
 
-use crate::channel::{BUCKET, ChannelKeys, bucket_of, first_of};
+use crate::channel::{BUCKET, ChannelKeys, bucket_in, bucket_of, first_of};
 use crate::entry::{Entry, Head, wall_ms};
 use crate::fetch::in_bucket;
+use crate::keys::after_prefix;
 use crate::publish::Guess;
 use crate::session::Session;
 use crate::standing::{Record, Standing, found, messages, numbered, reached, records};
-use crate::txn::{absent, delete, revision, unchanged};
+use crate::sweep::{self, Swept};
+use crate::txn::{absent, delete, first, get, revision, unchanged};
 
 /// Messages looked at in one round.
 const ROUND: usize = 1024;
@@ -22,6 +24,9 @@ const ROUNDS: usize = 256;
 
 /// Operations of one transaction, of at most 128.
 const OPERATIONS: usize = 120;
+
+/// Values of one request: one of a stranger may be as large as etcd takes them.
+const VALUES: usize = 32;
 
 /// Buckets that one trim removes.
 const REMOVED: usize = 16;
@@ -54,7 +59,7 @@ pub(crate) async fn trim(
     let mut from = guess.head().unwrap_or(Head::start(0));
     let mut known = None;
     for _ in 0..ROUNDS {
-        let Some((standing, round)) = look(session, keys, from).await? else { return Ok(gone) };
+        let Some((standing, round)) = look(session, guess, keys, from).await? else { return Ok(gone) };
         guess.saw(Some(&standing));
         let head = standing.head;
         let fits = match known {
@@ -93,7 +98,12 @@ struct Round {
     next: Option<(u64, i64)>,
 }
 
-async fn look(session: &Session, keys: &ChannelKeys, from: Head) -> Result<Option<(Standing, Round)>> {
+async fn look(
+    session: &Session,
+    guess: &Guess,
+    keys: &ChannelKeys,
+    from: Head,
+) -> Result<Option<(Standing, Round)>> {
     let begin = bucket_of(from.number);
     let end = begin.saturating_add((ROUND as u64).div_ceil(BUCKET));
     let mut looks = Standing::gets(keys).to_vec();
@@ -105,12 +115,26 @@ async fn look(session: &Session, keys: &ChannelKeys, from: Head) -> Result<Optio
     let mut records = records(keys, answers.get(3));
     let since = standing.head.revision;
     records.retain(|record| record.revision >= since);
-    let next = if found(answers.get(3)) >= ROUND {
-        Some((from.number, reached(answers.get(3)).saturating_add(1)))
-    } else {
-        (end <= bucket_of(standing.last.number())).then(|| (first_of(end), since))
+    let last = standing.last.number();
+    let after = |bucket: u64| (bucket <= bucket_of(last)).then(|| (first_of(bucket), since));
+    if found(answers.get(3)) < ROUND {
+        return Ok(Some((standing, Round { records, next: after(end) })));
+    }
+    let next = reached(answers.get(3)).saturating_add(1);
+    if !records.is_empty() {
+        return Ok(Some((standing, Round { records, next: Some((from.number, next)) })));
+    }
+    // Nothing but what is no message: it is passed over.
+    let sweep = guess.sweep(keys, &standing, from.number.max(standing.head.number), next.max(since));
+    let round = match sweep.run(session, keys, last).await? {
+        Swept::Bucket(bucket, records) => Round { records, next: after(bucket.saturating_add(1)) },
+        Swept::Nothing => Round { records: Vec::new(), next: None },
+        Swept::SoFar(sweep) => {
+            guess.go_on(sweep);
+            Round { records: Vec::new(), next: Some((from.number, from.revision)) }
+        }
     };
-    Ok(Some((standing, Round { records, next })))
+    Ok(Some((standing, round)))
 }
 
 /// Pure but for the wall clock: how far the head moves over these messages, the first being at least `first`.
@@ -168,6 +192,50 @@ fn same_head(keys: &ChannelKeys, standing: &Standing) -> Vec<Compare> {
     vec![head]
 }
 
+/// Removes the ids of a bucket: of its messages, whatever has been written over them, and of those that somebody removed.
+async fn forget(session: &Session, keys: &ChannelKeys, bucket: u64) -> Result<()> {
+    let named = sweep::named(session, keys, bucket).await?;
+    let mut ids: Vec<String> = named.iter().map(|named| keys.id(named.id)).collect();
+    if (named.len() as u64) < BUCKET {
+        ids.extend(left_behind(session, keys, bucket).await?);
+    }
+    for some in ids.chunks(OPERATIONS) {
+        let deletes: Vec<_> = some.iter().map(|id| delete(id.as_str())).collect();
+        session.line.txn(Txn::new().and_then(deletes)).await?;
+    }
+    Ok(())
+}
+
+/// Ids that say that their message is of this bucket or of one before. An id is put together with its message: none that
+/// is younger than the oldest message of the next bucket is of this one.
+async fn left_behind(session: &Session, keys: &ChannelKeys, bucket: u64) -> Result<Vec<String>> {
+    let next = sweep::named(session, keys, bucket.saturating_add(1)).await?;
+    let Some(until) = next.iter().map(|named| named.created).min() else {
+        // With the bucket after that one.
+        return Ok(Vec::new());
+    };
+    let mut left = Vec::new();
+    let mut from = keys.ids().into_bytes();
+    loop {
+        let (page, next) = sweep::names(session, from, after_prefix(&keys.ids())).await?;
+        let old = page.iter().filter(|kv| kv.create_revision() < until && keys.is_id(kv.key()));
+        let old: Vec<&[u8]> = old.map(etcd_client::KeyValue::key).collect();
+        for some in old.chunks(VALUES) {
+            let gets: Vec<TxnOp> = some.iter().map(|key| get(*key)).collect();
+            let answer = session.line.txn(Txn::new().and_then(gets)).await?;
+            let seen = answer.op_responses();
+            let seen = seen.iter().filter_map(|answer| first(Some(answer)));
+            let is_left = |value: &[u8]| bucket_in(value).is_some_and(|of| of <= bucket);
+            let gone = seen.filter(|seen| is_left(&seen.value));
+            left.extend(gone.filter_map(|seen| String::from_utf8(seen.key.to_vec()).ok()));
+        }
+        match next {
+            Some(next) => from = next,
+            None => return Ok(left),
+        }
+    }
+}
+
 /// Removes buckets that are before the head, ids first, so that an id that is known has its message.
 async fn remove(session: &Session, keys: &ChannelKeys, begun: i64, mut head: Head) -> Result<()> {
     for _ in 0..REMOVED {
@@ -188,10 +256,7 @@ async fn remove(session: &Session, keys: &ChannelKeys, begun: i64, mut head: Hea
         if !is_forgotten && bucket_of(standing.head.number) - bucket <= KNOWN {
             return Ok(());
         }
-        for some in records.chunks(OPERATIONS) {
-            let deletes: Vec<_> = some.iter().map(|record| delete(keys.id(record.id))).collect();
-            session.line.txn(Txn::new().and_then(deletes)).await?;
-        }
+        forget(session, keys, bucket).await?;
         head = Head { freed: bucket + 1, ..standing.head };
         let below = |prefix: String| TxnOp::delete(prefix, Some(DeleteOptions::new().with_prefix()));
         let then = [
