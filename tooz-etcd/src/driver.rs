@@ -17,7 +17,7 @@ use crate::line::Line;
 use crate::locks::Locks;
 use crate::session::{Session, lease_ids, revoke};
 use crate::topics::Topics;
-use crate::{beat, keys, release, txn};
+use crate::{beat, keys, release, stray, txn};
 
 /// The format of what stands under our root.
 const FORMAT: &str = "1";
@@ -178,9 +178,11 @@ impl Backend for EtcdBackend {
 
     async fn renew(&self, claims: &[Claim], memberships: &[Enrolment]) -> Result<Renewal> {
         let proof = self.session.renew().await?;
-        let (ousted, expelled) =
-            tokio::try_join!(beat::ousted(&self.session, claims), self.groups.no_more(memberships))?;
-        Ok(Renewal { proof, ousted, stray: Vec::new(), expelled })
+        let strays = async { Ok(stray::strays(&self.session, claims).await) };
+        let found =
+            tokio::try_join!(beat::ousted(&self.session, claims), self.groups.no_more(memberships), strays);
+        let (ousted, expelled, stray) = found?;
+        Ok(Renewal { proof, ousted, stray, expelled })
     }
 
     async fn lost(&self) -> Cause {

@@ -51,6 +51,9 @@ fn key(bytes: &[u8]) {
         // A name may be spelled in more ways than ours, but every spelling is one name.
         assert_eq!(keys::holding(SeatKeys::of(&seat).holder(claim).as_bytes()), Some((seat, claim)));
     }
+    if let Some((seat, claim)) = keys::waiting(bytes) {
+        assert_eq!(keys::waiting(SeatKeys::of(&seat).place(claim).as_bytes()), Some((seat, claim)));
+    }
     let group = GroupKeys::of(&name);
     for prefix in [&group.group, &group.odd] {
         let _ = group.member_of(&[prefix.as_bytes(), bytes].concat());

@@ -133,9 +133,18 @@ pub(crate) fn claim_of(key: &[u8], prefix: &str) -> Option<ClaimId> {
 
 /// The seat and the claim that a holder's record speaks of.
 pub(crate) fn holding(key: &[u8]) -> Option<(Seat, ClaimId)> {
+    claiming(key, "h")
+}
+
+/// The seat and the claim that a place in a queue belongs to.
+pub(crate) fn waiting(key: &[u8]) -> Option<(Seat, ClaimId)> {
+    claiming(key, "q")
+}
+
+fn claiming(key: &[u8], what: &str) -> Option<(Seat, ClaimId)> {
     let mut parts = std::str::from_utf8(key).ok()?.strip_prefix(ROOT)?.split('/');
     let (kind, name, room, id) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-    if room != "h" || parts.next().is_some() {
+    if room != what || parts.next().is_some() {
         return None;
     }
     let name = Name::new(unsegment(name)?).ok()?;

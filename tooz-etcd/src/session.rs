@@ -12,6 +12,7 @@ use tooz_core::{Cause, Clock, Error, ErrorKind, Moment, Name, Result, SessionId}
 
 use crate::error::session_ended;
 use crate::line::Line;
+use crate::stray::Unnamed;
 use crate::watch::Ear;
 
 /// One session with the servers.
@@ -31,6 +32,7 @@ pub(crate) struct Session {
     ended: watch::Sender<Option<Cause>>,
     /// Rung by every renewal that was answered.
     renewals: watch::Sender<()>,
+    pub(crate) unnamed: Unnamed,
 }
 
 /// A lease as granted, and the stream that keeps it alive while nobody uses it.
@@ -142,6 +144,7 @@ impl Session {
             revision: AtomicI64::new(0),
             ended: watch::channel(None).0,
             renewals: watch::channel(()).0,
+            unnamed: Unnamed::default(),
         };
         Ok((Arc::new(session), proof))
     }
