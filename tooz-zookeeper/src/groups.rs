@@ -1,36 +1,31 @@
 //! Groups, where Python tooz has them.
 
-use std::collections::hash_map::DefaultHasher;
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::task::Waker;
 
 use async_trait::async_trait;
-use bytes::Bytes;
-use tooz_core::backend::{
-    Created, Deleted, Enrolment, GroupSteps, Joined, Left, Mark, RosterEntry, RosterFact, Updated,
-};
+use tooz_core::backend::{Created, Deleted, Enrolment, GroupSteps, Joined, Left, Mark, RosterFact, Updated};
 use tooz_core::{Error, ErrorKind, Name, Result};
 use zookeeper_client::{CreateMode, Error as Fault, MultiWriteError, OneshotWatcher, Stat};
 
 use crate::error::{failed, unread};
-use crate::keys::{LEADER, group_of, member_of};
-use crate::look::found;
+use crate::keys::{LEADER, group_of};
+use crate::roll::{Kept, Looking, Roll, Rolls};
+use crate::roster;
 use crate::session::Session;
 
 /// How often a step is begun again because what it stands on changed in between.
 const TRIES: usize = 5;
-/// At most so many members of one group are looked at.
-const MOST: usize = 10_000;
 
 /// The groups as one session sees them.
 pub(crate) struct Groups {
     session: Arc<Session>,
+    rolls: Rolls,
 }
 
 impl Groups {
     pub(crate) fn new(session: Arc<Session>) -> Self {
-        Self { session }
+        Self { session, rolls: Rolls::default() }
     }
 
     async fn make(&self, group: &Name) -> Result<Created> {
@@ -146,61 +141,38 @@ impl Groups {
     }
 
     async fn roster(&self, group: &Name) -> Result<Option<RosterFact>> {
-        let (session, client) = (&self.session, self.session.client()?);
-        let path = session.keys.group(group);
-        let nodes = match client.list_children(&path).await {
-            Ok(nodes) => nodes,
-            Err(Fault::NoNode) => return Ok(None),
-            Err(fault) => return Err(unread("list a group", fault)),
-        };
-        let nodes = members(nodes);
-        let looks: Vec<_> =
-            nodes.iter().map(|(node, _)| client.get_data(&format!("{path}/{node}"))).collect();
-        let mut roster = RosterFact::default();
-        let mut seen = Seen::default();
-        for ((node, member), look) in nodes.iter().zip(looks) {
-            let Some((data, stat)) = found(look.await)?.filter(|(_, stat)| is_alive(stat)) else { continue };
-            seen.add(node, &stat);
-            roster.members.push(RosterEntry {
-                member: member.clone(),
-                session: session.session_of(stat.ephemeral_owner).await?,
-                capabilities: Bytes::from(data),
-                joined_at: joined_at(&stat),
-            });
-        }
-        roster.mark = seen.mark();
-        Ok(Some(roster))
+        let Some(roll) = self.rolls.find(group) else { return roster::read(&self.session, group).await };
+        let mut kept = roll.kept.lock().await;
+        Ok(self.look_again(group, &roll, &mut kept).await?.fact())
     }
 
-    /// What a look would show (`None`: no such group), and watches on it that were set before.
-    async fn listen(&self, group: &Name) -> Result<(Option<Mark>, Vec<OneshotWatcher>)> {
-        let client = self.session.client()?;
-        let path = self.session.keys.group(group);
-        let deaf = |fault| unread("watch a group", fault);
-        let (nodes, watch) = loop {
-            match client.list_and_watch_children(&path).await {
-                Ok(listed) => break listed,
-                Err(Fault::NoNode) => {}
-                Err(fault) => return Err(deaf(fault)),
-            }
-            let (stat, watch) = client.check_and_watch_stat(&path).await.map_err(deaf)?;
-            if stat.is_none() {
-                return Ok((None, vec![watch]));
-            }
-        };
-        let mut watches = vec![watch];
-        let mut seen = Seen::default();
-        let nodes = members(nodes);
-        let looks: Vec<_> =
-            nodes.iter().map(|(node, _)| client.check_and_watch_stat(&format!("{path}/{node}"))).collect();
-        for ((node, _), look) in nodes.iter().zip(looks) {
-            let (stat, watch) = look.await.map_err(deaf)?;
-            watches.push(watch);
-            if let Some(stat) = stat.filter(is_alive) {
-                seen.add(node, &stat);
-            }
+    /// What a look would show (`None`: no such group), with watches on it that were set before.
+    async fn listen(&self, group: &Name, roll: &Roll) -> Result<Option<Mark>> {
+        let waker = Waker::from(Arc::clone(&roll.alarm));
+        let mut kept = roll.kept.lock().await;
+        if let Some(kept) = kept.as_mut()
+            && kept.is_current(&waker)
+        {
+            return Ok(kept.mark());
         }
-        Ok((Some(seen.mark()), watches))
+        Ok(self.look_again(group, roll, &mut kept).await?.mark())
+    }
+
+    /// Brings what is kept up to date.
+    async fn look_again<'a>(
+        &self,
+        group: &Name,
+        roll: &Roll,
+        kept: &'a mut Option<Kept>,
+    ) -> Result<&'a Kept> {
+        let looking = Looking::begin(&roll.alarm);
+        let waker = Waker::from(Arc::clone(&roll.alarm));
+        let mut new = roster::read_again(&self.session, group, kept.take(), &waker).await?;
+        // What they have heard already rings by the look's end.
+        if new.is_current(&waker) {
+            looking.end();
+        }
+        Ok(kept.insert(new))
     }
 
     /// A watch on this session's membership; `None` if it stands no more.
@@ -244,15 +216,18 @@ impl GroupSteps for Groups {
     }
 
     async fn stirred(&self, group: &Name, mark: Option<Mark>) {
-        loop {
-            let states = self.session.states();
-            match self.listen(group).await {
-                Ok((seen, _)) if seen != mark => return,
-                Ok((_, watches)) => self.session.heard(states, watches).await,
-                Err(_) if self.session.is_over() => return,
-                Err(_) => return self.session.until_changed(states).await,
-            }
+        let following = self.rolls.follow(group);
+        let states = self.session.states();
+        let mut hearing = following.roll.alarm.hearing();
+        match self.listen(group, &following.roll).await {
+            Ok(seen) if seen != mark => {}
+            Ok(_) => tokio::select! {
+                _ = hearing.changed() => {}
+                () = self.session.heard(states, Vec::new()) => {}
+            },
+            Err(_) => self.session.until_changed(states).await,
         }
+        following.end();
     }
 
     async fn expelled(&self, enrolment: &Enrolment) {
@@ -265,38 +240,5 @@ impl GroupSteps for Groups {
                 Err(_) => self.session.until_changed(states).await,
             }
         }
-    }
-}
-
-/// The nodes that are members, and their names.
-fn members(nodes: Vec<String>) -> Vec<(String, Name)> {
-    let named = nodes.into_iter().filter_map(|node| member_of(&node).map(|member| (node, member)));
-    named.take(MOST).collect()
-}
-
-/// A member's node goes with its session; anything else is furniture.
-fn is_alive(stat: &Stat) -> bool {
-    stat.ephemeral_owner != 0
-}
-
-fn joined_at(stat: &Stat) -> Option<SystemTime> {
-    UNIX_EPOCH.checked_add(Duration::from_millis(u64::try_from(stat.ctime).ok()?))
-}
-
-/// A digest of what was seen.
-#[derive(Default)]
-struct Seen(Vec<(String, i64, i64)>);
-
-impl Seen {
-    fn add(&mut self, node: &str, stat: &Stat) {
-        self.0.push((node.to_owned(), stat.czxid, stat.mzxid));
-    }
-
-    /// The same whatever order the nodes came in.
-    fn mark(mut self) -> Mark {
-        self.0.sort_unstable();
-        let mut digest = DefaultHasher::new();
-        self.0.hash(&mut digest);
-        Mark(digest.finish())
     }
 }

@@ -103,6 +103,8 @@ mod proof;
 mod publish;
 mod remove;
 mod renewal;
+mod roll;
+mod roster;
 mod sequence;
 mod session;
 mod standing;
