@@ -10,7 +10,7 @@ use std::time::Duration;
 use conformance::servers::{Certificates, Zookeeper};
 use conformance::{eventually, unique, within};
 use tooz_core::backend::{Eviction, Liveness, Standing, Turn};
-use tooz_core::{Claim, ErrorKind, Registry, Seat};
+use tooz_core::{Claim, ErrorKind, Mode, Registry, Seat};
 use tooz_zookeeper::ZookeeperDriver;
 use zookeeper_client::{Acls, CreateMode};
 
@@ -236,6 +236,42 @@ async fn nodes_that_only_look_like_claims_neither_hold_nor_stall() {
     }
     take(&backend, &claim(&lock("beside"))).await;
     assert!(backend.renew(&[], &[]).await.unwrap().stray.len() == 1);
+}
+
+/// The same, by the first try of a session that has looked at nothing before: furniture is no holder, and a holder
+/// behind furniture is one.
+#[tokio::test]
+async fn a_first_try_takes_no_furniture_for_a_holder() {
+    let space = unique("first-try");
+    let holder = open(&url(server().port(), &space)).await;
+    let client = stranger().await;
+    let persistent = CreateMode::Persistent.with_acls(Acls::anyone_all());
+    let container = CreateMode::Container.with_acls(Acls::anyone_all());
+    let id = "0123456789abcdef0123456789abcdef";
+    for seat in [lock("nightly"), Seat::Leader(name("blue"))] {
+        let directory = match seat {
+            Seat::Lock(_) => format!("/{space}/tooz/locks/nightly"),
+            Seat::Leader(_) => format!("/{space}/tooz-rs/tooz/leaders/blue"),
+        };
+        client.mkdir(&directory, &persistent).await.unwrap();
+        client.create(&format!("{directory}/{id}__lock__0000000000"), b"ghost", &persistent).await.unwrap();
+        client.create(&format!("{directory}/x__lock__-000000001"), b"", &container).await.unwrap();
+        for mode in [Mode::Exclusive, Mode::Shared] {
+            let fresh = open(&url(server().port(), &space)).await;
+            let own = Claim { mode, ..claim(&seat) };
+            let grant = locks(&fresh).try_claim(&own).await.unwrap();
+            assert!(grant.is_some(), "{mode:?} {seat:?}");
+
+            let held = claim(&seat);
+            assert_eq!(locks(&holder).try_claim(&held).await.unwrap(), None, "{mode:?} {seat:?}");
+            release(&fresh, &own).await;
+            assert!(locks(&holder).try_claim(&held).await.unwrap().is_some(), "{mode:?} {seat:?}");
+            let other = open(&url(server().port(), &space)).await;
+            let tried = Claim { mode, ..claim(&seat) };
+            assert_eq!(locks(&other).try_claim(&tried).await.unwrap(), None, "{mode:?} {seat:?}");
+            release(&holder, &held).await;
+        }
+    }
 }
 
 /// Interleaving 29: everything of ours carries a version.

@@ -34,12 +34,12 @@ impl Locks {
     /// Takes the seat if nobody is in the way.
     pub(crate) async fn attempt(&self, claim: &Claim) -> Result<Option<Grant>> {
         // What stands there already costs one read and nobody anything.
-        let contest = self.contenders(&claim.seat).await?;
+        let mut contest = self.contenders(&claim.seat).await?;
         if contest.of_claim(claim.id).next().is_none() {
             if self.traces.has_voids() && self.is_void(claim).await? {
                 return Err(self.refuse(claim));
             }
-            if !contest.is_free_for(claim.mode) {
+            if self.is_taken(claim, &mut contest).await? {
                 return Ok(None);
             }
         } else {
@@ -55,6 +55,29 @@ impl Locks {
                 Ok(None)
             }
         }
+    }
+
+    /// Whether somebody is in the way. Whom this session has not met before it looks at: it may be furniture.
+    async fn is_taken(&self, claim: &Claim, contest: &mut Contest) -> Result<bool> {
+        let (session, client) = (&self.session, self.session.client()?);
+        let directory = session.keys.seat(&claim.seat);
+        while let Some(entry) = contest.in_the_way_of(claim.mode) {
+            let name = entry.name.clone();
+            let path = format!("{directory}/{name}");
+            let is_ours = entry.claim.is_some_and(|claim| self.traces.node(claim).as_ref() == Some(&name));
+            if is_ours || self.furniture.has_met(&path) {
+                return Ok(true);
+            }
+            let stat = client.check_stat(&path).await;
+            let stat = stat.map_err(|fault| unread("look at who is in the way", fault))?;
+            if stat.is_some_and(|stat| !self.furniture.notice(&path, &stat)) {
+                self.furniture.meet(path);
+                return Ok(true);
+            }
+            // Furniture, or gone since it was listed.
+            contest.leave_out(&name);
+        }
+        Ok(false)
     }
 
     /// Makes the claim's node and looks where it stands, sent together: one round trip. Where nobody else is

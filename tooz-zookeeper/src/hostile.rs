@@ -28,7 +28,7 @@ fn children(bytes: &[u8]) {
     let entries = contest.entries();
     assert!(entries.len() <= names.len());
     assert_eq!(contest.holders() > 0, !entries.is_empty(), "somebody holds where somebody contends");
-    assert_eq!(contest.is_free_for(Mode::Exclusive), entries.is_empty());
+    assert_eq!(contest.in_the_way_of(Mode::Exclusive), entries.first());
     for name in names.iter().filter(|name| is_exclusive(name)) {
         assert!(contest.place(name).is_some(), "{name} contends and stands nowhere");
     }

@@ -115,12 +115,14 @@ impl Contest {
         })
     }
 
-    /// Whether a newcomer would hold at once.
-    pub(crate) fn is_free_for(&self, mode: Mode) -> bool {
-        match mode {
-            Mode::Exclusive => self.0.is_empty(),
-            Mode::Shared => self.0.iter().all(|entry| entry.mode == Mode::Shared),
-        }
+    /// The first one that a newcomer would have to wait for; `None` if it would hold at once.
+    pub(crate) fn in_the_way_of(&self, mode: Mode) -> Option<&Entry> {
+        self.0.iter().find(|entry| mode == Mode::Exclusive || entry.mode == Mode::Exclusive)
+    }
+
+    /// Leaves one out that turns out not to contend.
+    pub(crate) fn leave_out(&mut self, name: &str) {
+        self.0.retain(|entry| entry.name != name);
     }
 
     /// Those who hold.
@@ -193,8 +195,12 @@ mod tests {
         assert_eq!(contest.place(&names[1]), Some(Place::Holds));
         let Some(Place::Behind { predecessor, .. }) = contest.place(&names[3]) else { panic!("late holds") };
         assert_eq!(predecessor.claim, Some(writer));
-        assert!(!contest.is_free_for(Mode::Shared));
-        assert!(Contest::of(names[..2].to_vec()).is_free_for(Mode::Shared));
+        let in_the_way = |contest: &Contest, mode| contest.in_the_way_of(mode).map(|entry| entry.claim);
+        assert_eq!(in_the_way(&contest, Mode::Shared), Some(Some(writer)));
+        assert_eq!(in_the_way(&contest, Mode::Exclusive), Some(Some(a)));
+        let mut readers = contest;
+        readers.leave_out(&names[2]);
+        assert_eq!(in_the_way(&readers, Mode::Shared), None);
     }
 
     #[test]
