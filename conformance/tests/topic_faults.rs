@@ -12,7 +12,7 @@ use std::time::Duration;
 use conformance::peers::Peer;
 use conformance::proxy::{Loss, Proxy};
 use conformance::servers::redis::Fsync;
-use conformance::servers::{Etcd, Redis};
+use conformance::servers::{Etcd, Redis, Zookeeper};
 use conformance::within;
 use serde_json::json;
 use tooz_core::{Coordinator, Delivery, From, Message, Offset, Subscription};
@@ -233,6 +233,12 @@ fn killed_publishers_leave_whole_messages_on_etcd() {
     killed_publishers_leave_whole_messages(&Etcd::start().url());
 }
 
+/// Here such a message stands in two nodes beside its own.
+#[test]
+fn killed_publishers_leave_whole_messages_on_zookeeper() {
+    killed_publishers_leave_whole_messages(&Zookeeper::plan().heap_mib(512).start().url());
+}
+
 #[test]
 fn killed_publishers_leave_whole_messages_over_files() {
     let folder = tempfile::tempdir().unwrap();
@@ -273,6 +279,13 @@ fn who_does_not_read_does_not_grow_on_redis() {
 #[test]
 fn who_does_not_read_does_not_grow_on_etcd() {
     who_does_not_read_does_not_grow(&Etcd::start().url());
+}
+
+#[test]
+fn who_does_not_read_does_not_grow_on_zookeeper() {
+    // The server keeps all of it in memory, and its requests beside it.
+    let heap = 256 + 3 * u32::try_from(rounds(48)).unwrap();
+    who_does_not_read_does_not_grow(&Zookeeper::plan().heap_mib(heap).start().url());
 }
 
 #[test]

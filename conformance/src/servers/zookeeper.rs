@@ -27,6 +27,7 @@ pub struct ZookeeperPlan {
     certificates: Option<Arc<Certificates>>,
     options: Vec<(String, String)>,
     properties: Vec<(String, String)>,
+    heap_mib: u32,
     apart: bool,
     partable: bool,
 }
@@ -73,6 +74,12 @@ impl ZookeeperPlan {
     pub fn option(mut self, name: &str, value: &str) -> Self {
         self.options.retain(|(known, _)| known != name);
         self.options.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// How much the server may keep in memory, which is all that it keeps.
+    pub fn heap_mib(mut self, mebibytes: u32) -> Self {
+        self.heap_mib = mebibytes;
         self
     }
 
@@ -169,7 +176,6 @@ impl ZookeeperPlan {
             );
         }
         let mut arguments: Vec<String> = [
-            "-Xmx128m",
             "-XX:+UseSerialGC",
             "-XX:TieredStopAtLevel=1",               // quick to start, small to keep
             "-Dzookeeper.extendedTypesEnabled=true", // nodes with a time to live
@@ -178,6 +184,7 @@ impl ZookeeperPlan {
         ]
         .map(ToOwned::to_owned)
         .into();
+        arguments.push(format!("-Xmx{}m", self.heap_mib));
         arguments.extend(self.properties.iter().map(|(name, value)| format!("-D{name}={value}")));
         arguments.extend(["-cp".to_owned(), jars.join(":")]);
         arguments.extend(
@@ -319,6 +326,7 @@ impl Zookeeper {
             certificates: None,
             options: Vec::new(),
             properties: Vec::new(),
+            heap_mib: 128,
             apart: false,
             partable: false,
         }

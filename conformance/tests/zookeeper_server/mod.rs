@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a failed assumption here is a failed test
 
 pub(crate) mod steps;
+pub(crate) mod topics;
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
