@@ -24,10 +24,26 @@ pub enum Cut<T> {
 ///
 /// A future that is not woken for `idle` is dropped too.
 pub async fn after<T>(polls: usize, idle: Duration, future: impl Future<Output = T>) -> Cut<T> {
-    let counted = Counted { future: pin!(future), left: polls };
+    a_while_after(polls, Duration::ZERO, idle, future).await
+}
+
+/// The same, but the drop comes so much later than the last poll: what the future waited for may have happened.
+pub async fn a_while_after<T>(
+    polls: usize,
+    pause: Duration,
+    idle: Duration,
+    future: impl Future<Output = T>,
+) -> Cut<T> {
+    let mut future = pin!(future);
+    let counted = Counted { future: future.as_mut(), left: polls };
     match tokio::time::timeout(idle, counted).await {
         Ok(Some(output)) => Cut::Ended(output),
-        Ok(None) => Cut::Dropped,
+        Ok(None) => {
+            if !pause.is_zero() {
+                tokio::time::sleep(pause).await;
+            }
+            Cut::Dropped
+        }
         Err(_) => Cut::Parked,
     }
 }

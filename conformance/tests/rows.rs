@@ -56,9 +56,12 @@ fn views_tell_of_nothing_that_did_not_happen() {
 }
 
 #[test]
-fn dropped_acquires_leave_nothing_on_any_store() {
-    for (driver, volume) in [("memory", "2000"), ("file", "200"), ("redis", "200"), ("zookeeper", "60")] {
-        passes("dropped", driver, volume);
+fn futures_dropped_at_any_await_leave_nothing_on_any_store() {
+    for (driver, volume) in
+        [("memory", "2000"), ("file", "200"), ("redis", "200"), ("etcd", "60"), ("zookeeper", "60")]
+    {
+        let text = passes("dropped", driver, volume);
+        assert!(text.contains("calls: 67"), "every call: {text}");
     }
 }
 

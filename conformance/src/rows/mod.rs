@@ -13,7 +13,7 @@
 //! | `parted` | the network is cut both ways or one way, reset, half open, slow |
 //! | `commands` | `tooz lock` is killed, stopped, cut off; its child ignores TERM |
 //! | `groups` | members join, leave and are killed |
-//! | `dropped` | acquires are dropped at their awaits |
+//! | `dropped` | every future of the library is dropped at each of its awaits |
 //! | `hoarded` | none: very much is held by one process |
 //! | `soak` | all of them at once, for so many minutes |
 //! | `restarted` | the server is killed with -9 and started again |
@@ -32,6 +32,7 @@ mod dropped;
 mod groups;
 mod hoarded;
 mod killed;
+mod left;
 mod lost;
 mod parted;
 mod restarted;

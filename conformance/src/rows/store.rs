@@ -95,8 +95,9 @@ pub struct Store {
     server: Server,
 }
 
+/// What runs.
 #[derive(Debug)]
-enum Server {
+pub(super) enum Server {
     Memory(String),
     File(Folder),
     Redis(Redis),
@@ -108,6 +109,10 @@ impl Store {
     /// Which it is.
     pub fn kind(&self) -> Kind {
         self.kind
+    }
+
+    pub(super) fn server(&self) -> &Server {
+        &self.server
     }
 
     /// Its URL.

@@ -306,3 +306,15 @@ impl Etcd {
         printed
     }
 }
+
+/// Whether a key may stay although nobody is there: those of groups, of channels, and the format.
+pub fn stays(key: &str) -> bool {
+    const MESSAGES: [&str; 4] = ["topic/", "talk/", "inbox/", "replies/"];
+    const GROUPS: [&str; 2] = ["tooz/groups/", "/tooz-rs/v1/groups/"];
+    let ours = key.strip_prefix("/tooz-rs/v1/");
+    let is_message = ours.is_some_and(|rest| MESSAGES.iter().any(|kind| rest.starts_with(kind)));
+    let is_group = |root: &&str| {
+        key.strip_prefix(*root).is_some_and(|name| name.ends_with('/') && name.matches('/').count() == 1)
+    };
+    is_message || key == "/tooz-rs/format" || GROUPS.iter().any(is_group)
+}

@@ -3,8 +3,6 @@
 #![allow(dead_code)] // each test binary uses its own
 #![allow(clippy::unwrap_used, clippy::panic)] // a failed assumption here is a failed test
 
-use std::fs::{File, TryLockError};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -59,9 +57,6 @@ pub(crate) struct Directory {
     crashed: AtomicBool,
 }
 
-/// What stays in a directory for ever: the lock and the counter of a seat, the gate of a group, names.
-const STAYS: &[&str] = &["format", "lock", "counter", "name", "gate"];
-
 impl Directory {
     pub(crate) fn new() -> Self {
         Self { folder: tempfile::tempdir().unwrap(), crashed: AtomicBool::new(false) }
@@ -88,29 +83,6 @@ impl Harness for Directory {
     }
 
     async fn leftovers(&self) -> Vec<String> {
-        let dead_may_stay = self.crashed.load(Ordering::Relaxed);
-        let mut left = Vec::new();
-        let mut folders: Vec<PathBuf> = vec![self.folder.path().join("root")];
-        while let Some(folder) = folders.pop() {
-            for entry in std::fs::read_dir(folder).unwrap() {
-                let path = entry.unwrap().path();
-                let name = path.file_name().unwrap().to_str().unwrap().to_owned();
-                // Messages stay for whoever comes, but nobody may be at their gates.
-                let is_message = path.starts_with(self.folder.path().join("root/topics"));
-                if path.is_dir() {
-                    folders.push(path);
-                } else if is_message && !is_locked(&path) {
-                    continue;
-                } else if is_locked(&path) || !(dead_may_stay || STAYS.contains(&name.as_str())) {
-                    left.push(path.display().to_string());
-                }
-            }
-        }
-        left
+        conformance::drops::files_left(&self.folder.path().join("root"), self.crashed.load(Ordering::Relaxed))
     }
-}
-
-fn is_locked(path: &std::path::Path) -> bool {
-    let Ok(file) = File::open(path) else { return false };
-    matches!(file.try_lock(), Err(TryLockError::WouldBlock))
 }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use conformance::servers::Etcd;
+use conformance::servers::etcd::stays;
 use conformance::{Harness, async_trait};
 use etcd_client::{Client, DeleteOptions, GetOptions};
 use tooz_core::backend::Driver;
@@ -77,17 +78,6 @@ impl Harness for Server {
         let mut client = self.client().await;
         let options = GetOptions::new().with_all_keys().with_keys_only();
         let keys = client.get("", Some(options)).await.unwrap();
-        let stays = |key: &str| {
-            let is_message = ["topic/", "talk/", "inbox/", "replies/"]
-                .iter()
-                .any(|kind| key.strip_prefix("/tooz-rs/v1/").is_some_and(|rest| rest.starts_with(kind)));
-            is_message
-                || key == "/tooz-rs/format"
-                || ["tooz/groups/", "/tooz-rs/v1/groups/"].iter().any(|root| {
-                    key.strip_prefix(root)
-                        .is_some_and(|name| name.ends_with('/') && name.matches('/').count() == 1)
-                })
-        };
         let keys = keys.kvs().iter().map(|kv| String::from_utf8_lossy(kv.key()).escape_debug().to_string());
         let mut left: Vec<String> = keys.filter(|key| !stays(key)).collect();
         let leases = client.leases().await.unwrap();

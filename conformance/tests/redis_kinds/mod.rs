@@ -20,7 +20,6 @@ use tooz_core::{Name, SessionId};
 const RULES: &str = include_str!("../../../tooz-redis/src/acl.rules");
 
 const EXPIRE: &str = include_str!("../redis_server/expire.lua");
-const LEFT: &str = include_str!("../redis_server/left.lua");
 
 const TTL: Duration = Duration::from_secs(10);
 /// The longest case takes ten seconds and more over TLS on a slow machine.
@@ -134,9 +133,7 @@ impl Harness for Store {
     async fn leftovers(&self) -> Vec<String> {
         let mut left = Vec::new();
         for primary in self.primaries() {
-            let answer = primary.command(&["EVAL", LEFT, "0", &self.namespace]);
-            assert!(!answer.text().starts_with("(error)"), "{}", answer.text());
-            left.extend(answer.list().iter().map(conformance::servers::resp::Value::text));
+            left.extend(primary.leftovers(Some(&self.namespace)));
         }
         left.retain(|line| !self.is_bounded_mark(line));
         left

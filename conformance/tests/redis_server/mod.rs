@@ -19,9 +19,6 @@ pub(crate) struct Server {
 /// Ends whatever a session has, as if the server's clock had passed every time to live of it at once.
 const EXPIRE: &str = include_str!("expire.lua");
 
-/// What stands in the store although nobody is there.
-const LEFT: &str = include_str!("left.lua");
-
 impl Server {
     pub(crate) fn new() -> Self {
         Self { redis: Redis::start() }
@@ -44,9 +41,7 @@ impl Harness for Server {
     }
 
     async fn leftovers(&self) -> Vec<String> {
-        let answer = self.redis.command(&["EVAL", LEFT, "0"]);
-        assert!(!answer.text().starts_with("(error)"), "{}", answer.text());
-        answer.list().iter().map(conformance::servers::resp::Value::text).collect()
+        self.redis.leftovers(None)
     }
 
     /// Nobody is told of an expiry: waiters look again when the holder's time is up, so it is short here.

@@ -67,29 +67,3 @@ async fn linger(guard: &Guard, dice: &mut Dice) {
         }
     }
 }
-
-/// Who still holds or waits, once withdrawals had `patience` to be carried out; one line each.
-///
-/// # Errors
-/// If the store fails.
-pub async fn remains(coord: &Coordinator, name: &str, patience: Duration) -> tooz_core::Result<Vec<String>> {
-    let mut view = coord.lock(name).watch().await?;
-    let emptied = tokio::time::timeout(patience, async {
-        while !(view.borrow().holders.is_empty() && view.borrow().waiting.is_empty()) {
-            view.changed().await?;
-        }
-        Ok(())
-    });
-    if let Ok(outcome) = emptied.await {
-        outcome.map(|()| Vec::new())
-    } else {
-        let queue = coord.lock(name).queue().await?;
-        let holders = queue.holders.iter().map(|holder| format!("holds: {holder:?}"));
-        Ok(holders.chain(queue.waiting.iter().map(|waiting| format!("waits: {waiting:?}"))).collect())
-    }
-}
-
-/// The process's open descriptors, where the system tells.
-pub fn open_files() -> usize {
-    std::fs::read_dir("/proc/self/fd").map(Iterator::count).unwrap_or(0)
-}
