@@ -1,5 +1,6 @@
 //! Acquires dropped at random awaits, while others do the same.
 
+use std::ops::AddAssign;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -19,6 +20,15 @@ pub struct Dropped {
     pub granted: usize,
     /// Failed.
     pub failed: usize,
+}
+
+impl AddAssign for Dropped {
+    fn add_assign(&mut self, more: Self) {
+        self.cut += more.cut;
+        self.parked += more.parked;
+        self.granted += more.granted;
+        self.failed += more.failed;
+    }
 }
 
 /// Tasks that acquire at the same time.
@@ -51,12 +61,9 @@ pub async fn drop_acquires(coords: &[Coordinator], name: &str, count: usize, see
             dropped
         }
     });
-    join_all(tasks).await.into_iter().fold(Dropped::default(), |sum, one| Dropped {
-        cut: sum.cut + one.cut,
-        parked: sum.parked + one.parked,
-        granted: sum.granted + one.granted,
-        failed: sum.failed + one.failed,
-    })
+    let mut sum = Dropped::default();
+    join_all(tasks).await.into_iter().for_each(|one| sum += one);
+    sum
 }
 
 /// Holds for a few turns of the others, so that they queue.

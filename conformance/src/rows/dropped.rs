@@ -15,7 +15,7 @@ use tooz_core::{Builder, Coordinator, Engine, TokioClock};
 
 use super::left::Looker;
 use super::{Kind, Line, Order, Outcome, Run};
-use crate::drops::{CALLS, Site, drop_acquires, open_files, remains, sweep, threads};
+use crate::drops::{CALLS, Dropped, Site, drop_acquires, open_files, remains, sweep, threads};
 use crate::faulty::{Dice, Faulty, Late, Odds, SLOWEST};
 
 const NAME: &str = "contended";
@@ -29,6 +29,8 @@ const PAUSE: Duration = Duration::from_millis(3);
 const ENDED: Duration = Duration::from_secs(10);
 /// The time to live in memory: what a network that loses answers leaves, is gone by then.
 const TTL: Duration = Duration::from_secs(4);
+/// Acquires that are dropped at the same time before the next look.
+const BATCH: u64 = 64;
 /// More than so many broken promises need not be counted.
 const ENOUGH: u64 = 20;
 
@@ -43,7 +45,7 @@ pub(super) fn run(order: &Order) -> Outcome<Line> {
 
 async fn drop_many(run: &Run, order: &Order, line: &mut Line) -> Outcome<()> {
     let mut looker = Looker::at(&run.store).await?;
-    let weather = Weather::over(order.kind, run.store.url(), order.seed);
+    let weather = Weather::over(order, run.store.url());
     // What a client library opens once for the whole process is no dropped call's.
     weather.connect(false)("first").connect().await?.close().await?;
     looker.all().await?;
@@ -77,14 +79,20 @@ async fn contended(weather: &Weather, count: u64, seed: u64, line: &mut Line) ->
         coords.push(connect(member).connect().await?);
     }
     let observer = coords.pop().ok_or("no observer")?;
-    let dropped = drop_acquires(&coords, NAME, usize::try_from(count)?, seed).await;
-    let left = remains(&observer, NAME, weather.soon(false)).await?;
+    let (mut begun, mut dropped) = (0, Dropped::default());
+    while begun < count && line.violations < ENOUGH {
+        // Not more than can be taken back within a second.
+        let batch = BATCH.min(count - begun);
+        dropped += drop_acquires(&coords, NAME, usize::try_from(batch)?, seed.wrapping_add(begun)).await;
+        let left = remains(&observer, NAME, weather.soon(false)).await?;
+        line.violate(left.iter().map(|claim| format!("left behind: {claim}")));
+        begun += batch;
+    }
     coords.push(observer);
     for coord in coords {
         coord.close().await?;
     }
     line.fact("contended acquires", format!("{} cut, {} in the queue", dropped.cut, dropped.parked));
-    line.violate(left.iter().map(|claim| format!("left behind: {claim}")));
     line.violate((dropped.failed > 0).then(|| format!("{} acquires failed", dropped.failed)));
     Ok(u64::try_from(dropped.cut + dropped.parked)?)
 }
@@ -93,15 +101,17 @@ async fn contended(weather: &Weather, count: u64, seed: u64, line: &mut Line) ->
 struct Weather {
     kind: Kind,
     url: String,
+    slack: Duration,
     clock: TokioClock,
     chance: Arc<AtomicU64>,
     late: Arc<Mutex<Vec<Arc<Late>>>>,
 }
 
 impl Weather {
-    fn over(kind: Kind, url: String, seed: u64) -> Self {
-        let chance = Arc::new(AtomicU64::new(Dice::new(seed).roll()));
-        Self { kind, url, clock: TokioClock::new(), chance, late: Arc::default() }
+    fn over(order: &Order, url: String) -> Self {
+        let chance = Arc::new(AtomicU64::new(Dice::new(order.seed).roll()));
+        let (kind, slack) = (order.kind, order.slack);
+        Self { kind, url, slack, clock: TokioClock::new(), chance, late: Arc::default() }
     }
 
     /// How to connect. `b`, who looks, has a clear line.
@@ -134,7 +144,7 @@ impl Weather {
         match (self.kind, rough) {
             (Kind::Memory, true) => TTL * 3,
             (Kind::Memory, false) => SOON + SLOWEST * 4,
-            _ => SOON,
+            _ => SOON + self.slack,
         }
     }
 
