@@ -1,6 +1,7 @@
 //! What a beat finds out about claims.
 
 use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 
 use etcd_client::{Txn, TxnOp};
 use futures_util::future::try_join_all;
@@ -11,6 +12,7 @@ use crate::record::Record;
 use crate::session::Session;
 use crate::share;
 use crate::txn::{self, get, revision};
+use crate::under::Under;
 
 /// Claims of one transaction: four operations each, of at most 128.
 const CHUNK: usize = 32;
@@ -24,11 +26,16 @@ struct Seen {
 }
 
 /// The claims that neither hold nor wait, and those told to let go, should their ear have missed it. Keeps the common
-/// leases of readers alive on the way. However many there are, their transactions go together.
-pub(crate) async fn ousted(session: &Session, claims: &[Claim]) -> Result<Vec<ClaimId>> {
+/// leases of readers alive on the way.
+///
+/// Looks at all readers and at whatever does not stand under the lease, in transactions that go together. Of the rest it
+/// looks at one transaction's worth, at others with each beat: a majority of the servers then stands behind every beat.
+pub(crate) async fn ousted(session: &Session, claims: &[Claim], under: &Under) -> Result<Vec<ClaimId>> {
     let mut ousted = Vec::new();
     let mut common: HashMap<i64, Vec<ClaimId>> = HashMap::new();
-    for seen in try_join_all(claims.chunks(CHUNK).map(|chunk| look(session, chunk))).await? {
+    let (sure, mut unsure): (Vec<&Claim>, Vec<_>) = claims.iter().partition(|claim| under.confirms(claim));
+    unsure.extend(share_of(&sure, session.beats.fetch_add(1, Ordering::Relaxed)));
+    for seen in try_join_all(unsure.chunks(CHUNK).map(|chunk| look(session, chunk))).await? {
         ousted.extend(seen.ousted);
         for (lease, reader) in seen.readers {
             common.entry(lease).or_default().extend(reader);
@@ -46,7 +53,13 @@ pub(crate) async fn ousted(session: &Session, claims: &[Claim]) -> Result<Vec<Cl
     Ok(ousted)
 }
 
-async fn look(session: &Session, claims: &[Claim]) -> Result<Seen> {
+/// Those that the beat of this number looks at.
+fn share_of<'a>(sure: &[&'a Claim], beat: usize) -> impl Iterator<Item = &'a Claim> {
+    let shares = sure.len().div_ceil(CHUNK).max(1);
+    sure.chunks(CHUNK).nth(beat % shares).into_iter().flatten().copied()
+}
+
+async fn look(session: &Session, claims: &[&Claim]) -> Result<Seen> {
     let gets: Vec<TxnOp> = claims
         .iter()
         .flat_map(|claim| {
@@ -78,4 +91,26 @@ async fn look(session: &Session, claims: &[Claim]) -> Result<Seen> {
         }
     }
     Ok(told)
+}
+
+#[cfg(test)]
+mod tests {
+    use tooz_core::{Mode, Name, Seat};
+
+    use super::*;
+
+    #[test]
+    fn all_are_looked_at_in_turn() {
+        let name = || Name::new("a").unwrap();
+        let (id, seat, mode) = (ClaimId::random, Seat::Lock(name()), Mode::Exclusive);
+        let claim =
+            || Claim { id: id(), seat: seat.clone(), mode, member: name(), value: bytes::Bytes::new() };
+        let claims: Vec<Claim> = std::iter::repeat_with(claim).take(CHUNK * 2 + 1).collect();
+        let sure: Vec<&Claim> = claims.iter().collect();
+        let ids = |beat| share_of(&sure, beat).map(|claim| claim.id).collect::<Vec<_>>();
+        assert_eq!([0, 1, 2, 3].map(|beat| ids(beat).len()), [CHUNK, CHUNK, 1, CHUNK]);
+        let all: Vec<_> = (7..10).flat_map(ids).collect();
+        assert!(claims.iter().all(|claim| all.contains(&claim.id)));
+        assert_eq!(share_of(&[], 5).count(), 0);
+    }
 }

@@ -17,6 +17,7 @@ use crate::line::Line;
 use crate::locks::Locks;
 use crate::session::{Session, lease_ids, revoke};
 use crate::topics::Topics;
+use crate::under::Under;
 use crate::{beat, keys, release, stray, txn};
 
 /// The format of what stands under our root.
@@ -177,11 +178,14 @@ impl Backend for EtcdBackend {
     }
 
     async fn renew(&self, claims: &[Claim], memberships: &[Enrolment]) -> Result<Renewal> {
-        let proof = self.session.renew().await?;
-        let strays = async { Ok(stray::strays(&self.session, claims).await) };
-        let found =
-            tokio::try_join!(beat::ousted(&self.session, claims), self.groups.no_more(memberships), strays);
-        let (ousted, expelled, stray) = found?;
+        let looks = Under::look(&self.session, !memberships.is_empty());
+        let (proof, under) = tokio::join!(self.session.renew(), looks);
+        let proof = proof?;
+        let (ousted, expelled) = tokio::try_join!(
+            beat::ousted(&self.session, claims, &under),
+            self.groups.no_more(memberships, &under)
+        )?;
+        let stray = stray::strays(&self.session, claims, &under);
         Ok(Renewal { proof, ousted, stray, expelled })
     }
 

@@ -18,6 +18,7 @@ use crate::txn::{
     self, Seen, absent, delete, get, leased, none_below, none_between, oldest_below, present, put, revision,
     unchanged,
 };
+use crate::under::Under;
 use crate::watch::Subject;
 
 /// Members of one group and groups of one store that are listed.
@@ -52,13 +53,12 @@ impl Groups {
     }
 
     /// Those of the memberships that stand no more.
-    pub(crate) async fn no_more(&self, memberships: &[Enrolment]) -> Result<Vec<Name>> {
+    pub(crate) async fn no_more(&self, memberships: &[Enrolment], under: &Under) -> Result<Vec<Name>> {
+        let key = |enrolment: &Enrolment| GroupKeys::of(&enrolment.group).member(&enrolment.member);
+        let unsure: Vec<_> = memberships.iter().filter(|enrolment| !under.has(&key(enrolment))).collect();
         let mut expelled = Vec::new();
-        for chunk in memberships.chunks(100) {
-            let gets: Vec<TxnOp> = chunk
-                .iter()
-                .map(|enrolment| get(GroupKeys::of(&enrolment.group).member(&enrolment.member)))
-                .collect();
+        for chunk in unsure.chunks(100) {
+            let gets: Vec<TxnOp> = chunk.iter().map(|enrolment| get(key(enrolment))).collect();
             let answer = self.txn(Txn::new().and_then(gets)).await?;
             let answers = answer.op_responses();
             for (at, enrolment) in chunk.iter().enumerate() {
@@ -249,7 +249,12 @@ impl GroupSteps for Groups {
                 return std::future::pending().await;
             }
             // Of two watches one may lag behind the other: the store itself has the last word.
-            if self.no_more(std::slice::from_ref(enrolment)).await.is_ok_and(|groups| !groups.is_empty()) {
+            let under = Under::default(); // only a look of its own tells
+            if self
+                .no_more(std::slice::from_ref(enrolment), &under)
+                .await
+                .is_ok_and(|groups| !groups.is_empty())
+            {
                 return;
             }
             revision = self.session.revision();

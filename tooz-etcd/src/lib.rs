@@ -62,6 +62,7 @@ mod sweep;
 mod topics;
 mod trim;
 mod txn;
+mod under;
 mod watch;
 
 pub use driver::EtcdDriver;

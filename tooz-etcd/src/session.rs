@@ -1,6 +1,6 @@
 //! A session: a lease, what proves it alive, and its end.
 
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -33,6 +33,8 @@ pub(crate) struct Session {
     /// Rung by every renewal that was answered.
     renewals: watch::Sender<()>,
     pub(crate) unnamed: Unnamed,
+    /// How many beats looked at claims.
+    pub(crate) beats: AtomicUsize,
 }
 
 /// A lease as granted, and the stream that keeps it alive while nobody uses it.
@@ -145,6 +147,7 @@ impl Session {
             ended: watch::channel(None).0,
             renewals: watch::channel(()).0,
             unnamed: Unnamed::default(),
+            beats: AtomicUsize::new(0),
         };
         Ok((Arc::new(session), proof))
     }

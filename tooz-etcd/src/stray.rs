@@ -3,15 +3,10 @@
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 
-use etcd_client::LeaseTimeToLiveOptions;
-use tokio::time::timeout;
-use tooz_core::{Claim, ClaimId, ErrorKind, Mode, Result, Seat};
+use tooz_core::{Claim, ClaimId, Mode, Seat};
 
-use crate::keys;
 use crate::session::Session;
-
-/// A look at the lease may take this part of its time to live: it must not hold up the beat it comes with.
-const PATIENCE: u32 = 12;
+use crate::under::Under;
 
 /// Those that the last beat saw and did not name; `None` where the lease may not be looked at.
 #[derive(Debug)]
@@ -24,11 +19,11 @@ impl Default for Unnamed {
 }
 
 impl Unnamed {
-    fn may_look(&self) -> bool {
+    pub(crate) fn may_look(&self) -> bool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
-    fn look_no_more(&self) {
+    pub(crate) fn look_no_more(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
@@ -46,39 +41,18 @@ impl Unnamed {
     }
 }
 
-/// The claims of this session that two beats in a row saw and did not name. A look that fails is made up for by the
+/// The claims of this session that two beats in a row saw and did not name. A look that failed is made up for by the
 /// next beat's.
-pub(crate) async fn strays(session: &Session, named: &[Claim]) -> Vec<Claim> {
-    if !session.unnamed.may_look() {
-        return Vec::new();
-    }
-    let standing = match timeout(session.lease.ttl / PATIENCE, under_lease(session)).await {
-        Ok(Ok(standing)) => standing,
-        Ok(Err(error)) if error.kind() == ErrorKind::Denied => {
-            // Somebody put a key of theirs under our lease.
-            session.unnamed.look_no_more();
-            return Vec::new();
-        }
-        _ => return Vec::new(),
-    };
+pub(crate) fn strays(session: &Session, named: &[Claim], under: &Under) -> Vec<Claim> {
+    let Some(standing) = under.claims() else { return Vec::new() };
     let named: HashSet<ClaimId> = named.iter().map(|claim| claim.id).collect();
-    let unnamed = standing.into_iter().filter(|(_, id)| !named.contains(id));
+    let unnamed = standing.filter(|(_, id)| !named.contains(id));
     let claim = |(seat, id)| {
         let (member, value) = (session.member.clone(), bytes::Bytes::new());
         // How it holds is found out by whoever withdraws it.
         Claim { id, seat, mode: Mode::Exclusive, member, value }
     };
     session.unnamed.again(unnamed).into_iter().map(claim).collect()
-}
-
-/// Whatever holds or waits under the session's lease.
-async fn under_lease(session: &Session) -> Result<Vec<(Seat, ClaimId)>> {
-    let lease = session.lease.id;
-    let options = || Some(LeaseTimeToLiveOptions::new().with_keys());
-    let asked =
-        session.line.call(|mut client| async move { client.lease_time_to_live(lease, options()).await });
-    let answer = asked.await?;
-    Ok(answer.keys().iter().filter_map(|key| keys::holding(key).or_else(|| keys::waiting(key))).collect())
 }
 
 #[cfg(test)]
