@@ -236,7 +236,9 @@ fn killed_publishers_leave_whole_messages_on_etcd() {
 /// Here such a message stands in two nodes beside its own.
 #[test]
 fn killed_publishers_leave_whole_messages_on_zookeeper() {
-    killed_publishers_leave_whole_messages(&Zookeeper::plan().heap_mib(512).start().url());
+    // All of it stays in the server's memory.
+    let heap = 256 + 32 * u32::try_from(rounds(4)).unwrap();
+    killed_publishers_leave_whole_messages(&Zookeeper::plan().heap_mib(heap).start().url());
 }
 
 #[test]
