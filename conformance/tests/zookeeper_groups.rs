@@ -216,6 +216,41 @@ async fn who_waits_for_a_group_is_woken_where_a_look_came_to_nothing() {
     proxy.join();
 }
 
+/// The old session ends, and a namesake joins, between the look at the old entry and its replacement: the namesake stays.
+#[tokio::test]
+async fn a_namesake_that_came_after_the_old_session_ended_is_not_replaced() {
+    // A machine that is busy may need the longer ones.
+    for delay in [300, 600, 1_000].map(Duration::from_millis) {
+        let (space, driver) = (unique("namesake"), ZookeeperDriver::new());
+        let proxy = Proxy::zookeeper(server().port());
+        let (old_session, old) = open_with(&driver, &url(server().port(), &space)).await;
+        let (session, namesake) = open_with(&driver, &url(server().port(), &space)).await;
+        let (new_session, new) = open_with(&driver, &url(proxy.port(), &space)).await;
+        groups(&old).create(blue()).await.unwrap();
+        groups(&old).join(&enrolment("a", old_session, b"\x00")).await.unwrap();
+        proxy.delay(delay);
+        let before = proxy.counts();
+        let successor = Enrolment { replaces: Some(old_session), ..enrolment("a", new_session, b"\x01") };
+        let (replaced, joined) = tokio::join!(groups(&new).join(&successor), async {
+            // It has seen the entry and whose it is; now the replacement is on its way.
+            eventually("see the entry looked at", async || match proxy.counts().since(&before).replies {
+                3.. => Ok(()),
+                replies => Err(format!("{replies} replies")),
+            })
+            .await;
+            driver.expire(old_session).await;
+            groups(&namesake).join(&enrolment("a", session, b"\x02")).await.unwrap()
+        });
+        if joined == Joined::Taken {
+            continue; // it came too late
+        }
+        assert_eq!((joined, replaced.unwrap()), (Joined::Done, Joined::Taken));
+        assert_eq!(members(&namesake).await.members.first().unwrap().session, Some(session));
+        return;
+    }
+    panic!("vacuous: the namesake came too late each time");
+}
+
 /// Who stops following leaves no watch behind, and whoever else follows goes on.
 #[tokio::test]
 async fn the_last_to_stop_following_leaves_no_watch() {

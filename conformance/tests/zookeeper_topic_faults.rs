@@ -250,6 +250,30 @@ async fn a_body_whose_parts_are_not_there_makes_no_message() {
     assert!(is_quiet(&mut reading).await);
 }
 
+/// Who last published long ago still has an old bucket in mind, which was removed meanwhile: its large body does not
+/// stay behind where no message will ever be.
+#[tokio::test]
+async fn a_body_written_for_a_removed_bucket_is_not_left_behind() {
+    let space = unique("late-body");
+    let (coord, strange) = (connect(&url(server().port(), &space), "a", TTL).await, stranger().await);
+    let late = connect(&url(server().port(), &space), "late", TTL).await;
+    late.topic("config").publish(vec![b'x'; 700_000]).await.unwrap();
+    let topic = coord.topic("config").retain(Retention { count: 3, age: LONG });
+    publish_all(&topic, 0..BUCKET + 9).await;
+    topic.trim().await.unwrap();
+    let_time_pass(&strange, &space).await;
+    topic.trim().await.unwrap();
+    let bodies = async || children(&strange, &format!("{}/p", root(&space))).await;
+    assert!(bodies().await.is_empty(), "the first bucket is gone");
+
+    let mut reading = topic.subscribe(From::Now).await.unwrap();
+    late.topic("config").publish(vec![b'y'; 700_000]).await.unwrap();
+    assert_eq!(message(&mut reading).await.payload.len(), 700_000);
+    let bucket = newest_bucket(&strange, &space).await;
+    let (left, bucket) = (bodies().await, bucket.rsplit('/').next().unwrap().to_owned());
+    assert_eq!(left, [bucket], "bodies stand in the newest bucket alone");
+}
+
 /// A server that was left behind answers even `sync` by what it has until it notices, as a leader does that is cut off.
 /// Whoever asks it about a newer message is not told that the topic has begun another life.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -84,9 +84,12 @@ impl Groups {
             if present.is_none() || present != enrolment.replaces {
                 return Ok(Joined::Taken);
             }
+            // A session's nodes go all at once: as long as its own stands, the member's is still what was seen, and no
+            // namesake's that came after it.
             let mut writer = client.new_multi_writer();
             let replaced = writer
-                .add_delete(&path, Some(stat.version))
+                .add_check_version(&session.keys.session(stat.ephemeral_owner), -1)
+                .and_then(|()| writer.add_delete(&path, Some(stat.version)))
                 .and_then(|()| writer.add_create(&path, &enrolment.capabilities, &options));
             replaced.map_err(|fault| failed("replace a membership", fault))?;
             match writer.commit().await {

@@ -90,6 +90,7 @@ struct Work<'a> {
 }
 
 type Written = Result<Vec<MultiWriteResult>, MultiWriteError>;
+type Created = Result<(), Fault>;
 
 impl Work<'_> {
     /// Sends everything at once, so that what comes next is not held up by the answer, unless it closes the bucket.
@@ -115,7 +116,7 @@ impl Work<'_> {
                 (bucket, Manner::Plain, 1)
             }
         };
-        let parts = self.parts(bucket);
+        let parts = self.parts(bucket, manner)?;
         let append = self.append(bucket, manner)?;
         let held = if manner == Manner::Closing {
             Some(way)
@@ -132,7 +133,7 @@ impl Work<'_> {
         for part in parts {
             match part.await {
                 // What is missing shows in the transaction.
-                Ok(_) | Err(Fault::NodeExists | Fault::NoNode) => {}
+                Ok(_) | Err(Fault::NodeExists | Fault::NoNode | Fault::BadVersion) => {}
                 Err(fault) => return Err(failed("write a body", fault)),
             }
         }
@@ -216,20 +217,30 @@ impl Work<'_> {
         }
     }
 
-    /// Writes a large body beside. Nobody looks there before the message stands, which it only does where all parts do.
-    fn parts(&self, bucket: Bucket) -> Vec<impl Future<Output = Result<(), Fault>> + Send + '_> {
+    /// Writes a large body beside. Nobody looks there before the message stands, which it only does where all parts do;
+    /// and their place is only made where the bucket is, or is about to be: it goes with it.
+    fn parts(
+        &self,
+        bucket: Bucket,
+        manner: Manner,
+    ) -> Result<Vec<impl Future<Output = Created> + Send + '_>> {
         if self.entry.parts() == 0 {
-            return Vec::new();
+            return Ok(Vec::new());
         }
-        let make = |path: String, data: &[u8]| {
-            let made = create(self.client, &path, data, &self.persistent);
-            Box::pin(made)
+        let (keys, id) = (self.keys, self.publication.id);
+        let stands = match manner {
+            Manner::Opening(version) => (keys.count(), version),
+            Manner::Plain | Manner::Closing => (keys.bucket(bucket), -1),
         };
-        let mut all = vec![make(self.keys.parts(bucket), b"")];
+        let unwritten = |fault| failed("write a body", fault);
+        let make = |stands, path: String, data: &[u8]| {
+            create(self.client, stands, &path, data, &self.persistent).map_err(unwritten)
+        };
+        let mut all = vec![make(Some(stands), keys.parts(bucket), b"")?];
         for (number, part) in self.publication.body.chunks(PART).enumerate() {
-            all.push(make(self.keys.part(bucket, self.publication.id, number), part));
+            all.push(make(None, keys.part(bucket, id, number), part)?);
         }
-        all
+        Ok(all)
     }
 
     /// The count, the id and the message, all or none.
@@ -265,16 +276,21 @@ impl Work<'_> {
     }
 }
 
-/// One node made, sent at once.
+/// One node made, as long as another one stands and has this version; sent at once.
 fn create<'a>(
     client: &'a Client,
+    stands: Option<(String, i32)>,
     path: &str,
     data: &[u8],
     options: &CreateOptions<'_>,
-) -> impl Future<Output = Result<(), Fault>> + Send + use<'a> {
+) -> Result<impl Future<Output = Created> + Send + use<'a>, Fault> {
     let mut writer = client.new_multi_writer();
-    let added = writer.add_create(path, data, options).map(|()| writer.commit());
-    async move { added?.await.map(drop).map_err(Fault::from) }
+    if let Some((path, version)) = stands {
+        writer.add_check_version(&path, version)?;
+    }
+    writer.add_create(path, data, options)?;
+    let made = writer.commit();
+    Ok(async move { made.await.map(drop).map_err(Fault::from) })
 }
 
 /// The offset that the answer tells, and the count's version.
