@@ -183,6 +183,26 @@ async fn single_lost_beats_cost_no_claim_but_are_told_as_suspended() {
     coord.close().await.unwrap();
 }
 
+/// Interleaving 6: holders are looked after, but a short hold is over before that, however many follow each other.
+#[tokio::test(start_paused = true)]
+async fn short_holds_in_a_row_are_not_waited_for_and_a_long_one_is() {
+    let script = Arc::new(Script::default());
+    let coord = connect("deadline-short", "a", &script).await;
+    let lock = coord.lock("x");
+    for _ in 0..20 {
+        let guard = lock.acquire().await.unwrap();
+        tokio::time::sleep(Duration::from_millis(15)).await;
+        guard.release().await.unwrap();
+    }
+    assert_eq!(script.watched.load(Ordering::SeqCst), 0);
+
+    let guard = lock.acquire().await.unwrap();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(script.watched.load(Ordering::SeqCst), 1);
+    guard.release().await.unwrap();
+    coord.close().await.unwrap();
+}
+
 /// Interleaving 9: a grant or queue entry of ours that nobody here knows is withdrawn when seen.
 #[tokio::test(start_paused = true)]
 async fn a_claim_that_nobody_here_made_is_withdrawn_when_a_beat_shows_it() {

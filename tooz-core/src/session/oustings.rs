@@ -13,7 +13,8 @@ use crate::shared::Core;
 /// A claim held for a shorter time is not worth a watch.
 const SETTLE: Duration = Duration::from_millis(20);
 
-/// Holds one wait per held claim of a session; dropped with the session.
+/// Holds one wait per held claim of a session; dropped with the session. However quickly short holds follow each other,
+/// none of them is waited for: each has its own time to end.
 pub(super) async fn watch(
     core: &Core,
     session: Arc<Session>,
@@ -26,12 +27,14 @@ pub(super) async fn watch(
             Some(()) = waits.next() => {}
             first = held.recv() => {
                 let Some(first) = first else { return };
-                core.sleep(SETTLE).await;
-                let mut next = Some(first);
-                while let Some(place) = next {
-                    waits.extend(place.upgrade().map(|place| wait(Arc::clone(&session), &place)));
-                    next = held.try_recv().ok();
+                let mut young = vec![first];
+                while let Ok(next) = held.try_recv() {
+                    // Most are over by now where many short ones follow each other.
+                    young.extend((next.strong_count() > 0).then_some(next));
                 }
+                core.sleep(SETTLE).await;
+                let old = young.iter().filter_map(Weak::upgrade);
+                waits.extend(old.map(|place| wait(Arc::clone(&session), &place)));
             }
         }
     }

@@ -38,6 +38,8 @@ pub(crate) struct Script {
     pub(crate) lose_evict_replies: AtomicUsize,
     /// Number of claim steps sent.
     pub(crate) claims: AtomicUsize,
+    /// Number of waits for an ousting.
+    pub(crate) watched: AtomicUsize,
     /// What the latest renewal was asked to renew.
     pub(crate) renewed: Mutex<Vec<ClaimId>>,
     /// Renewals answered with an error while set.
@@ -257,6 +259,7 @@ impl LockSteps for Tap {
     }
 
     async fn ousted(&self, claim: &Claim) {
+        self.script.watched.fetch_add(1, Ordering::SeqCst);
         self.inner().ousted(claim).await;
     }
 
