@@ -210,6 +210,25 @@ async fn lost_fires_before_the_next_is_granted() {
     heir.close().await.unwrap();
 }
 
+/// Interleaving 4: answers stall past the deadline while requests arrive, so that the store still has us for the holder
+/// when they come again. Who was lost lets go of it, and does not wait for itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_holder_whose_answers_came_too_late_gets_its_lock_anew() {
+    let etcd = Etcd::start();
+    let proxy = Proxy::grpc(etcd.node().port());
+    let coord = connect(&format!("etcd://{}?lock_timeout=4", proxy.address()), "holder").await;
+    let guard = coord.lock("nightly").acquire().await.unwrap();
+    let token = guard.fencing_token();
+    proxy.cut(Way::Down);
+    within("the loss", guard.lost()).await;
+    proxy.join();
+    let again = within("the lock anew", coord.lock("nightly").acquire()).await.unwrap();
+    assert!(again.fencing_token() > token && !guard.is_held());
+    again.release().await.unwrap();
+    drop(guard);
+    coord.close().await.unwrap();
+}
+
 /// Interleaving 9: a grant or a place that stands under our lease and that nobody here knows keeps nobody waiting for
 /// longer than two beats, and what is known stays.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

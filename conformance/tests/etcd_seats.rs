@@ -8,8 +8,10 @@ use std::time::Duration;
 use conformance::servers::Etcd;
 use conformance::{eventually, within};
 use etcd_client::{Client, PutOptions};
-use tooz_core::backend::{Backend, Driver, Eviction, Mark, Opening};
-use tooz_core::{BootClock, ClaimId, Coordinator, Endpoint, Lock, Name, Registry, Seat, SessionId};
+use tooz_core::backend::{Backend, Doubt, Driver, Eviction, Mark, Opening, Standing, Withdrawn};
+use tooz_core::{
+    BootClock, Claim, ClaimId, Coordinator, Endpoint, Lock, Mode, Name, Registry, Seat, SessionId,
+};
 
 /// Before the places in the queue of the lock `nightly`.
 const QUEUE: &str = "/tooz-rs/v1/lock/nightly/q/";
@@ -139,6 +141,62 @@ async fn a_lock_held_by_whatever_value_can_be_broken() {
         lock.try_acquire().await.unwrap().unwrap().release().await.unwrap();
     }
     coord.close().await.unwrap();
+}
+
+/// Whoever takes and gives back in a row would hear from a watch only what it did itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watch_that_nobody_needs_any_more_ends() {
+    let etcd = Etcd::start();
+    let watchers = || etcd.node().metric("etcd_debugging_mvcc_watcher_total", "");
+    let coord = connect(&etcd, "a").await;
+    let lock = coord.lock("nightly");
+    let guard = lock.acquire().await.unwrap();
+    eventually("a long hold is watched", async || match watchers() {
+        2.0 => Ok(()),
+        other => Err(format!("{other} watches")),
+    })
+    .await;
+    guard.release().await.unwrap();
+    eventually("the watch ends", async || {
+        for _ in 0..100 {
+            lock.acquire().await.unwrap().release().await.unwrap();
+        }
+        match watchers() {
+            0.0 => Ok(()),
+            other => Err(format!("{other} watches")),
+        }
+    })
+    .await;
+    coord.close().await.unwrap();
+}
+
+/// Whoever held for a moment only has not listened to the queue: it finds the head on the way.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_release_that_knows_of_no_queue_passes_on_in_two_transactions() {
+    let etcd = Etcd::start();
+    let (a, b) = (session(&etcd).await, session(&etcd).await);
+    let (ours, theirs) = (a.locks().unwrap(), b.locks().unwrap());
+    let txns = || etcd.node().metric("grpc_server_handled_total", "grpc_method=\"Txn\"");
+    let claim = || {
+        let (name, value) = (Name::new("nightly").unwrap(), bytes::Bytes::new());
+        let (id, seat) = (ClaimId::random(), Seat::Lock(name.clone()));
+        Claim { id, seat, mode: Mode::Exclusive, member: name, value }
+    };
+    let (first, second, third) = (claim(), claim(), claim());
+    assert!(ours.try_claim(&first).await.unwrap().is_some());
+    assert!(matches!(theirs.claim(&second).await.unwrap(), Standing::Waiting(_)));
+    assert!(matches!(theirs.claim(&third).await.unwrap(), Standing::Waiting(_)));
+    let before = txns();
+    assert_eq!(ours.withdraw(&first, Doubt::None).await.unwrap(), Withdrawn::Removed);
+    assert_eq!(txns() - before, 2.0);
+    assert!(matches!(theirs.claim(&second).await.unwrap(), Standing::Held(_)));
+    // Nobody waits behind the last.
+    assert_eq!(theirs.withdraw(&third, Doubt::None).await.unwrap(), Withdrawn::Removed);
+    let before = txns();
+    assert_eq!(theirs.withdraw(&second, Doubt::None).await.unwrap(), Withdrawn::Removed);
+    assert_eq!(txns() - before, 1.0);
+    a.close().await.unwrap();
+    b.close().await.unwrap();
 }
 
 /// Waits are dropped all the time; what they asked to be watched is watched once.

@@ -196,8 +196,10 @@ impl Backend for EtcdBackend {
     async fn close(&self) -> Result<()> {
         // First no step may begin, then everything goes that earlier ones left.
         self.session.end(Cause::Closed);
-        release::readers(&self.session).await?;
-        self.session.revoke().await
+        let readers = release::readers(&self.session).await;
+        // Whatever could not be told of them: what they share ends by itself, and soon.
+        self.session.revoke().await?;
+        readers
     }
 
     fn locks(&self) -> Option<&dyn LockSteps> {

@@ -45,6 +45,10 @@ fn of_status(status: i32, error: &(dyn StdError + 'static)) -> (ErrorKind, Effec
         // Of all that etcd calls not found, we only ever ask for leases.
         code::NOT_FOUND => (ErrorKind::SessionLost, Effect::None),
         code::DENIED | code::UNAUTHENTICATED | code::PRECONDITION => (ErrorKind::Denied, Effect::None),
+        // It cannot keep up for the moment; nothing was done.
+        code::EXHAUSTED if error.to_string().contains("too many requests") => {
+            (ErrorKind::Unavailable, Effect::None)
+        }
         code::EXHAUSTED => (ErrorKind::Exhausted, Effect::None),
         code::INVALID => (of_invalid(&error.to_string()), Effect::None),
         code::UNAVAILABLE | code::UNKNOWN if was_refused(error) => (ErrorKind::Unavailable, Effect::None),
@@ -124,6 +128,13 @@ mod tests {
         assert!(!says(io::ErrorKind::ConnectionReset) && !says(io::ErrorKind::BrokenPipe));
         // A connection that stood: ETIMEDOUT.
         assert!(!was_refused(&io::Error::from_raw_os_error(110)));
+    }
+
+    #[test]
+    fn a_server_that_cannot_keep_up_is_asked_again_and_a_full_one_is_not() {
+        let says = |words: &'static str| of_status(code::EXHAUSTED, &io::Error::other(words)).0;
+        assert_eq!(says("etcdserver: too many requests"), ErrorKind::Unavailable);
+        assert_eq!(says("etcdserver: mvcc: database space exceeded"), ErrorKind::Exhausted);
     }
 
     #[test]

@@ -245,10 +245,12 @@ fn turn(state: &State, keys: &SeatKeys, claim: &Claim, ticket: Ticket, proof: Pr
     // What is older than the place is a grant that was lost before the place was taken: the view is behind.
     let granted = state.get(&keys.holder(claim.id)).filter(|mine| mine.created > ticket.placed);
     if let Some(mine) = granted {
-        // A reader has yet to keep the common lease alive.
+        // A reader has yet to keep the common lease alive, and what was broken meanwhile is no grant.
         return Some(match claim.mode {
-            Mode::Exclusive => Turn::Granted(Grant { token: token(mine.created), proof }),
-            Mode::Shared => Turn::AskAgain,
+            Mode::Exclusive if !is_ousted(state, keys, claim.id) => {
+                Turn::Granted(Grant { token: token(mine.created), proof })
+            }
+            Mode::Exclusive | Mode::Shared => Turn::AskAgain,
         });
     }
     let horizon = state.horizon();
@@ -395,7 +397,7 @@ mod tests {
 
     /// A claim that held, was broken and queued again sees itself hold in a view that is behind.
     #[test]
-    fn a_grant_that_is_older_than_the_place_is_none() {
+    fn a_grant_that_is_older_than_the_place_or_was_broken_is_none() {
         let name = Name::new("nightly").unwrap();
         let seat = Seat::Lock(name.clone());
         let claim =
@@ -409,5 +411,10 @@ mod tests {
         assert!(meaning(&claim, 20, vec![place]).is_none(), "there is no news");
         let granted = meaning(&claim, 30, vec![main(30), holder(30)]);
         assert!(matches!(granted, Some(Turn::Granted(grant)) if grant.token == token(30)));
+        let (none, another) = (vec![holder(30)], seen(&keys.main, &b"another"[..], 31));
+        let broken = [none, vec![another, holder(30)]];
+        for broken in broken {
+            assert!(matches!(meaning(&claim, 31, broken), Some(Turn::AskAgain)), "it was broken meanwhile");
+        }
     }
 }

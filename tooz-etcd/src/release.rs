@@ -13,8 +13,8 @@ use crate::look::Look;
 use crate::record::Record;
 use crate::session::{Session, revoke};
 use crate::txn::{
-    Seen, absent, created, delete, deleted, first, get, none_below, none_between, put, revision, unchanged,
-    valued,
+    Seen, absent, created, delete, deleted, first, get, none_below, none_between, oldest_below, put,
+    revision, unchanged, valued,
 };
 
 /// The head of a queue, to be granted under its own lease.
@@ -82,8 +82,8 @@ pub(crate) fn traces(keys: &SeatKeys, id: ClaimId) -> Vec<TxnOp> {
     vec![delete(keys.holder(id)), delete(keys.place(id)), delete(keys.notice(id))]
 }
 
-/// One transaction where the queue is empty, where its head is known, and for who is known to wait; two more
-/// where the head has to be looked up or has changed.
+/// One transaction where the queue is empty, where its head is known, and for who is known to wait; one more where the
+/// head has to be looked up or has changed, and two where foreign clients were seen or the seat is another's.
 pub(crate) async fn withdraw(
     session: &Session,
     keys: &SeatKeys,
@@ -99,11 +99,16 @@ pub(crate) async fn withdraw(
         return Ok(withdrawn);
     }
     // Every byte of a request is written to the log of every server: only who may need to know more asks.
-    let mut asks = known.waits;
+    let mut asks = known.waits || claim.mode == Mode::Shared;
     for _ in 0..ATTEMPTS {
-        match letting_go.attempt(std::mem::replace(&mut asks, true)).await {
+        let before = letting_go.heir.as_ref().map(|heir| heir.place.created);
+        match letting_go.attempt(asks).await {
             Ok(Some(withdrawn)) => return Ok(withdrawn),
-            Ok(None) => {}
+            // Another head was found on the way.
+            Ok(None) => {
+                let now = letting_go.heir.as_ref().map(|heir| heir.place.created);
+                asks = asks || now.is_none() || now == before;
+            }
             Err(error) if keeps_heir_away(&error) && (letting_go.heir.is_some() || is_gone(&error)) => {
                 // The heir's lease is gone or not ours to attach, or, with a void mark, our own is gone:
                 // none of that may keep the seat held.
@@ -111,6 +116,7 @@ pub(crate) async fn withdraw(
                     letting_go.doubt = Doubt::None;
                 }
                 letting_go.heir = None;
+                asks = true;
                 if let Some(withdrawn) = letting_go.plainly_or_without_void().await? {
                     return Ok(withdrawn);
                 }
@@ -153,11 +159,13 @@ impl LettingGo<'_> {
         then.extend(self.void());
         let mut give_up = vec![delete(keys.place(id))];
         give_up.extend(self.void());
-        let mut otherwise = Vec::new();
-        if asks {
-            otherwise.push(TxnOp::txn(Txn::new().when([absent(keys.holder(id))]).and_then(give_up)));
-            otherwise.extend(Look::ops(keys, id));
-        }
+        let otherwise = if asks {
+            let mut all = vec![TxnOp::txn(Txn::new().when([absent(keys.holder(id))]).and_then(give_up))];
+            all.extend(Look::ops(keys, id));
+            all
+        } else {
+            vec![oldest_below(&keys.queue(), 1), get(keys.foreign())]
+        };
 
         let answer = self.session.line.txn(Txn::new().when(when).and_then(then).or_else(otherwise)).await?;
         self.session.note(revision(&answer));
@@ -167,6 +175,9 @@ impl LettingGo<'_> {
             return Ok(Some(found(deleted(answers.first()) + deleted(answers.get(1)))));
         }
         if !asks {
+            // Whether it is its turn to leave the seat open, only a whole look can tell.
+            let head = first(answers.first()).filter(|_| first(answers.get(1)).is_none());
+            self.heir = Heir::of(keys, head.as_ref(), &[id]);
             return Ok(None);
         }
         if let Some(TxnOpResponse::Txn(nested)) = answers.first()

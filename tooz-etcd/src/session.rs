@@ -240,10 +240,10 @@ impl Session {
 
     /// Gives the leases back, and with them everything under them.
     pub(crate) async fn revoke(&self) -> Result<()> {
-        self.lease.revoke(&self.line).await?;
-        match &self.enrolled {
-            Some(enrolled) => enrolled.revoke(&self.line).await,
-            None => Ok(()),
+        let claims = self.lease.revoke(&self.line).await;
+        if let Some(enrolled) = &self.enrolled {
+            enrolled.revoke(&self.line).await?;
         }
+        claims
     }
 }

@@ -19,7 +19,7 @@ use crate::txn::{self, Seen};
 
 /// Subjects watched at once before those that nobody uses are forgotten.
 const KEPT: usize = 256;
-/// A single key that changed so often while nobody asked for it is no longer watched.
+/// A subject that changed so often while nobody asked for it is no longer watched.
 const UNASKED: usize = 256;
 /// A stream that is older has a token that may have run out, where users are asked who they are.
 const FRESH: Duration = Duration::from_secs(1);
@@ -250,7 +250,7 @@ impl Listener {
         }
         view.hear(events);
         // The ear's own and this one: nobody waits.
-        let is_idle = Arc::strong_count(&view) <= 2 && view.subject().prefixes.is_empty();
+        let is_idle = Arc::strong_count(&view) <= 2;
         if is_idle && view.unasked() > UNASKED {
             view.end();
             self.cancel(id).await;
