@@ -1,10 +1,12 @@
 //! Steps and waits of locks and elections.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use etcd_client::Txn;
+use tokio::time::timeout;
 use tooz_core::backend::{
     Amended, Contender, Doubt, Eviction, Grant, Holder, LockSteps, Mark, Position, Proof, Queue, Standing,
     Turn, Withdrawn,
@@ -25,6 +27,9 @@ use crate::watch::{State, Subject, View};
 
 /// Keys of one seat that are listed; more are no queue.
 const LONGEST: i64 = 10_000;
+
+/// How long a release may take to listen to the queue from then on.
+const LISTEN: Duration = Duration::from_millis(100);
 
 /// Locks and elections of one session.
 pub(crate) struct Locks {
@@ -137,14 +142,23 @@ impl LockSteps for Locks {
 
     async fn withdraw(&self, claim: &Claim, doubt: Doubt) -> Result<Withdrawn> {
         let keys = SeatKeys::of(&claim.seat);
-        let known = self.session.ear.glance(&subject(&keys)).map_or(Known::default(), |view| {
+        let view = self.session.ear.glance(&subject(&keys));
+        let known = view.as_ref().map_or(Known::default(), |view| {
             view.look(|state| Known {
                 head: state.head().cloned(),
                 waits: state.get(&keys.place(claim.id)).is_some(),
                 yields: release::yields(state.get(&keys.foreign()), state.get(&keys.holder(claim.id))),
             })
         });
-        release::withdraw(&self.session, &keys, claim, doubt, known).await
+        if let Some(view) = view.as_ref().filter(|_| known.head.is_some()) {
+            view.ask();
+        }
+        let (withdrawn, others_wait) = release::withdraw(&self.session, &keys, claim, doubt, known).await?;
+        if others_wait && view.is_none() {
+            // Whoever takes it again passes it on at once. Not listening costs a trip then, no more.
+            let _ = timeout(LISTEN, self.view(&keys, 0)).await;
+        }
+        Ok(withdrawn)
     }
 
     async fn evict(&self, seat: &Seat, how: Eviction, only: &[ClaimId]) -> Result<Vec<ClaimId>> {
@@ -372,8 +386,6 @@ impl Scene {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use tooz_core::{Moment, Name};
 
     use super::*;

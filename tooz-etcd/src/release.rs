@@ -83,27 +83,28 @@ pub(crate) fn traces(keys: &SeatKeys, id: ClaimId) -> Vec<TxnOp> {
 }
 
 /// One transaction where the queue is empty, where its head is known, and for who is known to wait; one more where the
-/// head has to be looked up or has changed, and two where foreign clients were seen or the seat is another's.
+/// head has to be looked up or has changed, and two where foreign clients were seen or the seat is another's. Tells also
+/// whether others waited.
 pub(crate) async fn withdraw(
     session: &Session,
     keys: &SeatKeys,
     claim: &Claim,
     doubt: Doubt,
     known: Known,
-) -> Result<Withdrawn> {
+) -> Result<(Withdrawn, bool)> {
     let heir = Heir::of(keys, known.head.as_ref(), &[claim.id]);
     let mut letting_go = LettingGo { session, keys, claim, doubt, heir };
     if known.yields
         && let Some(withdrawn) = letting_go.plainly_or_without_void().await?
     {
-        return Ok(withdrawn);
+        return Ok((withdrawn, true));
     }
     // Every byte of a request is written to the log of every server: only who may need to know more asks.
     let mut asks = known.waits || claim.mode == Mode::Shared;
     for _ in 0..ATTEMPTS {
         let before = letting_go.heir.as_ref().map(|heir| heir.place.created);
         match letting_go.attempt(asks).await {
-            Ok(Some(withdrawn)) => return Ok(withdrawn),
+            Ok(Some(withdrawn)) => return Ok((withdrawn, letting_go.heir.is_some())),
             // Another head was found on the way.
             Ok(None) => {
                 let now = letting_go.heir.as_ref().map(|heir| heir.place.created);
@@ -118,7 +119,7 @@ pub(crate) async fn withdraw(
                 letting_go.heir = None;
                 asks = true;
                 if let Some(withdrawn) = letting_go.plainly_or_without_void().await? {
-                    return Ok(withdrawn);
+                    return Ok((withdrawn, true));
                 }
             }
             Err(error) => return Err(error),
