@@ -41,7 +41,9 @@ fn every_test_that_a_document_names_exists() {
             functions(&path, &mut known);
         }
     }
-    for (document, least) in [("docs/guarantees.md", 80), ("docs/wire/etcd.md", 30)] {
+    for (document, least) in
+        [("docs/guarantees.md", 80), ("docs/wire/etcd.md", 30), ("docs/wire/zookeeper.md", 30)]
+    {
         let text = fs::read_to_string(root.join(document)).unwrap();
         let named = named(&text);
         assert!(named.len() > least, "{} tests are named in {document}", named.len());
