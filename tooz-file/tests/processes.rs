@@ -109,6 +109,28 @@ async fn an_idle_waiter_and_an_idle_holder_make_no_system_calls() {
     assert!(peer.hear().starts_with("held"));
 }
 
+/// Among many, what one does concerns those who follow the group: the others do not even hear of it.
+#[tokio::test]
+async fn a_member_that_follows_nobody_sleeps_through_what_others_do() {
+    let root = Root::new();
+    let opening = opening();
+    let a = open_with(&root.path(), "", &opening).await.unwrap();
+    groups(&a).create(&name("g")).await.unwrap();
+    let mut peer = Peer::start(&root.path());
+    assert_eq!(peer.ask("join g other"), "joined");
+    assert_eq!(peer.ask("attend g other"), "attends");
+    peer.wait_until_asleep();
+
+    let before = peer.switches();
+    for number in 0..50 {
+        let member = enrolment("g", &format!("m{number}"), opening.session);
+        groups(&a).join(&member).await.unwrap();
+        groups(&a).update(&member).await.unwrap();
+        groups(&a).leave(&member).await.unwrap();
+    }
+    assert_eq!(peer.switches(), before, "something woke a member that had no reason to wake");
+}
+
 #[tokio::test]
 async fn a_killed_member_is_gone_at_once_and_watchers_are_told() {
     let root = Root::new();

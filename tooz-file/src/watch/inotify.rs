@@ -13,7 +13,7 @@ use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
 use rustix::io::Errno;
 use rustix::time::Timespec;
 
-use super::interest::{Interest, News};
+use super::interest::{About, Interest, News};
 use super::table::{Bell, Hearing, Table};
 
 /// Of files: closings by a writer (a mere look is noise), changes, and the end.
@@ -31,6 +31,12 @@ const FOLDER_NEWS: WatchFlags = WatchFlags::CLOSE_WRITE
     .union(WatchFlags::MOVED_FROM)
     .union(WatchFlags::MOVED_TO)
     .union(WatchFlags::DELETE_SELF)
+    .union(WatchFlags::MOVE_SELF)
+    .union(WatchFlags::DONT_FOLLOW)
+    .union(WatchFlags::ONLYDIR);
+
+/// Of folders that only have to stay: their end. What comes and goes in them wakes nobody.
+const STAY_NEWS: WatchFlags = WatchFlags::DELETE_SELF
     .union(WatchFlags::MOVE_SELF)
     .union(WatchFlags::DONT_FOLLOW)
     .union(WatchFlags::ONLYDIR);
@@ -60,10 +66,14 @@ impl Inotify {
     }
 
     pub(super) fn listen(&self, path: &Path, interest: Interest) -> io::Result<(i32, u64, Hearing)> {
-        let flags = if interest.is_about_folder() { FOLDER_NEWS } else { FILE_NEWS };
-        // Events of the new watch wait for the lock, and so for its listener.
+        let flags = match interest.about() {
+            About::File => FILE_NEWS,
+            About::Folder => STAY_NEWS,
+            About::Entries => FOLDER_NEWS,
+        };
+        // Added to what others listen for there. Events of the new watch wait for the lock, and so for its listener.
         let mut table = self.table();
-        let subject = inotify::add_watch(&self.shared.events, path, flags)?;
+        let subject = inotify::add_watch(&self.shared.events, path, flags | WatchFlags::MASK_ADD)?;
         let (id, hearing) = table.add(subject, interest);
         Ok((subject, id, hearing))
     }

@@ -17,6 +17,17 @@ pub(super) enum News<'a> {
     Entry(&'a str),
 }
 
+/// What an interest is about.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum About {
+    File,
+    /// A folder, whatever is in it.
+    Folder,
+    /// What is in a folder, and the folder itself.
+    Entries,
+}
+
 /// What one listener wants to hear.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Interest {
@@ -53,10 +64,14 @@ impl Interest {
         }
     }
 
-    /// Whether it is about a folder.
+    /// What it is about.
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    pub(super) fn is_about_folder(&self) -> bool {
-        matches!(self, Self::Stay | Self::Entries(_) | Self::Entry(_))
+    pub(super) fn about(&self) -> About {
+        match self {
+            Self::Stay => About::Folder,
+            Self::Entries(_) | Self::Entry(_) => About::Entries,
+            Self::Release | Self::Gate | Self::End | Self::Keep => About::File,
+        }
     }
 }
 

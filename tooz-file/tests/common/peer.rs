@@ -104,11 +104,12 @@ impl Drop for Peer {
 }
 
 /// What the second process does. Commands: `claim NAME N`, `share NAME N`, `acquire NAME N`, `try NAME N`, `withdraw NAME N`,
-/// `join GROUP MEMBER`, `leave GROUP MEMBER`, `cycle NAME COUNT`, `publish TOPIC COUNT SIZE`, `starve NAME DESCRIPTORS`.
+/// `join GROUP MEMBER`, `attend GROUP MEMBER`, `leave GROUP MEMBER`, `cycle NAME COUNT`, `publish TOPIC COUNT SIZE`, `starve NAME DESCRIPTORS`.
 pub async fn serve() {
     let root = std::env::var("TOOZ_FILE_TEST_ROOT").unwrap();
     let opening = opening();
     let session = open_with(Path::new(&root), "", &opening).await.unwrap();
+    let mut waits = Vec::new();
     answer("ready");
     for line in std::io::stdin().lines() {
         let line = line.unwrap();
@@ -134,6 +135,12 @@ pub async fn serve() {
             ["join", group, member] => {
                 let joined = groups(&session).join(&enrolment(group, member, opening.session)).await.unwrap();
                 answer(if joined == Joined::Done { "joined" } else { "not joined" });
+            }
+            ["attend", group, member] => {
+                let enrolment: &_ = Box::leak(Box::new(enrolment(group, member, opening.session)));
+                let mut wait = groups(&session).expelled(enrolment);
+                answer(if super::is_pending(&mut wait).await { "attends" } else { "no member" });
+                waits.push(wait);
             }
             ["leave", group, member] => {
                 let left = groups(&session).leave(&enrolment(group, member, opening.session)).await.unwrap();
