@@ -26,7 +26,7 @@ fn functions(folder: &Path, found: &mut BTreeSet<String>) {
 fn named(text: &str) -> Vec<&str> {
     let is_test = |code: &&str| {
         code.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
-            && code.matches('_').count() >= 3
+            && code.split('_').filter(|word| !word.is_empty()).count() >= 4
     };
     text.split('`').skip(1).step_by(2).filter(is_test).collect()
 }

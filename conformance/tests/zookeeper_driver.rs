@@ -274,6 +274,33 @@ async fn a_first_try_takes_no_furniture_for_a_holder() {
     }
 }
 
+/// Breaking a lock hits its holder, and not what only looks like one, by a session that has looked at nothing before.
+#[tokio::test]
+async fn an_eviction_hits_the_holder_and_no_furniture() {
+    let space = unique("evict");
+    let holder = open(&url(server().port(), &space)).await;
+    let client = stranger().await;
+    let persistent = CreateMode::Persistent.with_acls(Acls::anyone_all());
+    let directory = format!("/{space}/tooz/locks/nightly");
+    let furniture = ["__lock__0000000000", "__rlock__-000000001"]
+        .map(|tail| format!("{directory}/{}{tail}", "0123456789abcdef".repeat(2)));
+    client.mkdir(&directory, &persistent).await.unwrap();
+    for path in &furniture {
+        client.create(path, b"ghost", &persistent).await.unwrap();
+    }
+    let held = claim(&lock("nightly"));
+    assert!(locks(&holder).try_claim(&held).await.unwrap().is_some());
+    for how in [Eviction::Notice, Eviction::Force] {
+        let fresh = open(&url(server().port(), &space)).await;
+        assert_eq!(locks(&fresh).evict(&held.seat, how, &[]).await.unwrap(), [held.id], "{how:?}");
+    }
+    within("the holder is told", locks(&holder).ousted(&held)).await;
+    for path in &furniture {
+        let (_, stat) = client.get_data(path).await.unwrap();
+        assert_eq!(stat.version, 0, "{path} was written to");
+    }
+}
+
 /// Interleaving 29: everything of ours carries a version.
 #[tokio::test]
 async fn a_later_layout_is_refused_and_a_missing_chroot_is_made_and_said_so() {

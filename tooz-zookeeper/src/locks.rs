@@ -166,33 +166,53 @@ impl Locks {
         }
     }
 
+    /// Deals with the holders, or those named. Who turns out to be furniture is left alone; then there may be others.
     async fn oust(&self, seat: &Seat, how: Eviction, only: &[ClaimId]) -> Result<Vec<ClaimId>> {
-        let (session, client) = (&self.session, self.session.client()?);
-        let contest = self.contenders(seat).await?;
-        let holders = contest.holding();
         let mut dealt_with = Vec::new();
-        for holder in holders {
-            if !only.is_empty() && holder.claim.is_none_or(|claim| !only.contains(&claim)) {
-                continue;
-            }
-            let path = format!("{}/{}", session.keys.seat(seat), holder.name);
-            let done = match how {
-                Eviction::Force => client.delete(&path, None).await,
-                // Written again as it is: other languages read the holder's name there.
-                Eviction::Notice => match client.get_data(&path).await {
-                    Ok((data, stat)) => client.set_data(&path, &data, Some(stat.version)).await.map(drop),
-                    Err(fault) => Err(fault),
-                },
-            };
-            match done {
-                // Another's notice in between says the same.
-                Ok(()) | Err(Fault::BadVersion) => dealt_with.extend(holder.claim),
-                Err(Fault::NoNode) => {}
-                Err(fault) => return Err(failed("evict a holder", fault)),
+        let mut has_furniture = true;
+        while has_furniture {
+            has_furniture = false;
+            for holder in self.contenders(seat).await?.holding() {
+                let is_meant = only.is_empty() || holder.claim.is_some_and(|claim| only.contains(&claim));
+                if !is_meant || holder.claim.is_some_and(|claim| dealt_with.contains(&claim)) {
+                    continue;
+                }
+                match self.oust_one(seat, how, &holder.name).await? {
+                    Ousted::Done => dealt_with.extend(holder.claim),
+                    Ousted::Absent => {}
+                    Ousted::Furniture => has_furniture = true,
+                }
             }
         }
         Ok(dealt_with)
     }
+
+    async fn oust_one(&self, seat: &Seat, how: Eviction, node: &str) -> Result<Ousted> {
+        let client = self.session.client()?;
+        let path = format!("{}/{node}", self.session.keys.seat(seat));
+        let done = match client.get_data(&path).await {
+            Ok((_, stat)) if self.furniture.notice(&path, &stat) => return Ok(Ousted::Furniture),
+            Ok((data, stat)) => match how {
+                Eviction::Force => client.delete(&path, None).await,
+                // Written again as it is: other languages read the holder's name there.
+                Eviction::Notice => client.set_data(&path, &data, Some(stat.version)).await.map(drop),
+            },
+            Err(fault) => Err(fault),
+        };
+        match done {
+            // Another's notice in between says the same.
+            Ok(()) | Err(Fault::BadVersion) => Ok(Ousted::Done),
+            Err(Fault::NoNode) => Ok(Ousted::Absent),
+            Err(fault) => Err(failed("evict a holder", fault)),
+        }
+    }
+}
+
+/// What became of a holder.
+enum Ousted {
+    Done,
+    Absent,
+    Furniture,
 }
 
 #[async_trait]
