@@ -34,6 +34,11 @@ mod name;
 mod observe;
 mod offset;
 mod options;
+#[cfg(not(feature = "orders"))]
+mod orders;
+#[cfg(feature = "orders")]
+#[doc(hidden)]
+pub mod orders;
 mod partition;
 mod registry;
 mod retry;

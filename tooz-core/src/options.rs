@@ -15,6 +15,7 @@ use crate::endpoint::Endpoint;
 use crate::engine::{Engine, Running};
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::Name;
+use crate::orders::ordered;
 use crate::registry::Registry;
 use crate::session::{self, Janitor, Keeper};
 use crate::shared::Core;
@@ -189,10 +190,10 @@ impl Builder {
         let (answer, opened) = oneshot::channel();
         let engine = running.handle().clone();
         // A task of its own, which keeps the engine running: it ends well without anybody waiting for it.
-        engine.spawn(async move {
+        engine.spawn(ordered(async move {
             let opened = self.open(store, running).await;
             let _ = answer.send(opened.map(|coord| Unclaimed(Some(coord))));
-        });
+        }));
         let opened = opened
             .await
             .unwrap_or_else(|_| Err(Error::new(ErrorKind::Unavailable, "the engine's runtime ended")));
@@ -211,9 +212,9 @@ impl Builder {
         let (chores, inbox) = mpsc::unbounded_channel();
         let (commands, orders) = mpsc::unbounded_channel();
         let core = Arc::new(Core::new(store, running, chores, &first));
-        let handle = core.engine().handle().clone();
-        let janitor = handle.spawn(Janitor::new(Arc::clone(&core), inbox).run());
-        handle.spawn(Keeper::new(Arc::clone(&core), orders, janitor).run(first, held));
+        let engine = core.engine().clone();
+        let janitor = engine.spawn(Janitor::new(Arc::clone(&core), inbox).run());
+        engine.spawn(Keeper::new(Arc::clone(&core), orders, janitor).run(first, held));
         Ok(Coordinator::new(core, commands))
     }
 

@@ -45,7 +45,7 @@ impl<L: Look> Watcher<L> {
         let (first, looked) = oneshot::channel();
         let follower =
             Follower { core: Arc::clone(core), subject, failures: 0, pace: retry::Pace::default() };
-        let task = Arc::new(Task(core.engine().handle().spawn(follower.run(first))));
+        let task = Arc::new(Task(core.engine().spawn(follower.run(first))));
         let latest = looked
             .await
             .unwrap_or_else(|_| Err(Error::new(ErrorKind::Unavailable, "the engine's runtime ended")))?;

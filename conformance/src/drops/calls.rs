@@ -3,13 +3,17 @@
 use std::time::Duration;
 
 use futures_util::future::LocalBoxFuture;
+use tokio::time::timeout;
 use tooz_core::Result;
 
-use super::site::{Became, Site, Touches};
+use super::site::{Became, Site, Touches, left};
 use super::{elections, groups, locks, mail, sessions, topics};
 
 /// More awaits than that are a defect of their own.
 const MOST: usize = 1000;
+
+/// How long one run of a call may take, with what is done for it before and after.
+const LONGEST: Duration = Duration::from_secs(60);
 
 /// One run of a call, dropped after so many polls.
 pub(super) type Play = for<'a> fn(&'a Site, usize) -> LocalBoxFuture<'a, Result<Became>>;
@@ -47,7 +51,8 @@ pub async fn sweep(site: &Site, call: &Call) -> Result<Swept> {
         let told = |error: tooz_core::Error| {
             error.while_doing(format_args!("drop \"{}\" after {polls} polls", call.name))
         };
-        let became = (call.play)(site, polls).await.map_err(told)?;
+        let played = timeout(LONGEST, (call.play)(site, polls)).await;
+        let became = played.unwrap_or_else(|_| Err(left("something that others wait for"))).map_err(told)?;
         swept.longest = swept.longest.max(site.settled(call.touches).await.map_err(told)?);
         match became {
             Became::Dropped => swept.cut += 1,
@@ -58,5 +63,5 @@ pub async fn sweep(site: &Site, call: &Call) -> Result<Swept> {
             Became::Ended => return Ok(swept),
         }
     }
-    Err(super::site::left(&format!("\"{}\" had not ended after {MOST} polls", call.name)))
+    Err(left(&format!("\"{}\" had not ended after {MOST} polls", call.name)))
 }

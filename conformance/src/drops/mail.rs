@@ -1,16 +1,19 @@
 //! The futures of what members of a group say to each other.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use tokio::join;
+use futures_util::future::{Either, select};
 use tooz_core::{From, Mail, Result};
 
 use super::calls::Call;
 use super::site::{Became, Site, Touches::Nothing};
 
-/// How long a request waits for its answer.
+/// How long a request waits for an answer that does not come.
 const LIMIT: Duration = Duration::from_millis(20);
+/// How long it waits for one that does.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(super) const CALLS: &[Call] = &[
     Call { name: "broadcast", touches: Nothing, play: |site, polls| broadcast(site, polls).boxed_local() },
@@ -57,7 +60,8 @@ async fn reply(site: &Site, polls: usize) -> Result<Became> {
     let group = site.group();
     let mut inbox = site.surely(|| group.inbox()).await?;
     let others = site.others_group();
-    let (asked, became) = join!(others.request("a", "?", LIMIT), async {
+    let asking = others.request("a", "?", PATIENCE);
+    let answering = async {
         loop {
             if let Mail::Letter(letter) = inbox.next().await?
                 && letter.wants_reply()
@@ -65,7 +69,13 @@ async fn reply(site: &Site, polls: usize) -> Result<Became> {
                 return site.cut(polls, letter.reply("!")).await;
             }
         }
-    });
-    asked?;
-    became
+    };
+    match select(pin!(answering), pin!(asking)).await {
+        Either::Left((became, _)) => became,
+        // The answer may come before the call that sent it is dropped.
+        Either::Right((answer, answering)) => {
+            answer?;
+            answering.await
+        }
+    }
 }

@@ -39,6 +39,8 @@ pub struct Odds {
     pub early: u8,
     /// The request takes its time to arrive, and the answer too: up to [`SLOWEST`] each.
     pub slow: u8,
+    /// Others come first, before the request arrives and before its answer does; again and again, so below 100.
+    pub yields: u8,
     /// A look shows what the one before it would have shown.
     pub stale: u8,
     /// At most so many steps in a row go wrong: after that the network heals for a moment.
@@ -58,6 +60,7 @@ impl Odds {
         late: 0,
         early: 0,
         slow: 0,
+        yields: 0,
         stale: 0,
         in_a_row: 0,
     };
@@ -149,6 +152,15 @@ impl Faulty {
 
     /// Some way of one step, where that takes time.
     async fn take_time(&self) {
+        if self.odds.yields > 0 {
+            loop {
+                let yields = locked(&self.dice).percent(self.odds.yields);
+                if !yields {
+                    break;
+                }
+                tokio::task::yield_now().await;
+            }
+        }
         let span = {
             let mut dice = locked(&self.dice);
             if self.odds.slow == 0 || self.cable.cut() == Cut::Calm || !dice.percent(self.odds.slow) {

@@ -64,6 +64,7 @@ const ODDS: Odds = Odds {
     late: 7,
     early: 20,
     slow: 15,
+    yields: 0,
     stale: 10,
     in_a_row: 2,
 };

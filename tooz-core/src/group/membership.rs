@@ -55,7 +55,7 @@ pub(super) async fn join(core: &Arc<Core>, group: Name, capabilities: Capabiliti
     let (wishes, inbox) = mpsc::unbounded_channel();
     let (answer, joined) = oneshot::channel();
     let attendant = Attendant::new(core, &enrolled, capabilities, inbox);
-    core.engine().handle().spawn(attendant.run(answer));
+    core.engine().spawn(attendant.run(answer));
     let membership = Membership { enrolled, core: Arc::clone(core), wishes, stays: false };
     let joined = joined.await;
     joined.unwrap_or_else(|_| Err(Error::new(ErrorKind::Unavailable, "the engine's runtime ended")))?;

@@ -6,6 +6,7 @@ use tokio::task::AbortHandle;
 
 use super::shared::Shared;
 use crate::claim::SessionId;
+use crate::orders::ordered;
 
 /// A running ear; dropped, it ends.
 #[derive(Debug)]
@@ -14,7 +15,7 @@ pub(super) struct Ear(AbortHandle);
 impl Ear {
     /// Starts an ear on the present runtime.
     pub(super) fn start(runtime: &tokio::runtime::Handle, shared: &Arc<Shared>, session: SessionId) -> Self {
-        Self(runtime.spawn(listen(Arc::downgrade(shared), session)).abort_handle())
+        Self(runtime.spawn(ordered(listen(Arc::downgrade(shared), session))).abort_handle())
     }
 
     pub(super) fn stop(&self) {

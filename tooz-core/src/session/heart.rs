@@ -14,6 +14,7 @@ use crate::clock::Moment;
 use crate::engine::Lane;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lost::Cause;
+use crate::orders::ordered;
 use crate::shared::Core;
 use crate::{observe, retry};
 
@@ -97,10 +98,10 @@ fn send(core: &Arc<Core>, session: &Arc<Session>, beats: &mut JoinSet<Beat>) {
     let step = Box::pin(async move { backend.renew(&claims, &memberships).await });
     let core = Arc::clone(core);
     let sent = core.now();
-    beats.spawn(async move {
+    beats.spawn(ordered(async move {
         let answer = core.attempt(Lane::Engine, "renew", step).await;
         Beat { places, sent, answer }
-    });
+    }));
 }
 
 /// Applies an answer to the session and to exactly the claims its beat named.

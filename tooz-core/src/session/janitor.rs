@@ -10,6 +10,7 @@ use super::locks;
 use super::place::{Chore, Withdrawal};
 use crate::backend::Liveness;
 use crate::engine::Lane;
+use crate::orders::ordered;
 use crate::retry;
 use crate::shared::Core;
 
@@ -36,7 +37,7 @@ impl Janitor {
                 chore = self.chores.recv(), if under_way.len() < AT_ONCE => match chore {
                     None => return,
                     Some(Chore::Withdraw(withdrawal)) => {
-                        under_way.spawn(withdraw(Arc::clone(&self.core), withdrawal));
+                        under_way.spawn(ordered(withdraw(Arc::clone(&self.core), withdrawal)));
                     }
                     Some(Chore::Flush(done)) => finish(&mut under_way, done).await,
                 },

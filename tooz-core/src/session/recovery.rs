@@ -190,7 +190,7 @@ impl Drop for Keeper {
 /// Lets go of a lost session in the background: a polite close frees what the store may still show.
 fn retire(core: &Arc<Core>, session: Arc<Session>) {
     let patience = core.settings().attempt();
-    core.engine().handle().spawn(async move {
+    core.engine().spawn(async move {
         // The session is lost already; failing to say so changes nothing.
         let _ = timeout(patience, session.backend.close()).await;
     });

@@ -16,6 +16,7 @@ use super::{Epoch, Session};
 use crate::engine::Lane;
 use crate::error::{Effect, Error, ErrorKind, Result};
 use crate::lost::Cause;
+use crate::orders::ordered;
 use crate::shared::Core;
 use crate::{observe, retry};
 
@@ -174,7 +175,7 @@ impl<T: Send + 'static> Drop for UnderWay<T> {
         let Some(flight) = self.flight.take() else { return };
         if self.process == process::id() {
             // Where the runtime has ended this drops the rest, as the end of the runtime did with all of its tasks.
-            self.runtime.spawn(flight);
+            self.runtime.spawn(ordered(flight));
         } else {
             // A fork has a copy of the runtime's memory and must not touch it.
             std::mem::forget(flight);

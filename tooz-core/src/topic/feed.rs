@@ -16,6 +16,7 @@ use crate::channel::Channel;
 use crate::engine::Lane;
 use crate::error::{Error, ErrorKind, Result};
 use crate::offset::Offset;
+use crate::orders::ordered;
 use crate::retry;
 use crate::session::{Flight, Session, topics};
 use crate::shared::Core;
@@ -136,7 +137,7 @@ impl Feed {
         let seen = self.seen?;
         let session = self.core.current_session().filter(|session| session.epoch == seen.epoch)?;
         let wait = wait(Arc::clone(&self.core), session, self.channel.clone(), seen);
-        Some(Task(self.core.engine().handle().spawn(wait)))
+        Some(Task(self.core.engine().spawn(wait)))
     }
 
     /// Fetches: in place if the store answers at once, else as a task.
@@ -155,7 +156,9 @@ impl Feed {
                 let (epoch, batch) = fetched?;
                 self.take_in(epoch, batch);
             }
-            Poll::Pending => self.doing = Doing::Fetching(Task(self.core.engine().lane(lane).spawn(fetch))),
+            Poll::Pending => {
+                self.doing = Doing::Fetching(Task(self.core.engine().lane(lane).spawn(ordered(fetch))))
+            }
         }
         Ok(())
     }
