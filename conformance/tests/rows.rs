@@ -51,6 +51,17 @@ fn a_server_that_keeps_its_data_may_be_killed() {
 }
 
 #[test]
+fn tokens_stay_in_order_when_the_servers_clock_jumps() {
+    let text = passes("jumped", "redis-clock", "4");
+    assert!(text.contains(" documented ones"), "{text}");
+}
+
+#[test]
+fn locks_exclude_while_the_first_of_three_servers_is_killed() {
+    passes("failed-over", "etcd-three", "1");
+}
+
+#[test]
 fn views_tell_of_nothing_that_did_not_happen() {
     passes("groups", "file", "20");
 }

@@ -39,6 +39,7 @@ impl<'a> Looker<'a> {
             Server::Memory(_) => self.memory.iter().flat_map(memory::Store::leftovers).collect(),
             Server::File(folder) => files_left(&folder.join("root"), false),
             Server::Redis(redis) => redis.leftovers(None),
+            Server::Sentinels(sentinels) => sentinels.primary().leftovers(None),
             Server::Etcd(_) => match &mut self.etcd {
                 Some(client) => etcd_left(client).await?,
                 None => Vec::new(),

@@ -16,6 +16,8 @@
 //! | `dropped` | every future of the library is dropped at each of its awaits |
 //! | `hoarded` | none: very much is held by one process |
 //! | `soak` | all of them at once, for so many minutes |
+//! | `failed-over` | of several servers the first is killed, frozen, or replaced |
+//! | `jumped` | the server's wall clock jumps by two minutes, forth and back |
 //! | `restarted` | the server is killed with -9 and started again |
 
 pub mod crew;
@@ -29,8 +31,10 @@ pub mod child;
 mod commands;
 mod contended;
 mod dropped;
+mod failed_over;
 mod groups;
 mod hoarded;
+mod jumped;
 mod killed;
 mod left;
 mod lost;
@@ -106,6 +110,12 @@ pub const ROWS: &[Row] = &[
         ],
         run: restarted::run,
     },
+    Row {
+        name: "failed-over",
+        volumes: &[(Kind::EtcdThree, 14), (Kind::ZookeeperThree, 12), (Kind::Sentinels, 10)],
+        run: failed_over::run,
+    },
+    Row { name: "jumped", volumes: &[(Kind::RedisClock, 20)], run: jumped::run },
     Row { name: "commands", volumes: &every(200), run: commands::run },
     Row { name: "groups", volumes: &every(500), run: groups::run },
     Row {

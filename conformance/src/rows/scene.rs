@@ -120,7 +120,7 @@ pub(super) fn judge(run: &Run, order: &Order, row: &str, done: u64) -> Outcome<L
         ..Line::new(row, &order.kind.to_string(), order.volume)
     };
     let least = Least { grants: usize::try_from(order.volume)?, hand_overs: 1, ..Least::default() };
-    let forgets = row == "restarted" && order.kind.forgets();
+    let forgets = ["restarted", "failed-over", "jumped"].contains(&row) && order.kind.forgets();
     let (documented, broken): (Vec<_>, Vec<_>) =
         check(&records, &least).into_iter().partition(|violation| forgets && violation.promise != "C2");
     line.expected = u64::try_from(documented.len())?;

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use crate::proxy::{Protocol, Proxy};
 use crate::servers::redis::Fsync;
-use crate::servers::{Etcd, Folder, Redis, Zookeeper};
+use crate::servers::sentinel::SERVICE;
+use crate::servers::{Etcd, Folder, Redis, Sentinels, Zookeeper};
 
 /// Which store, and how it keeps its data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,9 +22,17 @@ pub enum Kind {
     Etcd,
     /// One node of ZooKeeper.
     Zookeeper,
+    /// A Redis server whose wall clock jumps.
+    RedisClock,
+    /// A Redis primary and two replicas, watched by three sentinels.
+    Sentinels,
+    /// Three nodes of etcd.
+    EtcdThree,
+    /// Three nodes of ZooKeeper.
+    ZookeeperThree,
 }
 
-const KINDS: [(&str, Kind); 7] = [
+const KINDS: [(&str, Kind); 11] = [
     ("memory", Kind::Memory),
     ("file", Kind::File),
     ("redis", Kind::Redis(None)),
@@ -31,6 +40,10 @@ const KINDS: [(&str, Kind); 7] = [
     ("redis-always", Kind::Redis(Some(Fsync::Always))),
     ("etcd", Kind::Etcd),
     ("zookeeper", Kind::Zookeeper),
+    ("redis-clock", Kind::RedisClock),
+    ("redis-sentinel", Kind::Sentinels),
+    ("etcd-three", Kind::EtcdThree),
+    ("zookeeper-three", Kind::ZookeeperThree),
 ];
 
 impl FromStr for Kind {
@@ -54,8 +67,9 @@ impl Kind {
     /// The time to live of a row's leases: short, so that many faults fit into minutes.
     pub fn ttl(self) -> Duration {
         match self {
-            Self::Memory | Self::File | Self::Redis(_) => Duration::from_secs(1),
-            Self::Etcd | Self::Zookeeper => Duration::from_secs(2),
+            Self::Memory | Self::File | Self::Redis(_) | Self::RedisClock => Duration::from_secs(1),
+            Self::Etcd | Self::Zookeeper | Self::Sentinels => Duration::from_secs(2),
+            Self::EtcdThree | Self::ZookeeperThree => Duration::from_secs(2),
         }
     }
 
@@ -63,15 +77,20 @@ impl Kind {
     pub fn slack(self) -> Duration {
         match self {
             Self::Memory | Self::File => Duration::from_millis(100),
-            Self::Redis(_) => Duration::from_millis(250),
-            Self::Etcd => Duration::from_millis(1500),
-            Self::Zookeeper => Duration::from_millis(250 + crate::servers::zookeeper::TICK_MS),
+            Self::Redis(_) | Self::RedisClock | Self::Sentinels => Duration::from_millis(250),
+            Self::Etcd | Self::EtcdThree => Duration::from_millis(1500),
+            Self::Zookeeper | Self::ZookeeperThree => {
+                Duration::from_millis(250 + crate::servers::zookeeper::TICK_MS)
+            }
         }
     }
 
-    /// Whether what was granted may be lost when the server is killed, as documented.
+    /// Whether what was granted may be lost when the server is killed, fails over or jumps in time, as documented.
     pub fn forgets(self) -> bool {
-        matches!(self, Self::Redis(None | Some(Fsync::Everysec | Fsync::No)))
+        matches!(
+            self,
+            Self::Redis(None | Some(Fsync::Everysec | Fsync::No)) | Self::RedisClock | Self::Sentinels
+        )
     }
 
     /// Starts it.
@@ -83,6 +102,10 @@ impl Kind {
             Self::Redis(Some(fsync)) => Server::Redis(Redis::plan().append_only(fsync).start()),
             Self::Etcd => Server::Etcd(Etcd::start()),
             Self::Zookeeper => Server::Zookeeper(Zookeeper::start()),
+            Self::RedisClock => Server::Redis(Redis::plan().movable_clock().start()),
+            Self::Sentinels => Server::Sentinels(Sentinels::start()),
+            Self::EtcdThree => Server::Etcd(Etcd::plan().nodes(3).start()),
+            Self::ZookeeperThree => Server::Zookeeper(Zookeeper::plan().nodes(3).start()),
         };
         Store { kind: self, server }
     }
@@ -103,6 +126,7 @@ pub(super) enum Server {
     Redis(Redis),
     Etcd(Etcd),
     Zookeeper(Zookeeper),
+    Sentinels(Sentinels),
 }
 
 impl Store {
@@ -123,13 +147,16 @@ impl Store {
             Server::Redis(redis) => redis.url(),
             Server::Etcd(etcd) => etcd.url(),
             Server::Zookeeper(zookeeper) => zookeeper.url(),
+            Server::Sentinels(sentinels) => {
+                format!("redis+sentinel://{}?sentinel={SERVICE}", sentinels.addresses())
+            }
         }
     }
 
     /// A network in front of it, and the URL that leads through it. None where there is no server.
     pub fn behind(&self) -> Option<(Proxy, String)> {
         let (scheme, port, protocol) = match &self.server {
-            Server::Memory(_) | Server::File(_) => return None,
+            Server::Memory(_) | Server::File(_) | Server::Sentinels(_) => return None,
             Server::Redis(redis) => ("redis", redis.port(), Protocol::Redis),
             Server::Etcd(etcd) => ("etcd", etcd.node().port(), Protocol::Grpc),
             Server::Zookeeper(zookeeper) => ("zookeeper", zookeeper.port(), Protocol::Zookeeper),
@@ -139,20 +166,20 @@ impl Store {
         Some((proxy, url))
     }
 
-    /// Kills the server as by -9. A directory has none.
+    /// Kills the only server as by -9. A directory has none.
     pub fn kill(&self) {
         match &self.server {
-            Server::Memory(_) | Server::File(_) => {}
+            Server::Memory(_) | Server::File(_) | Server::Sentinels(_) => {}
             Server::Redis(redis) => redis.kill(),
             Server::Etcd(etcd) => etcd.node().process().kill(),
             Server::Zookeeper(zookeeper) => zookeeper.process().kill(),
         }
     }
 
-    /// Starts it again with the data that it kept, and waits until it answers.
+    /// Starts that again with the data that it kept, and waits until it answers.
     pub fn restart(&self) {
         match &self.server {
-            Server::Memory(_) | Server::File(_) => {}
+            Server::Memory(_) | Server::File(_) | Server::Sentinels(_) => {}
             Server::Redis(redis) => redis.restart(),
             Server::Etcd(etcd) => {
                 etcd.node().process().restart();

@@ -3,9 +3,11 @@
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::process::find;
 use super::resp::{Decoded, Value, decode, encode};
 use super::{Certificates, Folder, Plan, Process, TRIES, ports, until};
 
@@ -31,6 +33,7 @@ pub struct RedisPlan {
     users: Vec<(String, String)>,
     certificates: Option<Arc<Certificates>>,
     sentinel: bool,
+    movable: bool,
 }
 
 impl RedisPlan {
@@ -82,6 +85,12 @@ impl RedisPlan {
         self.option("replicaof", &format!("127.0.0.1 {}", primary.port()))
     }
 
+    /// Runs on a wall clock that [jumps](Redis::jump): a small one of our own stands before the system's.
+    pub fn movable_clock(mut self) -> Self {
+        self.movable = true;
+        self
+    }
+
     /// Watches other servers instead of keeping data.
     pub(super) fn sentinel(mut self) -> Self {
         self.sentinel = true;
@@ -111,7 +120,7 @@ impl RedisPlan {
             program: "redis-server".to_owned(),
             package: "redis-server",
             arguments,
-            environment: Vec::new(),
+            environment: if self.movable { moved(&folder) } else { Vec::new() },
             namespace: None,
             ready: Box::new(move |output| output.contains(ready)),
         };
@@ -136,6 +145,26 @@ impl RedisPlan {
         lines.extend(self.options.iter().map(|(name, value)| format!("{name} {value}")));
         lines.join("\n") + "\n"
     }
+}
+
+/// The file by which a clock is moved.
+const CLOCK: &str = "clock";
+
+/// What stands before the system's wall clock, built in the server's folder.
+fn moved(folder: &Folder) -> Vec<(String, String)> {
+    let source = folder.write("clock.c", include_str!("clock.c"));
+    let (library, file) = (folder.join("clock.so"), folder.write(CLOCK, 0_i64.to_ne_bytes()));
+    let mut compiler = Command::new(find("cc", "gcc"));
+    compiler.args(["-shared", "-fPIC", "-O1", "-o"]).arg(&library).arg(source);
+    let built = compiler.status();
+    assert!(built.is_ok_and(|status| status.success()), "cc could not build a clock that jumps");
+    let path = |path: PathBuf| path.display().to_string();
+    vec![("LD_PRELOAD".to_owned(), path(library)), ("TOOZ_CLOCK".to_owned(), path(file))]
+}
+
+fn true_time() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
 /// A running Redis server. Killed when dropped.
@@ -192,6 +221,22 @@ impl Redis {
     /// Kills it as by -9.
     pub fn kill(&self) {
         self.process.kill();
+    }
+
+    /// Sets the server's wall clock so many seconds before or after the true time, from its next look on.
+    ///
+    /// # Panics
+    /// If its clock was not planned to be [movable](RedisPlan::movable_clock), or does not move.
+    pub fn jump(&self, seconds: i64) {
+        assert!(self.plan.movable, "the clock of this server cannot be moved: plan it so");
+        let file = std::fs::OpenOptions::new().write(true).open(self.process.folder().join(CLOCK));
+        // In place: the server has the file before its eyes.
+        let moved = file.and_then(|mut file| file.write_all(&seconds.to_ne_bytes()));
+        assert!(moved.is_ok(), "the clock cannot be moved: {moved:?}");
+        let shown = || self.command(&["TIME"]).list().first().and_then(|text| text.text().parse().ok());
+        until("the clock has jumped", || {
+            shown().is_some_and(|now: i64| (now - true_time() - seconds).abs() <= 1)
+        });
     }
 
     /// Starts it again on the same port, with the data it kept.
