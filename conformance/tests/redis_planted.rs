@@ -9,6 +9,7 @@ use std::time::Duration;
 use conformance::servers::Redis;
 use conformance::{Session, within};
 use redis_server::{lock, name, session_at};
+use tooz_core::backend::{Deleted, Left};
 
 const LONG: Duration = Duration::from_secs(30);
 const SEAT: &str = "{_tooz_nightly_lock}:seat";
@@ -102,6 +103,8 @@ async fn what_is_planted_in_a_group_is_no_member_and_stalls_nobody() {
             &["HSET", GROUP, "ghost", "x"],
             &["HSET", SESSIONS, "ghost", "1 0123456789abcdef0123456789abcdef -9223372036854775808 -1"],
         ],
+        // A member of a version to come.
+        &[&["HSET", GROUP, "ghost", "x"], &["HSET", SESSIONS, "ghost", "2 in another way"]],
         &[&["HSET", SESSIONS, "", "", "nobody", "1 0123456789abcdef0123456789abcdef 99999999999999 1"]],
         &[&["HSET", GROUP, "", "x"], &["SADD", "_tooz_groups", "", "\u{0}"]],
     ];
@@ -130,4 +133,29 @@ async fn what_is_planted_in_a_group_is_no_member_and_stalls_nobody() {
         a.closed().await;
         b.closed().await;
     }
+}
+
+/// It may be alive: its group is not deleted under it, and nobody takes its name.
+#[tokio::test]
+async fn a_member_of_a_newer_version_is_left_alone() {
+    let redis = Redis::start();
+    let (a, ghost) = (session(&redis, "a").await, session(&redis, "ghost").await);
+    let blue = name("blue");
+    a.groups().create(&blue).await.unwrap();
+    let record = "2 in another way";
+    redis.command(&["HSET", GROUP, "ghost", "x"]);
+    redis.command(&["HSET", SESSIONS, "ghost", record]);
+
+    assert_eq!(within("a deletion", a.groups().delete(&blue)).await.unwrap(), Deleted::NotEmpty);
+    let joined = within("a join", ghost.groups().join(&ghost.enrolment(&blue, b"\xc0"))).await;
+    let refused = joined.unwrap_err().to_string();
+    assert!(refused.contains("newer version (2)"), "{refused}");
+    let left = within("a leave", ghost.groups().leave(&ghost.enrolment(&blue, b"\xc0"))).await;
+    assert_eq!(left.unwrap(), Left::Absent);
+    let renewal = within("a beat", ghost.backend.renew(&[], &[ghost.enrolment(&blue, b"\xc0")])).await;
+    assert_eq!(renewal.unwrap().expelled.len(), 1, "whose name another has is told");
+    assert_eq!(redis.command(&["HGET", SESSIONS, "ghost"]).text(), record);
+    assert_eq!(redis.command(&["HGET", GROUP, "ghost"]).text(), "x");
+    a.closed().await;
+    ghost.closed().await;
 }

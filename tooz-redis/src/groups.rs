@@ -219,7 +219,10 @@ impl GroupSteps for Groups {
             session.ear.saw_absent(&channel, mark);
             return Ok(None);
         }
-        let (now, seen) = read(&answer).ok_or_else(|| reply::odd("look", &answer))?;
+        let (now, seen, newer) = read(&answer).ok_or_else(|| reply::odd("look", &answer))?;
+        if newer > 0 {
+            tracing::warn!(%group, newer, "members of a newer version are not shown: upgrade this one");
+        }
         let is_ours = |seen: &Seen| seen.session.is_some() && seen.expiry > now;
         let unsure: Vec<_> =
             seen.iter().filter(|seen| !is_ours(seen)).map(|seen| seen.field.clone()).collect();
@@ -251,10 +254,10 @@ impl GroupSteps for Groups {
     }
 }
 
-/// Reads a look: the server's time and who stands in the group. Members that cannot be named, or whose
-/// capabilities are larger than allowed, are left out.
-pub(crate) fn read(answer: &Value) -> Option<(u64, Vec<Seen>)> {
-    let [now, members] = list(answer)? else { return None };
+/// Reads a look: the server's time, who stands in the group, and how many of a newer version do, who are left out. So are
+/// members that cannot be named, or whose capabilities are larger than allowed.
+pub(crate) fn read(answer: &Value) -> Option<(u64, Vec<Seen>, u64)> {
+    let [now, members, newer] = list(answer)? else { return None };
     let one = |item: &Value| {
         let [field, capabilities, session, expiry, joined] = list(item)? else { return None };
         let capabilities = bytes(capabilities)?;
@@ -268,7 +271,7 @@ pub(crate) fn read(answer: &Value) -> Option<(u64, Vec<Seen>)> {
             joined: count(joined)?,
         })
     };
-    Some((count(now)?, list(members)?.iter().filter_map(one).collect()))
+    Some((count(now)?, list(members)?.iter().filter_map(one).collect(), count(newer)?))
 }
 
 fn doing(deed: &str, group: &Name, error: Error) -> Error {

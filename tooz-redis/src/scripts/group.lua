@@ -13,11 +13,12 @@ local act, stir = ARGV[1], ARGV[2]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
--- A membership's record: "1", the session, when it ends, when it began.
+-- A membership's record: "1", the session, when it ends, when it began. What a newer version wrote is nobody's here, and
+-- its version is told: it may be alive.
 local function read(text)
   local version = string.match(text or '', '^(%d+) ')
   if version and version ~= '1' then
-    error('a member in ' .. sessions .. ' was written by a newer version (' .. version .. ')')
+    return nil, nil, nil, version
   end
   local owner, expiry, began = string.match(text or '', '^1 (%x+) (%d+) (%d+)$')
   if not owner then
@@ -53,15 +54,19 @@ if act == 'look' then
   if redis.call('HLEN', group) > tonumber(ARGV[3]) then
     error('the group ' .. group .. ' has more members than are looked at (' .. ARGV[3] .. ')')
   end
-  local found = {}
+  local found, newer = {}, 0
   local all = redis.call('HGETALL', group)
   for i = 1, #all, 2 do
     if all[i] ~= '__created__' then
-      local owner, expiry, began = read(redis.call('HGET', sessions, all[i]))
-      found[#found + 1] = {all[i], all[i + 1], owner or '', expiry or 0, tonumber(began or '0')}
+      local owner, expiry, began, version = read(redis.call('HGET', sessions, all[i]))
+      if version then
+        newer = newer + 1
+      else
+        found[#found + 1] = {all[i], all[i + 1], owner or '', expiry or 0, tonumber(began or '0')}
+      end
     end
   end
-  return {now, found}
+  return {now, found, newer}
 end
 
 if act == 'delete' then
@@ -77,8 +82,8 @@ if act == 'delete' then
   end
   for _, field in ipairs(redis.call('HKEYS', group)) do
     if field ~= '__created__' then
-      local owner, expiry = read(redis.call('HGET', sessions, field))
-      if owner and expiry > now then
+      local owner, expiry, _, version = read(redis.call('HGET', sessions, field))
+      if version or owner and expiry > now then
         return 'members'
       end
       if not dead[field] then
@@ -106,7 +111,10 @@ if act == 'join' then
     return 'none'
   end
   local there = redis.call('HEXISTS', group, field) == 1
-  local owner, expiry, began = read(redis.call('HGET', sessions, field))
+  local owner, expiry, began, version = read(redis.call('HGET', sessions, field))
+  if version then
+    error('the member in ' .. sessions .. ' was written by a newer version (' .. version .. ')')
+  end
   local ends = now + tonumber(ARGV[6])
   if owner == me and there then
     write(field, me, ends, began)
