@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use conformance::checkers::{Least, Violation, check, leftovers};
+use conformance::checkers::{Grant, Least, Violation, check, claims, exclusion, grants, leftovers};
 use conformance::simulation::{Edge, Scale, Story, edge, simulate};
 
 const SCALE: Scale = Scale { clients: 4, operations: 200, drift: 9 };
@@ -18,9 +18,28 @@ fn judge(story: &Story) -> Vec<Violation> {
     let mut violations = check(&story.records, &least);
     violations.extend(leftovers(&story.left));
     violations.extend(story.broken.iter().cloned());
-    // A store without its data grants what somebody still holds: no lock can help that, and the tokens tell.
-    violations.retain(|violation| story.forgot_at.is_none() || !["C1", "C3"].contains(&violation.promise));
+    if let Some(forgot_at) = story.forgot_at {
+        // A store without its data grants what somebody still holds: no lock can help that, and the tokens tell. Those
+        // who were granted, and had let go, before it lost them exclude each other, and so do those who asked after it.
+        violations.retain(|violation| !["C1", "C3"].contains(&violation.promise));
+        for apart in apart(story, forgot_at) {
+            violations.extend(exclusion(&apart));
+            violations.extend(claims(&apart));
+        }
+    }
     violations
+}
+
+/// The grants that were wholly before this moment, and those that were wholly after it.
+fn apart(story: &Story, moment: u64) -> [Vec<Grant>; 2] {
+    let (mut before, mut after) = (grants(&story.records), grants(&story.records));
+    before.retain(|grant| grant.until < moment);
+    after.retain(|grant| grant.called > moment);
+    [before, after]
+}
+
+fn grants_apart(story: &Story) -> usize {
+    story.forgot_at.map_or(0, |at| apart(story, at).iter().map(Vec::len).sum())
 }
 
 #[test]
@@ -30,7 +49,7 @@ fn clients_keep_their_promises_whatever_the_seed() {
         None => 0..number("TOOZ_ROUNDS").unwrap_or(100),
     };
     let (mut cuts, mut losses, mut calls) = (0, 0, 0);
-    let (mut refused, mut forgot, mut read) = (0, 0, 0);
+    let (mut refused, mut forgot, mut read, mut told_apart) = (0, 0, 0, 0);
     for seed in seeds.clone() {
         let story = simulate(seed, SCALE).unwrap();
         if number("TOOZ_SEED").is_some() {
@@ -41,16 +60,19 @@ fn clients_keep_their_promises_whatever_the_seed() {
         (cuts, losses, calls) = (cuts + story.cuts, losses + story.losses, calls + story.records.len());
         (refused, read) = (refused + story.refused, read + story.read);
         forgot += usize::from(story.forgot_at.is_some());
+        told_apart += grants_apart(&story);
     }
     let count = seeds.count();
     println!(
         "{count} seeds, {calls} calls, {cuts} cuts while holding, {losses} guards lost, {refused} stale writes refused, \
-         {read} messages read, {forgot} stores without their data: 0 violations"
+         {read} messages read, {forgot} stores without their data and {told_apart} grants before or after that: \
+         0 violations"
     );
     let enough = cuts >= count
         && losses >= count / 2
         && refused >= count / 20
         && read >= count * 20
+        && told_apart >= forgot * 20
         && forgot >= count / 20;
     assert!(count == 1 || enough, "too little went wrong to mean anything");
 }
