@@ -35,8 +35,9 @@ pub(super) fn run(order: &Order) -> Outcome<Line> {
     late.extend(scene.recovered(&run, order, now())?);
     scene.end()?;
     let mut line = judge(&run, order, "jumped", done)?;
-    // Where nothing was lost, the clock did not jump as leases see it.
-    line.violate((line.expected == 0).then_some("not vacuous: no lease ended too soon"));
+    // Nobody loses a guard here but by the clock that its lease runs on.
+    let lost = line.facts.get("guards lost").is_some_and(|lost| lost != "0");
+    line.violate((line.expected == 0 && !lost).then_some("not vacuous: no lease ended too soon"));
     line.violate(late);
     Ok(run.end(line))
 }
