@@ -17,6 +17,10 @@ const LOOK: Duration = Duration::from_secs(2);
 const CLOSED: Duration = Duration::from_secs(2);
 /// How long the network takes each way.
 const DELAY: Duration = Duration::from_millis(10);
+/// How many round trips there may be to a beat. A beat is one, whatever it renews; what it finds may ask for another
+/// (etcd's lease and its transactions go side by side), and beats are not counted to the half. The pings by which a
+/// Redis session hears that its line for news has died are no part of it, and are left out.
+const TRIPS: f64 = 2.5;
 /// What memory may grow by while nothing happens: allocators give back late.
 const GROWTH: u64 = 16 * 1024;
 /// So many of the waiters wait for the same lock.
@@ -63,7 +67,16 @@ pub(super) fn run(order: &Order) -> Outcome<Line> {
         // ZooKeeper's sessions beat four times in a time to live, others three times.
         let beats = waited.as_secs_f64() / TTL.as_secs_f64()
             * if order.kind == super::Kind::Zookeeper { 4.0 } else { 3.0 };
-        line.fact("trips per beat", format!("{:.2}", passed.trips as f64 / beats));
+        let pings = passed.commands.get("PING").copied().unwrap_or(0);
+        let trips = passed.trips.saturating_sub(pings) as f64 / beats;
+        line.fact("trips per beat", format!("{trips:.2}"));
+        line.fact("pings per beat", format!("{:.2}", pings as f64 / beats));
+        // Shorter than a few beats is no measure.
+        let is_long = waited >= TTL * 2;
+        line.violate(
+            (is_long && trips > TRIPS)
+                .then(|| format!("{trips:.2} round trips per beat, of {TRIPS} at most")),
+        );
         line.fact("requests per beat", format!("{:.2}", passed.requests as f64 / beats));
         let commands = passed.commands.iter().map(|(name, count)| format!("{name} {count}"));
         line.fact("requests by name", commands.collect::<Vec<_>>().join(" + "));
