@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use conformance::servers::Etcd;
-use etcd_client::{Client, Compare, CompareOp, LockOptions, Txn, TxnOp};
+use etcd_client::{Client, Compare, CompareOp, LockOptions, PutOptions, Txn, TxnOp};
 use tooz_core::{Coordinator, Registry};
 
 const ROUNDS: usize = 500;
@@ -30,11 +30,12 @@ async fn connect(etcd: &Etcd, member: &str) -> Coordinator {
     registry.builder(etcd.url()).member(member).connect().await.unwrap()
 }
 
-/// Acquire and release against two puts, taken in turns.
+/// Acquire and release against two puts and against what they ask of the server, taken in turns.
 async fn alone(etcd: &Etcd, mut client: Client) {
     let coord = connect(etcd, "alone").await;
     let lock = coord.lock("alone");
-    let (mut ours, mut puts) = (Vec::new(), Vec::new());
+    let (mut ours, mut puts, mut same) = (Vec::new(), Vec::new(), Vec::new());
+    let lease = client.lease_grant(600, None).await.unwrap().id();
     for _ in 0..ROUNDS {
         let start = Instant::now();
         lock.acquire().await.unwrap().release().await.unwrap();
@@ -43,10 +44,35 @@ async fn alone(etcd: &Etcd, mut client: Client) {
         client.put("bare", "x", None).await.unwrap();
         client.put("bare", "y", None).await.unwrap();
         puts.push(start.elapsed());
+        let start = Instant::now();
+        for txn in transactions(lease) {
+            assert!(client.txn(txn).await.unwrap().succeeded());
+        }
+        same.push(start.elapsed());
     }
-    let (ours, puts) = (median(&mut ours), median(&mut puts));
+    let [ours, puts, same] = [ours, puts, same].map(|mut times| median(&mut times));
     println!("acquire+release {ours:?}, two puts {puts:?}: {:.2}", ours.as_secs_f64() / puts.as_secs_f64());
+    println!(
+        "the same transactions by hand {same:?}: {:.2} puts, of which acquire+release is {:.2}",
+        same.as_secs_f64() / puts.as_secs_f64(),
+        ours.as_secs_f64() / same.as_secs_f64()
+    );
     coord.close().await.unwrap();
+}
+
+/// What taking and giving back a free lock asks of the server, as `docs/wire/etcd.md` has it.
+fn transactions(lease: i64) -> [Txn; 2] {
+    const MAIN: &str = "/bare/locksalone";
+    const HOLDER: &str = "/bare/v1/lock/alone/h/0123456789abcdef0123456789abcdef";
+    const PLACE: &str = "/bare/v1/lock/alone/q/";
+    let absent = |key: &str| Compare::create_revision(key, CompareOp::Equal, 0);
+    let none = |from: &str| absent(from).with_range("/bare/v1/lock/alone/q0");
+    let put = |key: &str, value: Vec<u8>| TxnOp::put(key, value, Some(PutOptions::new().with_lease(lease)));
+    let free =
+        [absent("/bare/v1/void/0123456789abcdef0123456789abcdef"), absent(HOLDER), absent(MAIN), none(PLACE)];
+    let take = Txn::new().when(free).and_then([put(MAIN, vec![7; 16]), put(HOLDER, vec![7; 20])]);
+    let mine = [Compare::value(MAIN, CompareOp::Equal, vec![7; 16]), none("/bare/v1/lock/alone/n/")];
+    [take, Txn::new().when(mine).and_then([TxnOp::delete(HOLDER, None), TxnOp::delete(MAIN, None)])]
 }
 
 /// 64 tasks on 64 locks against 64 tasks of bare transactions.
