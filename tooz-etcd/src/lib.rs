@@ -27,7 +27,7 @@
 //! `config` the URL · `line` endpoints and calls · `session` the lease and its proofs · `keys` names ·
 //! `record` what a claim leaves · `place` what stands in a queue · `look` one seat at one revision · `locks` with `claim`, `share`, `release`
 //! and `evict` · `groups` · `topics` with `publish`, `fetch` and `trim`, over `channel` (names and buckets), `entry` (what is
-//! written), `standing` (what was found) and `sweep` (much that is none) · `beat` and `stray` what a beat finds out · `watch` the ear and what it saw · `error`
+//! written), `standing` (what was found) and `sweep` (much that is none) · `beat`, `under` and `stray` what a beat finds out · `watch` the ear and what it saw · `error`
 //! the client's errors.
 
 mod beat;
