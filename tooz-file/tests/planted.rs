@@ -15,7 +15,7 @@ use std::path::Path;
 
 use common::*;
 use rustix::fs::{CWD, FileType, Mode as Bits, mknodat};
-use tooz_core::backend::Doubt;
+use tooz_core::backend::{Deleted, Doubt, Joined, Left};
 use tooz_core::{ErrorKind, Mode};
 
 async fn refused(root: &Path) -> tooz_core::Error {
@@ -180,6 +180,32 @@ async fn planted_tickets_and_records_stall_nobody() {
             locks(&a).withdraw(&next, Doubt::None).await.unwrap();
         })
         .await;
+    }
+}
+
+/// In a group's folder too: no member, and nobody waits for it.
+#[tokio::test]
+async fn planted_members_are_none_and_stall_nobody() {
+    let root = Root::new();
+    let victim = root.beside("victim");
+    std::fs::write(&victim, "precious").unwrap();
+    let opening = opening();
+    let a = open_with(&root.path(), "", &opening).await.unwrap();
+    let me = enrolment("g", "me", opening.session);
+    groups(&a).create(&me.group).await.unwrap();
+    let ghost = root.path().join("groups/g/m-ghost");
+    let alone = async |kind: &str| {
+        assert_eq!(soon(groups(&a).join(&me)).await.unwrap(), Joined::Done, "beside a {kind}");
+        let roster = soon(groups(&a).members(&me.group)).await.unwrap().unwrap();
+        let members: Vec<_> = roster.members.iter().map(|entry| entry.member.as_str()).collect();
+        assert_eq!(members, ["me"], "a {kind} is a member");
+        assert_eq!(soon(groups(&a).delete(&me.group)).await.unwrap(), Deleted::NotEmpty);
+        assert_eq!(soon(groups(&a).leave(&me)).await.unwrap(), Left::Done, "beside a {kind}");
+    };
+    with_planted(&ghost, &victim, async |kind| alone(kind).await).await;
+    for (kind, content) in [("empty record", String::new()), ("giant", "1 ".repeat(1 << 20))] {
+        std::fs::write(&ghost, content).unwrap();
+        alone(kind).await;
     }
 }
 
