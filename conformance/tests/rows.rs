@@ -29,6 +29,12 @@ fn names_of_killed_holders_are_free_in_time() {
 }
 
 #[test]
+fn guards_that_are_left_without_a_word_are_free_in_time() {
+    passes("deserted", "redis", "50");
+    passes("deserted", "file", "50");
+}
+
+#[test]
 fn holders_that_are_stopped_for_too_long_know_it_and_write_nothing() {
     let text = passes("stopped", "redis", "12");
     assert!(!text.contains("writes refused: 0"), "{text}");

@@ -10,6 +10,7 @@
 //! | `killed` | holders are killed with -9 |
 //! | `stopped` | holders are stopped for 0.3 to 3 times to live |
 //! | `lost-acquires`, `lost-releases` | the store does what was asked, its answer is lost |
+//! | `deserted` | tasks panic or are aborted, runtimes are dropped, processes fork and become other programs |
 //! | `parted` | the network is cut both ways or one way, reset, half open, slow |
 //! | `commands` | `tooz lock` is killed, stopped, cut off; its child ignores TERM |
 //! | `groups` | members join, leave and are killed |
@@ -30,6 +31,8 @@ mod table;
 pub mod child;
 mod commands;
 mod contended;
+mod desert;
+mod deserted;
 mod dropped;
 mod failed_over;
 mod groups;
@@ -95,6 +98,7 @@ pub const SOAK: &str = "soak";
 pub const ROWS: &[Row] = &[
     Row { name: "contended", volumes: &every(10_000), run: contended::run },
     Row { name: "killed", volumes: &every(1_000), run: killed::run },
+    Row { name: "deserted", volumes: &every(200), run: deserted::run },
     Row { name: "stopped", volumes: &every(200), run: stopped::run },
     Row { name: "lost-acquires", volumes: &served(1_000), run: lost::acquires },
     Row { name: "lost-releases", volumes: &served(1_000), run: lost::releases },

@@ -13,6 +13,7 @@ use tooz_core::{Coordinator, Event, From, Guard, Lock};
 
 use super::Outcome;
 use super::crew::{dismissed, say};
+use super::desert::{Way, desert};
 use super::hoarded::CROWD;
 use crate::arguments::Arguments;
 use crate::checkers::Register;
@@ -33,7 +34,7 @@ const TURN: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Who plays.
-struct Player {
+pub(super) struct Player {
     coord: Coordinator,
     recorder: Recorder,
     folder: PathBuf,
@@ -68,11 +69,15 @@ pub async fn play(arguments: impl Iterator<Item = String>) -> Outcome<()> {
         "contender" => player.contend().await?,
         "holder" => player.hold().await?,
         "heir" => player.inherit().await?,
+        "next" => player.follow().await?,
         "visitor" => player.visit().await?,
         "member" => player.attend().await?,
         "observer" => player.observe().await?,
         "hoarder" => return player.hoard().await,
-        part => return Err(format!("nobody plays {part:?}").into()),
+        part => match part.parse::<Way>() {
+            Ok(way) => desert(Arc::clone(&player), way).await?,
+            Err(()) => return Err(format!("nobody plays {part:?}").into()),
+        },
     }
     // What a fault left behind may make this fail; the history counts.
     let _ = player.coord.close().await;
@@ -92,7 +97,7 @@ pub(super) async fn connect(url: &str, member: &str, ttl: Duration) -> Outcome<C
 }
 
 impl Player {
-    fn locks(&self) -> impl Iterator<Item = (String, Lock)> {
+    pub(super) fn locks(&self) -> impl Iterator<Item = (String, Lock)> {
         (0..self.count).map(|number| {
             let name = format!("{}-{number}", self.name);
             let lock = self.coord.lock(&name);
@@ -104,7 +109,7 @@ impl Player {
         Ok(Register::open(&self.folder.join(format!("register-{name}")))?)
     }
 
-    async fn until_over(&self) {
+    pub(super) async fn until_over(&self) {
         let _ = self.over.clone().wait_for(|over| *over).await; // whoever tells lives as long as the process
     }
 
@@ -135,7 +140,7 @@ impl Player {
     }
 
     /// Asks the guard, notes, and says what it answered.
-    fn look(&self, name: &str, guard: &Guard) -> Outcome<bool> {
+    pub(super) fn look(&self, name: &str, guard: &Guard) -> Outcome<bool> {
         let call = now();
         let held = guard.is_held();
         self.note(Op::IsHeld, name, call, if held { Came::Yes } else { Came::No }, guard)?;
@@ -148,7 +153,7 @@ impl Player {
         self.note(Op::Write, name, call, came, guard)
     }
 
-    async fn release(&self, name: &str, guard: Guard) -> Outcome<()> {
+    pub(super) async fn release(&self, name: &str, guard: Guard) -> Outcome<()> {
         let (call, token) = (now(), Some(guard.fencing_token().get()));
         let came = match guard.release().await {
             Ok(()) => Came::Yes,
@@ -165,8 +170,8 @@ impl Player {
         Ok(crate::contend::contend(&self.coord, &self.name, cycles, &self.recorder, &mut register).await?)
     }
 
-    /// Holds so many locks, looks at them now and then, and gives them back in the end.
-    async fn hold(&self) -> Outcome<()> {
+    /// Takes so many locks, and uses each once.
+    pub(super) async fn take_all(&self) -> Outcome<Vec<(String, Guard)>> {
         let mut held = Vec::new();
         for (name, lock) in self.locks() {
             let guard = self.acquire(&name, &lock, TURN).await?.ok_or_else(|| format!("no {name}"))?;
@@ -174,6 +179,12 @@ impl Player {
             self.write(&name, &guard, &mut register)?;
             held.push((name, guard));
         }
+        Ok(held)
+    }
+
+    /// Holds so many locks, looks at them now and then, and gives them back in the end.
+    async fn hold(&self) -> Outcome<()> {
+        let held = self.take_all().await?;
         say("ready")?;
         loop {
             for (name, guard) in &held {
@@ -189,16 +200,8 @@ impl Player {
         Ok(())
     }
 
-    /// Waits for so many locks, each of which is taken once and given back.
+    /// Waits for so many locks, each of which is taken once and given back; ready once it waits for all of them.
     async fn inherit(&self) -> Outcome<()> {
-        const LONG: Duration = Duration::from_secs(120);
-        let waits = self.locks().map(async |(name, lock)| {
-            let guard = self.acquire(&name, &lock, LONG).await?.ok_or_else(|| format!("no {name}"))?;
-            let mut register = self.register(&name)?;
-            self.write(&name, &guard, &mut register)?;
-            self.look(&name, &guard)?;
-            self.release(&name, guard).await
-        });
         let ready = async {
             for (_, lock) in self.locks() {
                 while lock.queue().await?.waiting.is_empty() {
@@ -207,7 +210,21 @@ impl Player {
             }
             say("ready")
         };
-        tokio::try_join!(try_join_all(waits), ready)?;
+        tokio::try_join!(self.follow(), ready)?;
+        Ok(())
+    }
+
+    /// The same, for holders that leave as soon as somebody waits.
+    async fn follow(&self) -> Outcome<()> {
+        const LONG: Duration = Duration::from_secs(120);
+        let waits = self.locks().map(async |(name, lock)| {
+            let guard = self.acquire(&name, &lock, LONG).await?.ok_or_else(|| format!("no {name}"))?;
+            let mut register = self.register(&name)?;
+            self.write(&name, &guard, &mut register)?;
+            self.look(&name, &guard)?;
+            self.release(&name, guard).await
+        });
+        try_join_all(waits).await?;
         Ok(())
     }
 

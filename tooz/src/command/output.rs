@@ -69,13 +69,18 @@ impl Output {
     }
 }
 
-/// The text with everything escaped that could move a terminal's cursor.
+/// The text with everything escaped that could move a terminal's cursor or turn its text around.
 pub(crate) fn plain(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     for c in text.chars() {
-        if c.is_control() { plain.extend(c.escape_default()) } else { plain.push(c) }
+        if c.is_control() || turns_around(c) { plain.extend(c.escape_default()) } else { plain.push(c) }
     }
     plain
+}
+
+/// Whether it changes the direction of what follows, so that a line reads as another (CVE-2021-42574).
+fn turns_around(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 fn line(text: impl Display) -> Result<(), Failure> {
@@ -102,5 +107,6 @@ mod tests {
     #[test]
     fn control_characters_never_reach_a_terminal() {
         assert_eq!(plain("a\u{1b}[2J\n\u{9b}é"), "a\\u{1b}[2J\\n\\u{9b}é");
+        assert_eq!(plain("a\u{202e}b\u{2066}שלום"), "a\\u{202e}b\\u{2066}שלום");
     }
 }

@@ -6,6 +6,7 @@
 mod breaking;
 mod codes;
 mod groups;
+mod hostile;
 mod leading;
 mod line;
 mod lock;
