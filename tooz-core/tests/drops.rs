@@ -215,6 +215,29 @@ async fn a_detached_guard_stays_held_until_close() {
     other.close().await.unwrap();
 }
 
+/// Giving back one by one what goes with the session anyway may take long where there is much of it.
+#[tokio::test(start_paused = true)]
+async fn closing_does_not_wait_for_what_the_sessions_end_frees() {
+    let script = Arc::new(Script::default());
+    let (coord, other) =
+        (connect("drop-many", "a", &script).await, builder("drop-many", "b").connect().await.unwrap());
+    let mut guards = Vec::new();
+    for number in 0..500 {
+        guards.push(coord.lock(format!("x{number}")).acquire().await.unwrap());
+    }
+    script.hold_withdrawals.set(true);
+    drop(guards);
+    let began = tokio::time::Instant::now();
+    coord.close().await.unwrap();
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    for number in 0..500 {
+        assert!(other.lock(format!("x{number}")).try_acquire().await.unwrap().is_some(), "x{number} is left");
+    }
+    script.hold_withdrawals.set(false);
+    other.close().await.unwrap();
+    assert!(tooz_core::memory::Store::named("drop-many").leftovers().is_empty());
+}
+
 /// Guards may outlive every runtime and be dropped on a plain thread.
 #[test]
 fn a_guard_dropped_without_any_runtime_is_given_back() {

@@ -20,6 +20,10 @@ use crate::options::Store;
 use crate::shared::Core;
 use crate::{observe, retry};
 
+/// How long closing lets claims and memberships be given back one by one, which passes them on soonest. Closing the
+/// session then frees the rest at once, however many they are.
+const ONE_BY_ONE: Duration = Duration::from_millis(500);
+
 /// What the keeper is told.
 pub(crate) enum Command {
     /// Give everything back and end.
@@ -107,27 +111,23 @@ impl Keeper {
             core.everyone_left().await;
         };
         // Between two sessions there is nobody to give back to, and nobody opens the next any more.
-        let (given_back, closed) = match core.current_session() {
+        let closed = match core.current_session() {
             Some(session) => {
-                let given_back = timeout(core.settings().timeout, given_back).await.is_ok();
-                (given_back, self.close_session(session, until).await)
+                // What is not done by then goes with the session.
+                let _ = timeout(ONE_BY_ONE.min(core.settings().timeout), given_back).await;
+                self.close_session(session, until).await
             }
-            None => (false, Err(Error::new(ErrorKind::Unavailable, "the session was lost before"))),
+            None => Err(Error::new(ErrorKind::Unavailable, "the session was lost before")),
         };
         core.set_epoch(Epoch::Ended(Cause::Closed));
         core.set_state(State::Closed);
-        if !given_back || closed.is_err() {
+        closed.map_err(|cause| {
             let text = format!(
                 "close: {} could not be told; what is left there ends with its time to live",
                 core.endpoint()
             );
-            let error = Error::new(ErrorKind::Unavailable, text).effect_unknown();
-            return Err(match closed {
-                Err(cause) => error.with_source(cause),
-                Ok(()) => error,
-            });
-        }
-        Ok(())
+            Error::new(ErrorKind::Unavailable, text).effect_unknown().with_source(cause)
+        })
     }
 
     /// Closes the session, trying again until `until`: one lost request must not leave it to its time to live.
