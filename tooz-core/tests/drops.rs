@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use common::{Script, builder, connect, settle};
+use tooz_core::memory::Step;
 use tooz_core::{Cause, ErrorKind, Registry, State};
 
 /// Interleaving 10: a guard of the same coordinator that was just dropped does not make a try fail.
@@ -22,6 +23,31 @@ async fn a_try_right_after_a_drop_succeeds() {
     let guard = lock.try_acquire().await.unwrap().unwrap();
     assert!(lock.try_acquire().await.unwrap().is_none(), "a held lock is not re-entrant");
     drop(guard);
+    coord.close().await.unwrap();
+}
+
+/// Interleaving 10 across a loss: what a try was granted under a session that was lost does not make it fail under the next.
+#[tokio::test(start_paused = true)]
+async fn a_try_whose_session_is_lost_does_not_find_itself_in_the_way() {
+    let script = Arc::new(Script::default());
+    let coord = connect("drop-try-lost", "a", &script).await;
+    let lock = coord.lock("x");
+    script.session_lost_tries.store(1, Ordering::SeqCst);
+    script.lose_closings.store(true, Ordering::SeqCst);
+    script.hold_withdrawals.set(true);
+    let trying = tokio::spawn(async move { lock.try_acquire().await });
+    settle().await;
+    assert!(!trying.is_finished(), "it found what it was granted itself");
+
+    // In this store what stands under a session ends with that one only.
+    let store = tooz_core::memory::Store::named("drop-try-lost");
+    let old = store.snapshot().held[0].0.session;
+    store.apply(old, &Step::Close).unwrap();
+    script.hold_withdrawals.set(false);
+    let guard = trying.await.unwrap().unwrap().expect("nobody else has it");
+    assert!(guard.is_held());
+    script.lose_closings.store(false, Ordering::SeqCst);
+    guard.release().await.unwrap();
     coord.close().await.unwrap();
 }
 

@@ -12,7 +12,7 @@ use crate::engine::Lane;
 use crate::error::{Effect, Error, ErrorKind, Result};
 use crate::lost::Cause;
 use crate::session::validity::claim_until;
-use crate::session::{Flight, Place, Session, Stage, ended, locks};
+use crate::session::{Flight, Gate, Place, Session, Stage, ended, locks};
 use crate::shared::Core;
 use crate::{observe, retry};
 
@@ -75,18 +75,7 @@ impl Contest {
     pub(crate) async fn run(self, patience: Patience) -> Result<Option<Won>> {
         let begun = self.core.now();
         let gate = self.core.ledger().gate(&self.seat);
-        // What this coordinator just let go is given back first: a try would find it held, and an acquire
-        // would queue behind its own past. If that takes too long, the store is asked as it is.
-        let settling = match patience {
-            Patience::Not => self.core.settings().timeout,
-            Patience::Until(until) => until.since(begun).min(self.core.settings().attempt()),
-            Patience::Forever => self.core.settings().attempt(),
-        };
-        tokio::select! {
-            biased;
-            () = gate.open() => {}
-            () = self.core.sleep(settling) => {}
-        }
+        self.settle(&gate, patience).await;
         let limit = begun + self.core.settings().timeout;
         let mut next = self.session(patience, Some(limit)).await?;
         // An intent waits for the session after a lost one as long as its caller does.
@@ -114,8 +103,25 @@ impl Contest {
                 Outcome::SessionOver => drop(place),
             }
             next = self.session(patience, limit).await?;
+            // The store may still have what was claimed under the one before.
+            self.settle(&gate, patience).await;
         }
         Ok(None)
+    }
+
+    /// Waits until what this coordinator just let go is given back: a try would find it held, and an acquire would
+    /// queue behind its own past. If that takes too long, the store is asked as it is.
+    async fn settle(&self, gate: &Gate, patience: Patience) {
+        let settling = match patience {
+            Patience::Not => self.core.settings().timeout,
+            Patience::Until(until) => until.since(self.core.now()).min(self.core.settings().attempt()),
+            Patience::Forever => self.core.settings().attempt(),
+        };
+        tokio::select! {
+            biased;
+            () = gate.open() => {}
+            () = self.core.sleep(settling) => {}
+        }
     }
 
     /// The session there is or the next one; `None` when the caller's time is up before, an error when only

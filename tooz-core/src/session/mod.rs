@@ -18,6 +18,7 @@ use std::sync::{Arc, Weak};
 
 use tokio::sync::mpsc;
 
+pub(crate) use gate::Gate;
 pub(crate) use janitor::Janitor;
 pub(crate) use ledger::Ledger;
 pub(crate) use place::{Chore, Place, Stage, Withdrawal};

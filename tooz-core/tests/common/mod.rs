@@ -54,6 +54,8 @@ pub(crate) struct Script {
     pub(crate) most_claims: AtomicUsize,
     /// Claims to answer with "the session is lost".
     pub(crate) session_lost_claims: AtomicUsize,
+    /// Tries to carry out, and to answer with "the session is lost".
+    pub(crate) session_lost_tries: AtomicUsize,
     /// Claims, joins and looks to answer, once their session was closed, as a closed session does.
     pub(crate) answers_when_closed: AtomicUsize,
     /// Claims to panic over.
@@ -214,7 +216,11 @@ impl LockSteps for Tap {
     }
 
     async fn try_claim(&self, claim: &Claim) -> Result<Option<Grant>> {
-        self.inner().try_claim(claim).await
+        let granted = self.inner().try_claim(claim).await?;
+        if take_one(&self.script.session_lost_tries) {
+            return Err(Error::new(ErrorKind::SessionLost, "scripted: the session is lost"));
+        }
+        Ok(granted)
     }
 
     async fn turn(&self, claim: &Claim, position: &Position) -> Turn {
