@@ -211,6 +211,28 @@ async fn a_release_that_finds_a_queue_listens_to_it_from_then_on() {
     b.close().await.unwrap();
 }
 
+/// Whoever ends a session looks for what readers share: at many locks with one request, not at one after the other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn closing_with_many_locks_costs_few_requests() {
+    const HELD: u32 = 320;
+    let etcd = Etcd::start();
+    let backend = session(&etcd).await;
+    for number in 0..HELD {
+        let (name, value) = (Name::new(format!("lock-{number}")).unwrap(), bytes::Bytes::new());
+        let (id, seat) = (ClaimId::random(), Seat::Lock(name.clone()));
+        let mode = if number % 64 == 0 { Mode::Shared } else { Mode::Exclusive };
+        let claim = Claim { id, seat, mode, member: name, value };
+        assert!(backend.locks().unwrap().try_claim(&claim).await.unwrap().is_some());
+    }
+    let txns = || etcd.node().metric("grpc_server_handled_total", "grpc_method=\"Txn\"");
+    let before = txns();
+    backend.close().await.unwrap();
+    let spent = txns() - before;
+    assert!(spent <= f64::from(HELD / 32 + 5 * 3), "{spent} transactions");
+    let left = client(&etcd).await.leases().await.unwrap();
+    assert!(left.leases().is_empty(), "what readers share is left");
+}
+
 /// Waits are dropped all the time; what they asked to be watched is watched once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wait_that_is_dropped_early_leaves_no_second_watch() {

@@ -18,7 +18,7 @@ use crate::locks::Locks;
 use crate::session::{Session, lease_ids, revoke};
 use crate::topics::Topics;
 use crate::under::Under;
-use crate::{beat, keys, release, stray, txn};
+use crate::{beat, keys, readers, stray, txn};
 
 /// The format of what stands under our root.
 const FORMAT: &str = "1";
@@ -196,7 +196,7 @@ impl Backend for EtcdBackend {
     async fn close(&self) -> Result<()> {
         // First no step may begin, then everything goes that earlier ones left.
         self.session.end(Cause::Closed);
-        let readers = release::readers(&self.session).await;
+        let readers = readers::leave(&self.session).await;
         // Whatever could not be told of them: what they share ends by itself, and soon.
         self.session.revoke().await?;
         readers

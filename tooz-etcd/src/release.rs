@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use etcd_client::{Compare, LeaseTimeToLiveOptions, Txn, TxnOp, TxnOpResponse};
+use etcd_client::{Compare, Txn, TxnOp, TxnOpResponse};
 use tooz_core::backend::{Doubt, Withdrawn};
 use tooz_core::{Claim, ClaimId, Error, ErrorKind, Mode, Result};
 
@@ -325,24 +325,4 @@ fn no_other(keys: &SeatKeys, id: ClaimId) -> [Compare; 2] {
 
 fn found(deleted: i64) -> Withdrawn {
     if deleted > 0 { Withdrawn::Removed } else { Withdrawn::Absent }
-}
-
-/// Withdraws the session's shared claims before its lease goes: what readers share would outlive it.
-pub(crate) async fn readers(session: &Session) -> Result<()> {
-    let lease = session.lease.id;
-    let options = || Some(LeaseTimeToLiveOptions::new().with_keys());
-    let asked =
-        session.line.call(|mut client| async move { client.lease_time_to_live(lease, options()).await });
-    let answer = asked.await?;
-    for (seat, id) in answer.keys().iter().filter_map(|key| keys::holding(key)) {
-        let (keys, holder) = (SeatKeys::of(&seat), SeatKeys::of(&seat).holder(id));
-        let seen = session.line.txn(Txn::new().and_then([get(holder)])).await?;
-        let record = first(seen.op_responses().first()).and_then(|seen| Record::decode(&seen.value));
-        if let Some(record) = record.filter(|record| record.mode() == Mode::Shared) {
-            let value = record.value();
-            let claim = Claim { id, seat, mode: Mode::Shared, member: session.member.clone(), value };
-            withdraw(session, &keys, &claim, Doubt::None, Known::default()).await?;
-        }
-    }
-    Ok(())
 }

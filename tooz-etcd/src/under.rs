@@ -82,7 +82,8 @@ impl Under {
     }
 }
 
-async fn keys_under(session: &Session, lease: i64) -> Result<Vec<Vec<u8>>> {
+/// The keys that stand under a lease.
+pub(crate) async fn keys_under(session: &Session, lease: i64) -> Result<Vec<Vec<u8>>> {
     let options = || Some(LeaseTimeToLiveOptions::new().with_keys());
     let answer = session
         .line
