@@ -2,46 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)] // a failed assumption here is a failed test
 
-use std::io;
-use std::sync::{Mutex, PoisonError};
+mod talk;
 
 use conformance::servers::Etcd;
 use conformance::within;
 use tooz_core::{Coordinator, Error, ErrorKind, From, Registry};
-use tracing_subscriber::filter::LevelFilter;
-
-/// Everything that was said so far.
-static SAID: Mutex<Vec<u8>> = Mutex::new(Vec::new());
-
-fn said() -> std::sync::MutexGuard<'static, Vec<u8>> {
-    SAID.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Takes down what is said by either way of saying things.
-struct Scribe;
-
-impl io::Write for Scribe {
-    fn write(&mut self, words: &[u8]) -> io::Result<usize> {
-        said().extend_from_slice(words);
-        Ok(words.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl log::Log for Scribe {
-    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
-        true
-    }
-
-    fn log(&self, record: &log::Record<'_>) {
-        said().extend_from_slice(format!("{}: {}\n", record.target(), record.args()).as_bytes());
-    }
-
-    fn flush(&self) {}
-}
 
 async fn connect(url: &str, member: &str) -> Result<Coordinator, Error> {
     let registry = Registry::embedded().with(tooz_etcd::EtcdDriver::new());
@@ -64,12 +29,7 @@ fn token(text: &str) -> Option<&str> {
 /// that forgets tokens and goes away, and refusals.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn passwords_and_tokens_are_in_no_error_and_in_no_line_of_a_log() {
-    let talkative =
-        tracing_subscriber::fmt().with_max_level(LevelFilter::TRACE).with_writer(|| Scribe).with_ansi(false);
-    tracing::subscriber::set_global_default(talkative.finish()).unwrap();
-    log::set_max_level(log::LevelFilter::Trace);
-    log::set_logger(&Scribe).unwrap();
-
+    talk::listen();
     let etcd = Etcd::start();
     etcd.authenticate("canary-password");
     let address = etcd.addresses();
@@ -88,7 +48,7 @@ async fn passwords_and_tokens_are_in_no_error_and_in_no_line_of_a_log() {
 
     etcd.node().process().kill();
     let error = coord.lock("other").try_acquire().await.unwrap_err();
-    told.push(format!("{error} {error:?}"));
+    told.push(talk::in_full(&error));
     etcd.node().process().restart();
     etcd.healthy();
     guard.release().await.unwrap();
@@ -106,11 +66,11 @@ async fn passwords_and_tokens_are_in_no_error_and_in_no_line_of_a_log() {
     ] {
         let Err(error) = connect(&url, "b").await else { panic!("{url} is accepted") };
         assert_eq!(error.kind(), kind, "{url}: {error:?}");
-        told.push(format!("{error} {error:?}"));
+        told.push(talk::in_full(&error));
     }
 
     assert_eq!(token("authorization: abcdefghIJKLMNOP.17"), Some("abcdefghIJKLMNOP.17"));
-    let said = String::from_utf8_lossy(&said()).into_owned();
+    let said = talk::said();
     for target in ["tooz_core", "h2::", "hyper"] {
         assert!(said.contains(target), "{target} said nothing: this test hears too little");
     }

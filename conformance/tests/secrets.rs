@@ -3,61 +3,19 @@
 #![allow(clippy::unwrap_used, clippy::panic)] // a failed assumption here is a failed test
 #![allow(clippy::print_stdout)] // which one it was, for whoever looks
 
-use std::io::Write;
+mod talk;
+
 use std::net::TcpListener;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::Arc;
 
 use conformance::servers::{Certificates, Etcd, Redis, Zookeeper};
 use conformance::within;
 use tooz_core::{Coordinator, Error, Registry, memory};
-use tracing_subscriber::fmt::MakeWriter;
 
 /// In every URL of this test, as a password or where one would be by mistake.
 const CANARY: &str = "c4n4ry";
 /// The password that is right.
 const RIGHT: &str = "n1ght1ng4l3";
-
-/// Everything that was logged in this process, at every level, by us and by the client libraries.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-static LOG: LazyLock<Log> = LazyLock::new(Log::default);
-
-impl Log {
-    fn text(&self) -> String {
-        String::from_utf8_lossy(&self.0.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
-    }
-}
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).write(bytes)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Log {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
-}
-
-impl log::Log for Log {
-    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
-        true
-    }
-
-    fn log(&self, record: &log::Record<'_>) {
-        writeln!(self.clone(), "{} {}", record.target(), record.args()).unwrap();
-    }
-
-    fn flush(&self) {}
-}
 
 fn registry() -> Registry {
     Registry::new()
@@ -69,13 +27,7 @@ fn registry() -> Registry {
 }
 
 fn assert_silent(url: &str, error: &Error) {
-    let mut texts = vec![format!("{error} {error:?} {error:#?}")];
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        texts.push(format!("{cause} {cause:?} {cause:#?}"));
-        source = cause.source();
-    }
-    let texts = texts.concat();
+    let texts = talk::in_full(error);
     assert!(!texts.contains(CANARY) && !texts.contains(RIGHT), "{url}: {texts}");
 }
 
@@ -126,11 +78,7 @@ fn nonsense(scheme: &str) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn passwords_show_in_no_error_and_no_log_of_any_driver() {
-    let talkative = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(LOG.clone());
-    tracing::subscriber::set_global_default(talkative.finish()).unwrap();
-    log::set_logger(&*LOG).unwrap();
-    log::set_max_level(log::LevelFilter::Trace);
-
+    talk::listen();
     for scheme in [
         "memory",
         "file",
@@ -216,7 +164,7 @@ async fn passwords_show_in_no_error_and_no_log_of_any_driver() {
         assert!(!format!("{coord:?}").contains(RIGHT));
     }
 
-    let log = LOG.text();
+    let log = talk::said();
     // What speaks to etcd is h2.
     for speaker in ["redis", "h2", "zookeeper"] {
         assert!(log.contains(speaker), "nothing was logged about {speaker}");

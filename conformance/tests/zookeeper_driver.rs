@@ -12,10 +12,13 @@ use conformance::{eventually, unique, within};
 use tooz_core::backend::{Eviction, Liveness, Standing, Turn};
 use tooz_core::{Claim, ErrorKind, Mode, Registry, Seat};
 use tooz_zookeeper::ZookeeperDriver;
-use zookeeper_client::{Acls, CreateMode};
+use zookeeper_client::{Acls, Client, CreateMode};
 
 use zookeeper_server::server;
 use zookeeper_server::steps::*;
+
+/// In the names of nodes that are nobody's.
+const ID: &str = "0123456789abcdef0123456789abcdef";
 
 #[tokio::test]
 async fn a_time_to_live_below_the_servers_minimum_is_raised_to_four_ticks_and_said_so() {
@@ -179,6 +182,24 @@ async fn nodes_of_strangers_neither_hold_nor_stall_nor_show() {
     assert!(matches!(turn, Turn::Granted(_)));
 }
 
+/// Puts nodes among a seat's claims that are named like claims and go with no session.
+async fn furnish(client: &Client, space: &str, seat: &Seat) {
+    let persistent = CreateMode::Persistent.with_acls(Acls::anyone_all());
+    let container = CreateMode::Container.with_acls(Acls::anyone_all());
+    let directory = match seat {
+        Seat::Lock(_) => format!("/{space}/tooz/locks/nightly"),
+        Seat::Leader(_) => format!("/{space}/tooz-rs/tooz/leaders/blue"),
+    };
+    client.mkdir(&directory, &persistent).await.unwrap();
+    for (node, data, mode) in [
+        (format!("{ID}__lock__0000000000"), b"ghost".as_slice(), &persistent),
+        (format!("{ID}__rlock__-000000007"), b"", &persistent),
+        ("x__lock__-000000001".to_owned(), b"\xff", &container),
+    ] {
+        client.create(&format!("{directory}/{node}"), data, mode).await.unwrap();
+    }
+}
+
 /// Nodes that are named like claims but go with no session are nobody's: they hold nothing, and nobody waits for them;
 /// nor does garbage in our own rooms hurt.
 #[tokio::test]
@@ -186,18 +207,8 @@ async fn nodes_that_only_look_like_claims_neither_hold_nor_stall() {
     let space = unique("furniture");
     let backend = open(&url(server().port(), &space)).await;
     let client = stranger().await;
-    let persistent = CreateMode::Persistent.with_acls(Acls::anyone_all());
-    let container = CreateMode::Container.with_acls(Acls::anyone_all());
-    let id = "0123456789abcdef0123456789abcdef";
     for seat in [lock("nightly"), Seat::Leader(name("blue"))] {
-        let directory = match seat {
-            Seat::Lock(_) => format!("/{space}/tooz/locks/nightly"),
-            Seat::Leader(_) => format!("/{space}/tooz-rs/tooz/leaders/blue"),
-        };
-        client.mkdir(&directory, &persistent).await.unwrap();
-        client.create(&format!("{directory}/{id}__lock__0000000000"), b"ghost", &persistent).await.unwrap();
-        client.create(&format!("{directory}/{id}__rlock__-000000007"), b"", &persistent).await.unwrap();
-        client.create(&format!("{directory}/x__lock__-000000001"), b"\xff", &container).await.unwrap();
+        furnish(&client, &space, &seat).await;
         let own = [(); 3].map(|()| claim(&seat));
         let grant = async |claim: &Claim| {
             let turns = async {
@@ -229,8 +240,9 @@ async fn nodes_that_only_look_like_claims_neither_hold_nor_stall() {
         assert!(locks(&other).try_claim(&claim(&seat)).await.unwrap().is_some());
     }
     for room in ["leaders", "sessions", "values", "voids"] {
-        for node in [id, "%zz", "\u{e9}"] {
+        for node in [ID, "%zz", "\u{e9}"] {
             let path = format!("/{space}/tooz-rs/tooz/{room}/{node}");
+            let persistent = CreateMode::Persistent.with_acls(Acls::anyone_all());
             client.create(&path, &[0xff; 70_000], &persistent).await.unwrap();
         }
     }
@@ -245,17 +257,8 @@ async fn a_first_try_takes_no_furniture_for_a_holder() {
     let space = unique("first-try");
     let holder = open(&url(server().port(), &space)).await;
     let client = stranger().await;
-    let persistent = CreateMode::Persistent.with_acls(Acls::anyone_all());
-    let container = CreateMode::Container.with_acls(Acls::anyone_all());
-    let id = "0123456789abcdef0123456789abcdef";
     for seat in [lock("nightly"), Seat::Leader(name("blue"))] {
-        let directory = match seat {
-            Seat::Lock(_) => format!("/{space}/tooz/locks/nightly"),
-            Seat::Leader(_) => format!("/{space}/tooz-rs/tooz/leaders/blue"),
-        };
-        client.mkdir(&directory, &persistent).await.unwrap();
-        client.create(&format!("{directory}/{id}__lock__0000000000"), b"ghost", &persistent).await.unwrap();
-        client.create(&format!("{directory}/x__lock__-000000001"), b"", &container).await.unwrap();
+        furnish(&client, &space, &seat).await;
         for mode in [Mode::Exclusive, Mode::Shared] {
             let fresh = open(&url(server().port(), &space)).await;
             let own = Claim { mode, ..claim(&seat) };

@@ -2,9 +2,10 @@
 
 #![allow(clippy::unwrap_used)] // a failed assumption here is a failed test
 
+mod talk;
+
 use std::fmt::Write as _;
-use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use conformance::eventually;
@@ -15,28 +16,6 @@ use tooz_zookeeper::ZookeeperDriver;
 
 const CANARY: &str = "canary";
 
-/// All that was logged by this process.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    fn text(&self) -> String {
-        let bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        String::from_utf8_lossy(&bytes).into_owned()
-    }
-}
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 async fn connect(url: &str) -> Result<Coordinator, Error> {
     let registry = Registry::new().with(ZookeeperDriver::new());
     registry.builder(url).member("worker").ttl(Duration::from_secs(4)).connect().await
@@ -44,10 +23,7 @@ async fn connect(url: &str) -> Result<Coordinator, Error> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn passwords_are_in_no_error_and_no_log_at_trace() {
-    let log = Log::default();
-    let writer = log.clone();
-    let talkative = tracing_subscriber::fmt().with_max_level(tracing_subscriber::filter::LevelFilter::TRACE);
-    talkative.with_writer(move || writer.clone()).init();
+    talk::listen();
     let zookeeper = Zookeeper::start();
     let (certificates, strangers) = (Arc::new(Certificates::new()), Certificates::new());
     let proxy = Proxy::bytes(zookeeper.port());
@@ -80,10 +56,10 @@ async fn passwords_are_in_no_error_and_no_log_at_trace() {
     for (url, kind) in refused {
         let error = connect(&url).await.err().unwrap();
         assert_eq!(error.kind(), kind, "{error}");
-        write!(told, "{error} {error:?} {:?}", std::error::Error::source(&error)).unwrap();
+        told += &talk::in_full(&error);
     }
 
-    let log = log.text();
+    let log = talk::said();
     assert!(log.contains("TRACE") && log.contains("zookeeper_client"), "nothing was logged: {log}");
     let leak = log.lines().chain(told.lines()).find(|line| line.contains(CANARY));
     assert_eq!(leak, None);

@@ -5,8 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use crate::claim::{ClaimId, SessionId};
-use crate::message::MessageId;
+use crate::id::{ClaimId, MessageId, SessionId};
 
 /// A source of chance.
 #[derive(Debug, Default)]

@@ -3,8 +3,8 @@
 use std::fmt;
 
 use bytes::Bytes;
-use uuid::Uuid;
 
+use crate::id::ClaimId;
 use crate::name::Name;
 
 /// What claims contend for. A leadership is the same contest as a lock, behind another door.
@@ -31,84 +31,6 @@ impl fmt::Display for Seat {
             Self::Lock(name) => write!(f, "lock \"{name}\""),
             Self::Leader(name) => write!(f, "leadership of \"{name}\""),
         }
-    }
-}
-
-/// A 128-bit id chosen before a claim is first sent, so that a retry is recognised as the same claim.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ClaimId(Uuid);
-
-impl ClaimId {
-    /// A new random id.
-    pub fn random() -> Self {
-        Self(Uuid::new_v4())
-    }
-
-    /// The id as stored: 16 bytes.
-    pub fn from_bytes(bytes: [u8; 16]) -> Self {
-        Self(Uuid::from_bytes(bytes))
-    }
-
-    /// The 16 bytes.
-    pub fn as_bytes(&self) -> &[u8; 16] {
-        self.0.as_bytes()
-    }
-
-    /// Reads 32 hex digits, as [`Display`](fmt::Display) writes them.
-    pub fn parse(text: &str) -> Option<Self> {
-        if text.len() != 32 {
-            return None;
-        }
-        Uuid::try_parse(text).ok().map(Self)
-    }
-}
-
-/// 32 lower-case hex digits.
-impl fmt::Display for ClaimId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0.simple())
-    }
-}
-
-impl fmt::Debug for ClaimId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ClaimId({self})")
-    }
-}
-
-/// The 128-bit id of one session, and so of one incarnation of a member.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SessionId(Uuid);
-
-impl SessionId {
-    /// A new random id.
-    pub fn random() -> Self {
-        Self(Uuid::new_v4())
-    }
-
-    pub(crate) fn from_bytes(bytes: [u8; 16]) -> Self {
-        Self(Uuid::from_bytes(bytes))
-    }
-
-    /// Reads 32 hex digits, as [`Display`](fmt::Display) writes them.
-    pub fn parse(text: &str) -> Option<Self> {
-        if text.len() != 32 {
-            return None;
-        }
-        Uuid::try_parse(text).ok().map(Self)
-    }
-}
-
-/// 32 lower-case hex digits.
-impl fmt::Display for SessionId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0.simple())
-    }
-}
-
-impl fmt::Debug for SessionId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SessionId({self})")
     }
 }
 

@@ -8,12 +8,12 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tracing::Instrument;
 
 use crate::backend::Profile;
-use crate::claim::SessionId;
 use crate::clock::Moment;
 use crate::endpoint::Endpoint;
 use crate::engine::Lane;
 use crate::error::{Error, ErrorKind, Result};
 use crate::group::Group;
+use crate::id::SessionId;
 use crate::lock::Lock;
 use crate::lost::Cause;
 use crate::name::Name;

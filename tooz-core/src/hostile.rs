@@ -7,11 +7,10 @@ use bytes::Bytes;
 use serde::de::IgnoredAny;
 
 use crate::backend::{OptionKind, OptionSpec, RosterEntry, RosterFact};
-use crate::claim::{ClaimId, SessionId};
 use crate::endpoint::{Endpoint, parse_span};
-use crate::message::MessageId;
+use crate::id::{ClaimId, Incarnation, MessageId, SessionId};
 use crate::name::Name;
-use crate::offset::{Incarnation, Offset};
+use crate::offset::Offset;
 use crate::topic::Envelope;
 use crate::{Capabilities, HashRing, Roster};
 

@@ -26,6 +26,7 @@ mod group;
 #[cfg(feature = "hostile")]
 #[doc(hidden)]
 pub mod hostile;
+mod id;
 mod lock;
 mod lost;
 pub mod memory;
@@ -53,7 +54,7 @@ mod watcher;
 pub use backend::{Requirement, Retention};
 pub use capability::{Capabilities, MAX_CAPABILITIES_BYTES, MAX_CAPABILITIES_DEPTH};
 pub use channel::Channel;
-pub use claim::{Claim, ClaimId, FencingToken, Mode, Seat, SessionId};
+pub use claim::{Claim, FencingToken, Mode, Seat};
 pub use clock::{BootClock, Clock, Moment, TokioClock};
 pub use coordinator::{Coordinator, State};
 pub use election::{Election, Leader, Leadership, Observation, Observer};
@@ -61,11 +62,12 @@ pub use endpoint::Endpoint;
 pub use engine::Engine;
 pub use error::{Effect, Error, ErrorKind, Result};
 pub use group::{Event, Group, Member, Membership, MembershipState, Roster, View};
+pub use id::{ClaimId, Incarnation, MessageId, SessionId};
 pub use lock::{Guard, Hold, Lock, QueueView};
 pub use lost::Cause;
-pub use message::{MAX_PAYLOAD_BYTES, Message, MessageId};
+pub use message::{MAX_PAYLOAD_BYTES, Message};
 pub use name::{MAX_NAME_BYTES, Name};
-pub use offset::{Incarnation, Offset};
+pub use offset::Offset;
 pub use options::{Builder, Wrap};
 pub use partition::{
     Changes, DEFAULT_PARTITIONS, HashRing, MAX_POINTS, MAX_WEIGHT, Move, Moved, Moves, Partitioned,

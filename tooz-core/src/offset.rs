@@ -4,54 +4,8 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
-use uuid::Uuid;
-
 use crate::error::{Error, ErrorKind};
-use crate::message::MessageId;
-
-/// Which life of a channel an offset belongs to: another one after the store lost or forgot the channel.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Incarnation(Uuid);
-
-impl Incarnation {
-    /// The id as stored: 16 bytes.
-    pub fn from_bytes(bytes: [u8; 16]) -> Self {
-        Self(Uuid::from_bytes(bytes))
-    }
-
-    /// The 16 bytes.
-    pub fn as_bytes(&self) -> &[u8; 16] {
-        self.0.as_bytes()
-    }
-
-    /// Reads 32 hex digits, as [`Display`](fmt::Display) writes them.
-    pub fn parse(text: &str) -> Option<Self> {
-        if text.len() != 32 {
-            return None;
-        }
-        Uuid::try_parse(text).ok().map(Self)
-    }
-}
-
-/// The first message begins a life: its id names it.
-impl From<MessageId> for Incarnation {
-    fn from(first: MessageId) -> Self {
-        Self::from_bytes(*first.as_bytes())
-    }
-}
-
-/// 32 lower-case hex digits.
-impl fmt::Display for Incarnation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0.simple())
-    }
-}
-
-impl fmt::Debug for Incarnation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Incarnation({self})")
-    }
-}
+use crate::id::Incarnation;
 
 /// A message's place in its channel. Strictly increasing from message to message within one
 /// [`Incarnation`]; offsets of two incarnations cannot be compared.
@@ -141,6 +95,7 @@ fn digits(text: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::id::MessageId;
 
     #[test]
     fn offsets_read_back_what_they_write_and_nothing_else() {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::process::{Failure, find};
-use super::{Certificates, Folder, Network, Plan, Process, TRIES, ports, until};
+use super::{Certificates, Folder, Network, Plan, Process, ports, started, until};
 
 /// How long a node may take to tell of itself.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -63,17 +63,9 @@ impl EtcdPlan {
 
     /// Starts all nodes and waits until they have a leader and answer.
     pub fn start(self) -> Etcd {
-        for _ in 0..TRIES {
-            match self.attempt() {
-                Ok(etcd) => {
-                    etcd.healthy();
-                    return etcd;
-                }
-                Err(failure) if failure.is_port_taken() => {}
-                Err(failure) => panic!("{failure}"),
-            }
-        }
-        panic!("etcd found a port taken {TRIES} times");
+        let etcd = started("etcd", || self.attempt());
+        etcd.healthy();
+        etcd
     }
 
     fn attempt(&self) -> Result<Etcd, Failure> {

@@ -44,12 +44,29 @@ pub use zookeeper::Zookeeper;
 
 use std::time::{Duration, Instant};
 
+use process::Failure;
+
 /// How long a server may take to reach a state.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How often a start is tried again when a port was taken.
 const TRIES: usize = 5;
 /// Between two looks at it.
 const LOOK: Duration = Duration::from_millis(10);
+
+/// Starts what listens on free ports, on others if one was taken meanwhile.
+///
+/// # Panics
+/// If it does not start, or finds ports taken again and again.
+fn started<T>(what: &str, attempt: impl Fn() -> Result<T, Failure>) -> T {
+    for _ in 0..TRIES {
+        match attempt() {
+            Ok(server) => return server,
+            Err(failure) if failure.is_port_taken() => {}
+            Err(failure) => panic!("{failure}"),
+        }
+    }
+    panic!("{what} found a port taken {TRIES} times");
+}
 
 /// Waits until a server has reached a state.
 ///

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::process::find;
 use super::resp::{Decoded, Value, decode, encode};
-use super::{Certificates, Folder, Plan, Process, TRIES, ports, until};
+use super::{Certificates, Folder, Plan, Process, ports, started, until};
 
 /// How long a command of a test may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -99,15 +99,7 @@ impl RedisPlan {
 
     /// Starts it and waits until it answers.
     pub fn start(self) -> Redis {
-        for _ in 0..TRIES {
-            let port = ports::free();
-            match self.attempt(port) {
-                Ok(redis) => return redis,
-                Err(failure) if failure.is_port_taken() => {}
-                Err(failure) => panic!("{failure}"),
-            }
-        }
-        panic!("redis-server found its port taken {TRIES} times");
+        started("redis-server", || self.attempt(ports::free()))
     }
 
     fn attempt(&self, port: u16) -> Result<Redis, super::process::Failure> {

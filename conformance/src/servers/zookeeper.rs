@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::process::Failure;
-use super::{Certificates, Folder, Network, Plan, Process, TRIES, ports, until};
+use super::{Certificates, Folder, Network, Plan, Process, ports, started, until};
 use crate::proxy::{Proxy, Way};
 
 /// The length of a tick unless told otherwise.
@@ -96,17 +96,9 @@ impl ZookeeperPlan {
 
     /// Starts all nodes and waits until they serve.
     pub fn start(self) -> Zookeeper {
-        for _ in 0..TRIES {
-            match self.attempt() {
-                Ok(zookeeper) => {
-                    zookeeper.serving();
-                    return zookeeper;
-                }
-                Err(failure) if failure.is_port_taken() => {}
-                Err(failure) => panic!("{failure}"),
-            }
-        }
-        panic!("zookeeper found a port taken {TRIES} times");
+        let zookeeper = started("zookeeper", || self.attempt());
+        zookeeper.serving();
+        zookeeper
     }
 
     fn attempt(&self) -> Result<Zookeeper, Failure> {

@@ -6,10 +6,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::{Backend, Profile, Proof};
-use crate::claim::SessionId;
 use crate::clock::Clock;
 use crate::endpoint::Endpoint;
 use crate::error::Result;
+use crate::id::SessionId;
 use crate::name::Name;
 
 /// Opens sessions with stores of one kind.

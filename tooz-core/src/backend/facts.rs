@@ -5,7 +5,8 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 
 use super::Proof;
-use crate::claim::{Claim, ClaimId, FencingToken, Mode, SessionId};
+use crate::claim::{Claim, FencingToken, Mode};
+use crate::id::{ClaimId, SessionId};
 use crate::name::Name;
 
 /// A driver's counter of changes to one subject: read before the look it comes with, handed back to

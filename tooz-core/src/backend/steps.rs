@@ -6,8 +6,9 @@ use super::{
     Amended, Created, Deleted, Doubt, Enrolment, Eviction, Grant, Joined, Left, Mark, Position, Profile,
     Queue, Renewal, RosterFact, Standing, TopicSteps, Turn, Updated, Withdrawn,
 };
-use crate::claim::{Claim, ClaimId, Seat};
+use crate::claim::{Claim, Seat};
 use crate::error::Result;
+use crate::id::ClaimId;
 use crate::lost::Cause;
 use crate::name::Name;
 

@@ -9,7 +9,8 @@ use bytes::Bytes;
 use super::Mark;
 use crate::channel::Channel;
 use crate::error::Result;
-use crate::message::{Message, MessageId};
+use crate::id::MessageId;
+use crate::message::Message;
 use crate::name::Name;
 use crate::offset::Offset;
 

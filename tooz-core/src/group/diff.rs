@@ -37,7 +37,7 @@ pub(crate) fn diff(before: &Roster, after: &Roster) -> Vec<Event> {
 mod tests {
     use super::super::roster::tests::roster;
     use super::*;
-    use crate::claim::SessionId;
+    use crate::id::SessionId;
 
     fn told(before: &Roster, after: &Roster) -> Vec<(char, String)> {
         let tell = |event| match event {

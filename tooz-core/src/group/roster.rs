@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use crate::backend::{RosterEntry, RosterFact};
 use crate::capability::Capabilities;
-use crate::claim::SessionId;
+use crate::id::SessionId;
 use crate::name::Name;
 
 /// One live member.

@@ -19,9 +19,10 @@ pub use queue::QueueView;
 pub(crate) use queue::{look, stirred};
 
 use crate::backend::{Eviction, Queue};
-use crate::claim::{ClaimId, Mode, Seat};
+use crate::claim::{Mode, Seat};
 use crate::coordinator::Coordinator;
 use crate::error::{Error, ErrorKind, Result};
+use crate::id::ClaimId;
 use crate::name::Name;
 use crate::observe;
 

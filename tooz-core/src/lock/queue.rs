@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::backend::{Eviction, Queue};
-use crate::claim::{ClaimId, Seat};
+use crate::claim::Seat;
 use crate::coordinator::Coordinator;
 use crate::engine::Lane;
 use crate::error::{Error, Result};
+use crate::id::ClaimId;
 use crate::session::{Flight, Session, locks};
 use crate::shared::Core;
 use crate::watcher::{Look, Subject, Watcher};

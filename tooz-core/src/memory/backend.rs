@@ -9,9 +9,10 @@ use super::ear::Ear;
 use super::shared::Shared;
 use super::state::{Refusal, State, Subject};
 use crate::backend::{Backend, Enrolment, GroupSteps, LockSteps, Opening, Profile, Renewal, TopicSteps};
-use crate::claim::{Claim, SessionId};
+use crate::claim::Claim;
 use crate::clock::{Clock, Moment};
 use crate::error::{Error, ErrorKind, Result};
+use crate::id::SessionId;
 use crate::lost::Cause;
 use crate::name::Name;
 

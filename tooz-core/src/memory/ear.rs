@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use tokio::task::AbortHandle;
 
 use super::shared::Shared;
-use crate::claim::SessionId;
+use crate::id::SessionId;
 use crate::orders::ordered;
 
 /// A running ear; dropped, it ends.

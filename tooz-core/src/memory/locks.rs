@@ -7,8 +7,9 @@ use super::state::Subject;
 use crate::backend::{
     Amended, Doubt, Eviction, Grant, LockSteps, Mark, Position, Queue, Standing, Turn, Withdrawn,
 };
-use crate::claim::{Claim, ClaimId, Seat};
+use crate::claim::{Claim, Seat};
 use crate::error::Result;
+use crate::id::ClaimId;
 
 #[async_trait]
 impl LockSteps for MemoryBackend {

@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime};
 
 use super::bells::{Bells, Listener, Ringing};
 use super::state::{State, Subject};
-use crate::claim::SessionId;
 use crate::clock::{Clock, Moment};
+use crate::id::SessionId;
 use crate::name::Name;
 
 /// The stores of this process, by name. A store that nobody uses any more is gone.

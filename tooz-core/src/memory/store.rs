@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::shared::Shared;
 use super::state::{Fact, Refusal, Snapshot, Step};
-use crate::claim::SessionId;
 use crate::clock::Moment;
+use crate::id::SessionId;
 use crate::name::Name;
 
 /// A handle on the store `memory://name`: makes happen to it what happens to servers.

@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use super::gate::Gate;
 use super::place::{Place, Stage};
 use crate::backend::Enrolment;
-use crate::claim::{ClaimId, Seat};
+use crate::claim::Seat;
 use crate::group::Enrolled;
+use crate::id::ClaimId;
 use crate::lost::Cause;
 use crate::name::Name;
 

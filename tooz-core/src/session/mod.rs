@@ -28,8 +28,8 @@ pub(crate) use tenure::Tenure;
 use validity::Deadline;
 
 use crate::backend::{Backend, GroupSteps, LockSteps, Proof, TopicSteps};
-use crate::claim::SessionId;
 use crate::error::{Error, ErrorKind, Result};
+use crate::id::SessionId;
 use crate::lost::Cause;
 use crate::signal::Signal;
 

@@ -10,8 +10,9 @@ use super::gate::{Gate, Pending};
 use super::tenure::Tenure;
 use super::validity::Deadline;
 use crate::backend::Doubt;
-use crate::claim::{Claim, ClaimId};
+use crate::claim::Claim;
 use crate::clock::Moment;
+use crate::id::ClaimId;
 use crate::lost::Cause;
 use crate::observe;
 

@@ -116,9 +116,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::message::MessageId;
+    use crate::id::{Incarnation, MessageId};
     use crate::name::Name;
-    use crate::offset::Incarnation;
 
     fn offset(life: u8, number: u64) -> Offset {
         Offset::new(Incarnation::from_bytes([life; 16]), number, 0)

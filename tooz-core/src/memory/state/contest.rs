@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::claim::{Claim, ClaimId, FencingToken, Mode, SessionId};
+use crate::claim::{Claim, FencingToken, Mode};
 use crate::clock::Moment;
+use crate::id::{ClaimId, SessionId};
 
 /// Whose claim: one session never speaks for another's, even under the same claim id.
 pub(super) type Party = (SessionId, ClaimId);

@@ -7,8 +7,8 @@ use bytes::Bytes;
 
 use super::{Refusal, State, Subject};
 use crate::backend::{Created, Deleted, Enrolment, Joined, Left, Mark, RosterEntry, RosterFact, Updated};
-use crate::claim::SessionId;
 use crate::clock::Moment;
+use crate::id::SessionId;
 use crate::name::Name;
 
 /// One group.

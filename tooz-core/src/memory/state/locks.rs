@@ -7,8 +7,9 @@ use super::{Refusal, State, Subject};
 use crate::backend::{
     Amended, Contender, Doubt, Eviction, Grant, Holder, Mark, Position, Queue, Standing, Withdrawn,
 };
-use crate::claim::{Claim, ClaimId, FencingToken, Seat, SessionId};
+use crate::claim::{Claim, FencingToken, Seat};
 use crate::clock::Moment;
+use crate::id::{ClaimId, SessionId};
 
 impl State {
     /// Takes the seat or a place in its queue. Void? Mine already? Queued already? Free? Else queue.

@@ -3,7 +3,8 @@
 use super::State;
 use super::contest::Place;
 use crate::backend::{Enrolment, Grant, Turn};
-use crate::claim::{Claim, SessionId};
+use crate::claim::Claim;
+use crate::id::SessionId;
 
 impl State {
     /// Whether the session lives.

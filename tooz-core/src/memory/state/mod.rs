@@ -32,8 +32,9 @@ use self::sessions::Session;
 use self::topics::Topics;
 use self::voids::Voids;
 use crate::channel::Channel;
-use crate::claim::{ClaimId, Seat, SessionId};
+use crate::claim::Seat;
 use crate::clock::Moment;
+use crate::id::{ClaimId, SessionId};
 use crate::name::Name;
 
 /// Everything a memory store knows, and the reference of what a store must do.

@@ -11,9 +11,9 @@ use crate::backend::{
     Batch, Doubt, Enrolment, Eviction, Limit, Mark, Publication, Queue, Retention, RosterFact,
 };
 use crate::channel::Channel;
-use crate::claim::{Claim, ClaimId, FencingToken, Mode, Seat, SessionId};
+use crate::claim::{Claim, FencingToken, Mode, Seat};
 use crate::clock::Moment;
-use crate::message::MessageId;
+use crate::id::{ClaimId, MessageId, SessionId};
 use crate::name::Name;
 use crate::offset::Offset;
 

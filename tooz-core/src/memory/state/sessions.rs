@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use super::{State, Subject};
 use crate::backend::{Enrolment, Proof, Renewal};
-use crate::claim::{Claim, ClaimId, Seat, SessionId};
+use crate::claim::{Claim, Seat};
 use crate::clock::Moment;
 use crate::error::{Error, ErrorKind};
+use crate::id::{ClaimId, SessionId};
 use crate::name::Name;
 
 /// Why a step was refused.

@@ -3,7 +3,8 @@
 use std::fmt;
 
 use super::State;
-use crate::claim::{ClaimId, FencingToken, Mode, Seat, SessionId};
+use crate::claim::{FencingToken, Mode, Seat};
+use crate::id::{ClaimId, SessionId};
 use crate::name::Name;
 
 /// All that stands in a store at one moment: for tests that prove that nothing stays behind.

@@ -6,11 +6,12 @@ use crate::backend::{
     Position, Proof, Publication, Queue, Renewal, Retention, RosterFact, Standing, Updated, Withdrawn,
 };
 use crate::channel::Channel;
-use crate::claim::{Claim, ClaimId, FencingToken, Seat, SessionId};
+use crate::claim::{Claim, FencingToken, Seat};
 use crate::clock::Moment;
 use crate::error::{Error, ErrorKind, Result};
+use crate::id::{ClaimId, Incarnation, SessionId};
 use crate::name::Name;
-use crate::offset::{Incarnation, Offset};
+use crate::offset::Offset;
 
 /// One step of the driver interface with its arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]

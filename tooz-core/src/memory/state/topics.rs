@@ -9,9 +9,10 @@ use super::{State, Subject};
 use crate::backend::{Batch, Limit, Mark, Publication, Retention};
 use crate::channel::Channel;
 use crate::clock::Moment;
-use crate::message::{Message, MessageId};
+use crate::id::{Incarnation, MessageId};
+use crate::message::Message;
 use crate::name::Name;
-use crate::offset::{Incarnation, Offset};
+use crate::offset::Offset;
 
 /// How many ids of messages that were let go of are still known: late copies of them add nothing.
 const REMEMBERED: usize = 4096;

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::contest::Party;
-use crate::claim::{ClaimId, SessionId};
 use crate::clock::Moment;
+use crate::id::{ClaimId, SessionId};
 
 /// The shortest life of a mark: far longer than an attempt of a step can be under way.
 const SHORTEST: Duration = Duration::from_secs(60);

@@ -16,10 +16,11 @@ use crate::backend::{
     Backend, Created, Deleted, Doubt, Driver, Enrolment, Eviction, Grant, GroupSteps, Joined, Left, Liveness,
     LockSteps, Opened, Opening, Proof, Standing, Turn, Updated, Withdrawn,
 };
-use crate::claim::{Claim, ClaimId, Mode, Seat, SessionId};
+use crate::claim::{Claim, Mode, Seat};
 use crate::clock::{Clock, TokioClock};
 use crate::endpoint::Endpoint;
 use crate::error::{Effect, Error, ErrorKind};
+use crate::id::{ClaimId, SessionId};
 use crate::lost::Cause;
 use crate::name::Name;
 

@@ -14,8 +14,9 @@ use crate::backend::{
     Amended, Deleted, Doubt, Enrolment, Eviction, Grant, Joined, Left, Mark, Proof, Renewal, Standing, Turn,
     Updated, Withdrawn,
 };
-use crate::claim::{Claim, ClaimId, Mode, Seat, SessionId};
+use crate::claim::{Claim, Mode, Seat};
 use crate::clock::Moment;
+use crate::id::{ClaimId, SessionId};
 use crate::name::Name;
 
 const TTL: Duration = Duration::from_secs(10);

@@ -3,7 +3,7 @@
 use super::*;
 use crate::backend::{Limit, Publication, Retention};
 use crate::channel::Channel;
-use crate::message::MessageId;
+use crate::id::MessageId;
 
 const ALL: Limit = Limit { messages: usize::MAX, bytes: usize::MAX };
 
