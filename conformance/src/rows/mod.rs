@@ -14,6 +14,7 @@
 //! | `parted` | the network is cut both ways or one way, reset, half open, slow |
 //! | `commands` | `tooz lock` is killed, stopped, cut off; its child ignores TERM |
 //! | `groups` | members join, leave and are killed |
+//! | `published` | all connections are broken while processes publish and read; readers connect again |
 //! | `dropped` | every future of the library is dropped at each of its awaits |
 //! | `hoarded` | none: very much is held by one process |
 //! | `soak` | all of them at once, for so many minutes |
@@ -42,6 +43,7 @@ mod killed;
 mod left;
 mod lost;
 mod parted;
+mod published;
 mod restarted;
 mod scene;
 mod soak;
@@ -122,6 +124,7 @@ pub const ROWS: &[Row] = &[
     Row { name: "jumped", volumes: &[(Kind::RedisClock, 20)], run: jumped::run },
     Row { name: "commands", volumes: &every(200), run: commands::run },
     Row { name: "groups", volumes: &every(500), run: groups::run },
+    Row { name: "published", volumes: &every(20_000), run: published::run },
     Row {
         name: "dropped",
         volumes: &[

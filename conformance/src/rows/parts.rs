@@ -15,6 +15,7 @@ use super::Outcome;
 use super::crew::{dismissed, say};
 use super::desert::{Way, desert};
 use super::hoarded::CROWD;
+use super::published::{publish_all, read_all};
 use crate::arguments::Arguments;
 use crate::checkers::Register;
 use crate::faulty::Dice;
@@ -55,13 +56,17 @@ pub async fn play(arguments: impl Iterator<Item = String>) -> Outcome<()> {
     let ttl = Duration::from_millis(arguments.number("ttl-ms", 2000)?);
     let folder = PathBuf::from(text("folder")?);
     let recorder = Recorder::to_file(member, &folder.join(format!("{member}.jsonl")))?;
-    let coord = connect(text("url")?, member, ttl).await?;
+    let (url, count) = (text("url")?, arguments.number("count", 1)?);
+    if text("part")? == "reader" {
+        return read_all(|| connect(url, member, ttl), count, &recorder).await;
+    }
+    let coord = connect(url, member, ttl).await?;
     let player = Arc::new(Player {
         coord,
         recorder,
         folder,
         name: text("name")?.to_owned(),
-        count: arguments.number("count", 1)?,
+        count,
         ttl,
         over: dismissed(),
     });
@@ -73,6 +78,7 @@ pub async fn play(arguments: impl Iterator<Item = String>) -> Outcome<()> {
         "visitor" => player.visit().await?,
         "member" => player.attend().await?,
         "observer" => player.observe().await?,
+        "publisher" => publish_all(&player.coord, player.count, &player.recorder).await?,
         "hoarder" => return player.hoard().await,
         part => match part.parse::<Way>() {
             Ok(way) => desert(Arc::clone(&player), way).await?,
@@ -85,13 +91,13 @@ pub async fn play(arguments: impl Iterator<Item = String>) -> Outcome<()> {
 }
 
 /// Connects, if not at once then soon: the server may be down, or the machine busy.
-pub(super) async fn connect(url: &str, member: &str, ttl: Duration) -> Outcome<Coordinator> {
+pub(super) async fn connect(url: &str, member: &str, ttl: Duration) -> tooz_core::Result<Coordinator> {
     const PATIENCE: Duration = Duration::from_secs(45);
     let began = Instant::now();
     loop {
         match tooz::registry().builder(url).member(member).ttl(ttl).connect().await {
             Err(error) if error.is_transient() && began.elapsed() < PATIENCE => sleep(PAUSE).await,
-            other => return Ok(other?),
+            other => return other,
         }
     }
 }
