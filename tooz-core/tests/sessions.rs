@@ -119,6 +119,28 @@ async fn a_membership_comes_back_though_its_join_is_lost_on_the_way() {
     }
 }
 
+/// A join that had landed although its answer was lost brought the old capabilities; those acknowledged since count.
+#[tokio::test(start_paused = true)]
+async fn capabilities_updated_while_a_join_is_in_doubt_are_those_that_stand() {
+    let (script, store) = (Arc::new(Script::default()), Store::named("session-update"));
+    let coord = connect("session-update", "a", &script).await;
+    coord.group("g").create().await.unwrap();
+    let me = coord.group("g").join(&"old").await.unwrap();
+    let mut state = me.state();
+    script.lose_join_replies.store(1, Ordering::SeqCst);
+
+    store.expire("a");
+    while script.lose_join_replies.load(Ordering::SeqCst) > 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    me.update(&"new").await.unwrap();
+
+    state.wait_for(|state| *state == MembershipState::Joined).await.unwrap();
+    let capabilities = coord.group("g").members().await.unwrap().get("a").unwrap().capabilities();
+    assert_eq!(capabilities.read::<String>().unwrap(), "new");
+    coord.close().await.unwrap();
+}
+
 #[tokio::test(start_paused = true)]
 async fn candidates_campaign_again_and_observers_see_the_vacancy() {
     let store = Store::named("session-elect");

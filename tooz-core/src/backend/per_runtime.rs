@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::runtime::{Handle, Id};
@@ -62,17 +63,31 @@ impl<T: Clone + Send + Sync + 'static> PerRuntime<T> {
         let runtime = Handle::try_current().map_err(|e| {
             Error::new(ErrorKind::Internal, "a step was run outside a tokio runtime").with_source(e)
         })?;
-        let mut slots = lock(&self.slots);
-        if let Some(slot) = slots.get(&runtime.id()) {
+        if let Some(slot) = lock(&self.slots).get(&runtime.id()) {
             return Ok(Arc::clone(&slot.cell));
         }
-        let witness = Witness { slots: Arc::downgrade(&self.slots), runtime: runtime.id() };
-        let witness = runtime.spawn(async move {
+        let (cell, over) = (Arc::default(), Arc::new(AtomicBool::new(false)));
+        let witness = Witness {
+            slots: Arc::downgrade(&self.slots),
+            runtime: runtime.id(),
+            cell: Arc::downgrade(&cell),
+            over: Arc::clone(&over),
+        };
+        // Not under the lock: a runtime that has been shut down drops the task, and the witness, at once.
+        let task = runtime.spawn(async move {
             let _ends_with_the_runtime = witness;
             std::future::pending::<()>().await;
         });
-        let slot = Slot { cell: Arc::default(), witness: witness.abort_handle() };
-        Ok(Arc::clone(&slots.entry(runtime.id()).or_insert(slot).cell))
+        let mut slots = lock(&self.slots);
+        if over.load(Ordering::SeqCst) {
+            return Err(Error::new(ErrorKind::Unavailable, "the runtime that this was called on has ended"));
+        }
+        if let Some(slot) = slots.get(&runtime.id()) {
+            task.abort(); // another was faster
+            return Ok(Arc::clone(&slot.cell));
+        }
+        slots.insert(runtime.id(), Slot { cell: Arc::clone(&cell), witness: task.abort_handle() });
+        Ok(cell)
     }
 }
 
@@ -118,12 +133,21 @@ impl<T> fmt::Debug for PerRuntime<T> {
 struct Witness<T> {
     slots: Weak<Slots<T>>,
     runtime: Id,
+    /// What it was made for: another's slot is not its own to forget.
+    cell: Weak<OnceCell<T>>,
+    /// Set under the lock, so that nothing is opened for a runtime that has ended.
+    over: Arc<AtomicBool>,
 }
 
 impl<T> Drop for Witness<T> {
     fn drop(&mut self) {
         let Some(slots) = self.slots.upgrade() else { return };
-        let forgotten = lock(&slots).remove(&self.runtime);
+        let mut slots = lock(&slots);
+        self.over.store(true, Ordering::SeqCst);
+        let is_own =
+            slots.get(&self.runtime).is_some_and(|slot| Arc::as_ptr(&slot.cell) == self.cell.as_ptr());
+        let forgotten = is_own.then(|| slots.remove(&self.runtime));
+        drop(slots);
         // Closing a connection may take a while and may come back here: not under the lock.
         drop(forgotten);
     }
@@ -135,7 +159,7 @@ fn lock<T>(slots: &Slots<T>) -> MutexGuard<'_, HashMap<Id, Slot<T>>> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::AtomicUsize;
 
     use tokio::runtime::{Builder, Runtime};
 
@@ -169,6 +193,39 @@ mod tests {
             runtime().block_on(numbered(&lines, &opened));
         }
         assert_eq!((opened.into_inner(), lines.len()), (100, 0));
+    }
+
+    /// The task that watches over what was forgotten ends later than what comes next begins.
+    #[test]
+    fn what_is_opened_right_after_clearing_stays() {
+        let (lines, opened) = (PerRuntime::new(), AtomicUsize::new(0));
+        runtime().block_on(async {
+            numbered(&lines, &opened).await;
+            lines.clear();
+            assert_eq!(numbered(&lines, &opened).await, 1);
+            for _ in 0..10 {
+                tokio::task::yield_now().await;
+            }
+            assert_eq!((numbered(&lines, &opened).await, lines.len()), (1, 1));
+        });
+    }
+
+    /// As a blocking thread finds it that outlives its runtime.
+    #[test]
+    fn on_a_runtime_that_has_ended_nothing_is_opened_and_nobody_waits() {
+        let lines = Arc::new(PerRuntime::<usize>::new());
+        let ended = runtime();
+        let (handle, of_thread) = (ended.handle().clone(), Arc::clone(&lines));
+        ended.shutdown_background();
+        let (done, told) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let _inside = handle.enter();
+            let opening = pollster::block_on(of_thread.get_or_open(|| async { Ok(1) }));
+            done.send(opening.map_err(|error| error.kind())).unwrap();
+        });
+        let opening = told.recv_timeout(std::time::Duration::from_secs(10)).expect("nobody waits");
+        assert_eq!(opening, Err(ErrorKind::Unavailable));
+        assert!(lines.is_empty());
     }
 
     #[test]

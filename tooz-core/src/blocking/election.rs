@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use pollster::block_on;
 
+use super::block_on;
 use crate::error::Result;
 use crate::{Cause, FencingToken, Hold, Leader, Observation};
 

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use pollster::block_on;
 use serde::Serialize;
 
+use super::block_on;
 use super::{Election, Partitioned};
 use crate::error::Result;
 use crate::{Event, MembershipState, Partitioner, Roster};

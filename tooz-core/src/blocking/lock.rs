@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use pollster::block_on;
-
+use super::block_on;
 use crate::backend::{Eviction, Queue};
 use crate::error::Result;
 use crate::{Cause, ClaimId, FencingToken, Hold};

@@ -23,8 +23,6 @@ mod topic;
 
 use std::time::Duration;
 
-use pollster::block_on;
-
 pub use election::{Election, Leadership, Observer};
 pub use group::{Group, Membership, View};
 pub use lock::{Guard, Lock};
@@ -34,6 +32,12 @@ pub use topic::{Inbox, Subscription, Topic};
 use crate::error::Result;
 use crate::options::Builder;
 use crate::{Name, State};
+
+/// Waits on this thread. Within a task it spends nothing of the task's budget: that grows again only when the task
+/// yields, and this one does not before it is done.
+fn block_on<F: Future>(future: F) -> F::Output {
+    pollster::block_on(tokio::task::unconstrained(future))
+}
 
 /// Connects; see [`Builder::connect`].
 ///

@@ -2,8 +2,7 @@
 
 use std::ops::Deref;
 
-use pollster::block_on;
-
+use super::block_on;
 use crate::error::Result;
 use crate::{Moves, Partitioner};
 

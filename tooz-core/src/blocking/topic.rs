@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use pollster::block_on;
 
 use super::Group;
+use super::block_on;
 use crate::backend::Retention;
 use crate::error::{ErrorKind, Result};
 use crate::{Delivery, From, Mail, Offset};

@@ -39,6 +39,8 @@ pub(super) struct Attendant {
     own_line: Option<mpsc::UnboundedSender<Wish>>,
     /// When a join last went unanswered: it may land after a leave, for as long as an attempt takes.
     in_doubt: Option<Moment>,
+    /// What a join in doubt may have brought there has other capabilities than are wanted now.
+    outdated: bool,
 }
 
 /// Why attending ends.
@@ -66,6 +68,7 @@ impl Attendant {
             stood: Vec::new(),
             own_line: None,
             in_doubt: None,
+            outdated: false,
         }
     }
 
@@ -223,8 +226,9 @@ impl Attendant {
                 None
             }
             Some(Wish::Update(capabilities, answer)) => {
-                // It takes force with the next join.
+                // It takes force with the next join, which leaves alone what one in doubt has brought there.
                 self.capabilities = capabilities;
+                self.outdated |= self.in_doubt.is_some();
                 let _ = answer.send(Ok(()));
                 None
             }
@@ -246,6 +250,9 @@ impl Attendant {
             let step = Box::pin(async move { groups(&*backend.backend)?.join(&sent).await });
             let answer = self.core.attempt(Lane::Engine, "join", step).await;
             joined = answer.map_err(|failure| self.core.meant(session, failure));
+            if self.outdated && matches!(joined, Ok(Joined::Done)) {
+                joined = self.bring_up_to_date(session, &enrolment).await.map(|()| Joined::Done);
+            }
             match &joined {
                 // By another of ours, perhaps.
                 Ok(Joined::Taken) => continue,
@@ -266,6 +273,20 @@ impl Attendant {
             break;
         }
         joined
+    }
+
+    /// Replaces the capabilities that an earlier join may have brought there.
+    async fn bring_up_to_date(&mut self, session: &Arc<Session>, enrolment: &Enrolment) -> Result<()> {
+        let (sent, backend) = (enrolment.clone(), Arc::clone(session));
+        let step = Box::pin(async move { groups(&*backend.backend)?.update(&sent).await });
+        let answer = self.core.attempt(Lane::Engine, "update", step).await;
+        match answer.map_err(|failure| self.core.meant(session, failure))? {
+            Updated::Done => {
+                self.outdated = false;
+                Ok(())
+            }
+            Updated::Absent => Err(Error::new(ErrorKind::Unavailable, "what has just joined is gone again")),
+        }
     }
 
     /// What else it may stand under, the newest first; nearly always that is one session or none.

@@ -62,6 +62,8 @@ pub(crate) struct Script {
     pub(crate) panicking_claims: AtomicUsize,
     /// Joins that never arrive, though nobody knows.
     pub(crate) lose_joins: AtomicUsize,
+    /// Replies of joins to lose after carrying them out.
+    pub(crate) lose_join_replies: AtomicUsize,
     /// Closings never arrive while set.
     pub(crate) lose_closings: AtomicBool,
     /// Leaves fail, without effect, while set.
@@ -299,7 +301,11 @@ impl GroupSteps for Tap {
         if take_one(&self.script.lose_joins) {
             return Err(scripted().effect_unknown());
         }
-        self.rooms().join(enrolment).await
+        let joined = self.rooms().join(enrolment).await?;
+        if take_one(&self.script.lose_join_replies) {
+            return Err(scripted().effect_unknown());
+        }
+        Ok(joined)
     }
 
     async fn leave(&self, enrolment: &Enrolment) -> Result<Left> {
