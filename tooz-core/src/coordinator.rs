@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tracing::Instrument;
 
 use crate::backend::Profile;
@@ -18,9 +18,10 @@ use crate::lock::Lock;
 use crate::lost::Cause;
 use crate::name::Name;
 use crate::observe;
-use crate::session::{Command, groups, validity};
+use crate::session::{Command, ended, groups, validity};
 use crate::shared::Core;
 use crate::topic::Topic;
+use crate::watched::Watched;
 
 /// One member's connection to a store. Cheap to clone; all clones share one session and one heartbeat,
 /// whatever they hold.
@@ -160,8 +161,8 @@ impl Coordinator {
     }
 
     /// Whether the session stands, to look at or to wait for.
-    pub fn state(&self) -> watch::Receiver<State> {
-        self.core().state()
+    pub fn state(&self) -> Watched<State> {
+        Watched::new(self.core().state())
     }
 
     /// How long one small request takes.
@@ -180,11 +181,15 @@ impl Coordinator {
     /// # Errors
     /// `Unavailable` if the store could not be told in time, or there is no session to give back through
     /// (also when the runtime of [`Engine::Current`](crate::Engine::Current) has ended): what is left in the
-    /// store ends with its time to live. The coordinator is closed all the same.
+    /// store ends with its time to live. The coordinator is closed all the same. `Closed` in a fork of the process that
+    /// connected: the session is that one's.
     ///
     /// # Cancel safety
     /// Closing goes on when the future is dropped.
     pub async fn close(&self) -> Result<()> {
+        if self.core().engine().is_foreign_process() {
+            return Err(ended(Cause::Forked)); // its session is the other process's to close
+        }
         let (reply, closed) = oneshot::channel();
         // An error means that another call closed it first, or that it had ended by itself.
         if self.handle.commands.send(Command::Close(reply)).is_ok()

@@ -84,6 +84,11 @@ impl Running {
         self.process
     }
 
+    /// Whether this is a fork of that process.
+    pub(crate) fn is_foreign_process(&self) -> bool {
+        self.process != process::id()
+    }
+
     /// The runtime for a step of this lane.
     pub(crate) fn lane(&self, lane: Lane) -> Handle {
         match lane {
@@ -133,17 +138,27 @@ impl Lifeline {
         let failed = |e: std::io::Error| {
             Error::new(ErrorKind::Unavailable, format!("start the engine thread: {e}")).with_source(e)
         };
-        let runtime = Builder::new_current_thread().enable_all().build().map_err(failed)?;
-        let handle = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel::<()>();
+        let (started, start) = std::sync::mpsc::channel();
+        // The runtime is made where it runs: without the thread there is none that would be dropped here, inside of
+        // whatever runtime this is called in.
         thread::Builder::new()
             .name("tooz".into())
             .spawn(move || {
+                let runtime = match Builder::new_current_thread().enable_all().build() {
+                    Ok(runtime) => runtime,
+                    Err(failure) => {
+                        let _ = started.send(Err(failure)); // whoever started it waits for this
+                        return;
+                    }
+                };
+                let _ = started.send(Ok(runtime.handle().clone()));
                 // Ends with an error by design: the sender is only ever dropped.
                 let _ = runtime.block_on(stopped);
                 runtime.shutdown_background();
             })
             .map_err(failed)?;
-        Ok(Self { handle, process: process::id(), _stop: stop })
+        let handle = start.recv().unwrap_or_else(|_| Err(std::io::Error::other("it ended at once")));
+        Ok(Self { handle: handle.map_err(failed)?, process: process::id(), _stop: stop })
     }
 }

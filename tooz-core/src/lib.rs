@@ -49,6 +49,7 @@ mod shared;
 mod signal;
 mod sync;
 mod topic;
+mod watched;
 mod watcher;
 
 pub use backend::{Requirement, Retention};
@@ -76,3 +77,4 @@ pub use partition::{
 pub use registry::Registry;
 pub use scope::scope;
 pub use topic::{Delivery, From, Inbox, Letter, Mail, Subscription, Topic};
+pub use watched::Watched;

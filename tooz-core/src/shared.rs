@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::time::Sleep;
 
 use crate::backend::Profile;
@@ -28,7 +28,7 @@ pub(crate) struct Core {
     ledger: Ledger,
     chores: mpsc::UnboundedSender<Chore>,
     epoch: Signal<Epoch>,
-    state: watch::Sender<State>,
+    state: Signal<State>,
     ending: Signal<Option<Cause>>,
     members: Signal<usize>,
     topic_upkeep: Upkeep,
@@ -48,7 +48,7 @@ impl Core {
             ledger: Ledger::default(),
             chores,
             epoch: Signal::new(Epoch::Open(Arc::clone(first))),
-            state: watch::Sender::new(State::Connected),
+            state: Signal::new(State::Connected),
             ending: Signal::new(None),
             members: Signal::new(0),
             topic_upkeep: Upkeep::default(),
@@ -106,12 +106,12 @@ impl Core {
         let _ = self.chores.send(chore);
     }
 
-    pub(crate) fn state(&self) -> watch::Receiver<State> {
+    pub(crate) fn state(&self) -> Signalled<State> {
         self.state.subscribe()
     }
 
     pub(crate) fn set_state(&self, state: State) {
-        self.state.send_if_modified(|now| {
+        self.state.modify(|now| {
             let changed = *now != state;
             *now = state;
             changed
@@ -163,9 +163,9 @@ impl Core {
         });
     }
 
-    /// Why nothing new may be begun any more, if so.
+    /// Why nothing new may be begun any more, if so. A fork has none of the tasks that would carry it out.
     pub(crate) fn ending(&self) -> Option<Cause> {
-        self.ending.get()
+        if self.engine.is_foreign_process() { Some(Cause::Forked) } else { self.ending.get() }
     }
 
     /// Ends when nothing new may be begun any more.

@@ -83,7 +83,18 @@ impl<T> Drop for Signal<T> {
     }
 }
 
+impl<T> Clone for Signalled<T> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared), seen: self.seen }
+    }
+}
+
 impl<T: Clone> Signalled<T> {
+    /// The value as it is.
+    pub(crate) fn get(&self) -> T {
+        self.shared.slot().value.clone()
+    }
+
     /// The value as it is, which counts as seen.
     pub(crate) fn look(&mut self) -> T {
         let slot = self.shared.slot();

@@ -222,9 +222,22 @@ fn a_runtime_that_ends_under_its_sessions_loses_them() {
             assert_eq!(view.changed().await.unwrap_err().kind(), ErrorKind::Closed);
             assert!(me.leave().await.is_err());
             assert_eq!(coord.group("g").join(&()).await.unwrap_err().kind(), ErrorKind::Closed);
-            assert_eq!(*coord.state().borrow(), State::Closed);
+            assert_eq!(coord.state().borrow(), State::Closed);
             assert!(coord.close().await.is_err(), "nothing was given back");
         };
         tokio::time::timeout(Duration::from_secs(10), all).await.expect("nothing waits for ever");
     });
+}
+
+/// What the margin leaves has room for a beat; otherwise the session would end before the first, again and again.
+#[tokio::test]
+async fn a_margin_that_leaves_no_time_for_a_beat_is_refused() {
+    let connect = |margin: u64| {
+        let builder = Registry::embedded().builder("memory://connect-margin").ttl(Duration::from_millis(200));
+        builder.margin(Duration::from_millis(margin)).connect()
+    };
+    let refusal = connect(95).await.unwrap_err();
+    assert_eq!(refusal.kind(), ErrorKind::InvalidOption);
+    assert!(refusal.to_string().contains("less than"), "{refusal}");
+    connect(30).await.unwrap().close().await.unwrap();
 }

@@ -324,3 +324,21 @@ async fn closing_ends_calls_that_wait_for_a_session_at_once() {
     assert!(waiting.is_finished());
     assert_eq!(waiting.await.unwrap().unwrap_err().kind(), ErrorKind::Closed);
 }
+
+/// A caller who tries again because giving back failed would do the work twice.
+#[tokio::test(start_paused = true)]
+async fn work_that_is_done_is_not_thrown_away_because_giving_back_failed() {
+    let script = Arc::new(Script::default());
+    let coord = connect("fault-run", "a", &script).await;
+    let done = coord
+        .lock("x")
+        .run(|_| async {
+            script.fail_withdrawals.store(true, Ordering::SeqCst);
+            7
+        })
+        .await;
+    assert_eq!(done.unwrap(), 7);
+    script.fail_withdrawals.store(false, Ordering::SeqCst);
+    coord.lock("x").acquire().await.unwrap().release().await.unwrap();
+    coord.close().await.unwrap();
+}

@@ -109,7 +109,7 @@ async fn a_membership_comes_back_though_its_join_is_lost_on_the_way() {
 
         let guard = coord.lock("x").acquire().await.unwrap();
 
-        let back = state.wait_for(|state| *state != MembershipState::Rejoining).await.map(|state| *state);
+        let back = state.wait_for(|state| *state != MembershipState::Rejoining).await;
         assert_eq!(back.unwrap(), MembershipState::Joined, "after {lost_joins} joins that were lost");
         let members = coord.group("g").members().await.unwrap();
         assert!(members.iter().any(|member| member.session() == coord.session()));
@@ -138,6 +138,31 @@ async fn capabilities_updated_while_a_join_is_in_doubt_are_those_that_stand() {
     state.wait_for(|state| *state == MembershipState::Joined).await.unwrap();
     let capabilities = coord.group("g").members().await.unwrap().get("a").unwrap().capabilities();
     assert_eq!(capabilities.read::<String>().unwrap(), "new");
+    coord.close().await.unwrap();
+}
+
+/// A store that ends every session at once is not asked for the next at the speed of the line.
+#[tokio::test(start_paused = true)]
+async fn sessions_that_end_young_are_followed_ever_more_slowly() {
+    let store = Store::named("session-young");
+    let coord = builder("session-young", "a").connect().await.unwrap();
+    let began = tokio::time::Instant::now();
+    for _ in 0..12 {
+        let session = coord.session();
+        store.expire("a");
+        while coord.session().is_none_or(|next| Some(next) == session) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+    let spent = began.elapsed();
+    assert!(spent > Duration::from_secs(5), "twelve sessions in {spent:?}");
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let began = tokio::time::Instant::now();
+    store.expire("a");
+    while coord.session().is_none() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert!(began.elapsed() < Duration::from_millis(100), "one that has lived is followed at once");
     coord.close().await.unwrap();
 }
 
@@ -253,5 +278,5 @@ async fn closing_between_two_sessions_says_so_at_once() {
     let error = coord.close().await.unwrap_err();
 
     assert_eq!((error.kind(), begun.elapsed()), (ErrorKind::Unavailable, Duration::ZERO));
-    assert_eq!(*coord.state().borrow(), State::Closed);
+    assert_eq!(coord.state().borrow(), State::Closed);
 }

@@ -44,7 +44,8 @@
 //!   letters between members.
 //! * [`Group::join_partitioned`] shares keys out between the members: a [`Partitioner`] says whose is which,
 //!   and [`Changes`] what moves; a [`HashRing`] does so without a store.
-//! * [`blocking`] is all of it without async. Any executor works: sessions live on a thread of their own.
+//! * [`blocking`] is all of it without async. Any executor works: sessions live on a thread of their own. A Tokio runtime that
+//!   calls are made on needs its timers and sockets (`enable_all`).
 //! * [`memory::Store`] is the double for your tests: time can be advanced, sessions ended.
 //! * The command `tooz` (feature `cli`) does the same for shells and scripts.
 //!
@@ -75,8 +76,8 @@ pub use tooz_core::{
     MAX_CAPABILITIES_BYTES, MAX_CAPABILITIES_DEPTH, MAX_NAME_BYTES, MAX_PAYLOAD_BYTES, MAX_POINTS,
     MAX_WEIGHT, Mail, Member, Membership, MembershipState, Message, MessageId, Mode, Moment, Move, Moved,
     Moves, Name, Observation, Observer, Offset, Partitioned, Partitioner, QueueView, Registry, Requirement,
-    Result, Retention, Roster, Seat, SessionId, Share, State, Subscription, TokioClock, Topic, View, Wrap,
-    backend, endpoint, memory, scope,
+    Result, Retention, Roster, Seat, SessionId, Share, State, Subscription, TokioClock, Topic, View, Watched,
+    Wrap, backend, endpoint, memory, scope,
 };
 
 #[cfg(feature = "etcd-compare")]

@@ -14,7 +14,7 @@ pub(super) async fn closing_gives_everything_back(world: &World) {
     assert_eq!(guard.lost().await, Cause::Closed);
     assert!(b.lock("nightly").try_acquire().await.unwrap().is_some(), "held after a close");
 
-    assert_eq!(*a.state().borrow(), State::Closed);
+    assert_eq!(a.state().borrow(), State::Closed);
     assert_eq!(a.lock("nightly").acquire().await.unwrap_err().kind(), ErrorKind::Closed);
     assert_eq!(a.lock("nightly").try_acquire().await.unwrap_err().kind(), ErrorKind::Closed);
     a.close().await.unwrap();

@@ -11,7 +11,7 @@ pub(super) async fn lose_session(world: &World, coord: &Coordinator) {
     world.expire(coord.member(), old).await;
     let mut state = coord.state();
     within("the next session", async {
-        while coord.session().is_none_or(|session| session == old) || *state.borrow() != State::Connected {
+        while coord.session().is_none_or(|session| session == old) || state.borrow() != State::Connected {
             state.changed().await.unwrap();
         }
     })

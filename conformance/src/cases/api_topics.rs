@@ -371,7 +371,7 @@ pub(super) async fn a_cut_off_subscriber_catches_up(world: &World) {
     publish_numbers(&a.topic("config"), 2..9).await;
     world.resume(b.member()).await;
     assert_eq!(payloads(&mut reading, 7).await, texts(2..9));
-    eventually("be connected again", async || match *b.state().borrow() {
+    eventually("be connected again", async || match b.state().borrow() {
         State::Connected => Ok(()),
         other => Err(format!("{other:?}")),
     })

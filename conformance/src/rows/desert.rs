@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fork::{Fork, fork, waitpid};
+use futures_util::FutureExt;
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::sleep;
-use tooz_core::Guard;
+use tooz_core::{ErrorKind, Guard};
 
 use super::Outcome;
 use super::crew::say;
@@ -109,10 +110,10 @@ async fn leave(player: &Player, way: Way, held: Held, runtime: Runtime) -> Outco
         }
         Way::Forks => {
             match fork()? {
-                Fork::Child => exit(i32::from(in_the_child(held))),
+                Fork::Child => exit(i32::from(in_the_child(player, held))),
                 Fork::Parent(child) => {
                     if waitpid(child)? != 0 {
-                        return Err("a child of the process claims to hold what it does not".into());
+                        return Err("a child of the process takes what it does not hold for its own".into());
                     }
                 }
             }
@@ -129,11 +130,18 @@ async fn leave(player: &Player, way: Way, held: Held, runtime: Runtime) -> Outco
     Ok(())
 }
 
-/// Whether the copy of a process takes itself for a holder. Drops what it has, as code that knows nothing of this would.
-fn in_the_child(held: Held) -> bool {
+/// Whether the copy of a process takes itself for a holder. Gives back or drops what it has, as code that knows nothing
+/// of this would, and closes.
+fn in_the_child(player: &Player, mut held: Held) -> bool {
     let claims = held.iter().any(|(_, guard)| guard.is_held());
+    let given_back = held.split_off(held.len() / 2).into_iter().any(|(_, guard)| {
+        let told = guard.release().now_or_never();
+        !told.is_some_and(|told| told.is_err_and(|error| error.kind() == ErrorKind::Lost))
+    });
     drop(held);
-    claims
+    let told = player.coord.close().now_or_never();
+    let closes = !told.is_some_and(|told| told.is_err_and(|error| error.kind() == ErrorKind::Closed));
+    claims || given_back || closes
 }
 
 async fn keep(held: Held) {

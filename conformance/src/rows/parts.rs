@@ -36,7 +36,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// Who plays.
 pub(super) struct Player {
-    coord: Coordinator,
+    pub(super) coord: Coordinator,
     recorder: Recorder,
     folder: PathBuf,
     name: String,

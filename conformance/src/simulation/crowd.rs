@@ -186,7 +186,7 @@ impl World {
                 }
             };
             if tokio::time::timeout(within, seen).await.is_err() {
-                let states = readers.iter().map(|it| it.membership.as_ref().map(|it| *it.state().borrow()));
+                let states = readers.iter().map(|it| it.membership.as_ref().map(|it| it.state().borrow()));
                 let states: Vec<_> = states.collect();
                 tell("C6", format!("the group is not whole {within:?} after the faults: {states:?}"));
             }

@@ -112,7 +112,7 @@ pub struct Membership {
 impl Membership {
     /// How it stands right now.
     pub fn state(&self) -> MembershipState {
-        *self.inner.state().borrow()
+        self.inner.state().borrow()
     }
 
     /// See [`crate::Membership::update`].

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::block_on;
 use crate::backend::{Eviction, Queue};
 use crate::error::Result;
+use crate::lock::released;
 use crate::{Cause, ClaimId, FencingToken, Hold};
 
 /// See [`crate::Lock`].
@@ -47,11 +48,12 @@ impl Lock {
     /// Acquires, runs the work, releases. Blocking work cannot be cancelled: it looks at the hold itself.
     ///
     /// # Errors
-    /// Those of [`acquire`](Self::acquire), and `Lost` if the lock was lost before the work had ended.
+    /// Those of [`acquire`](Self::acquire), and `Lost` if the lock was lost before the work had ended. As in
+    /// [`crate::Lock::run`], failing to give back work that was done under the lock is no error.
     pub fn run<T>(&self, work: impl FnOnce(Hold) -> T) -> Result<T> {
         let guard = self.acquire()?;
         let done = work(guard.hold());
-        guard.release().map(|()| done)
+        released(guard.release()).map(|()| done)
     }
 
     /// See [`crate::Lock::queue`].

@@ -101,7 +101,7 @@ impl Coordinator {
 
     /// The state of the session right now.
     pub fn state(&self) -> State {
-        *self.inner.state().borrow()
+        self.inner.state().borrow()
     }
 
     /// See [`crate::Coordinator::round_trip`].

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::Group;
-use super::block_on;
+use super::{Group, block_on};
 use crate::backend::Retention;
+use crate::engine::Lane;
 use crate::error::{ErrorKind, Result};
 use crate::{Delivery, From, Mail, Offset};
 
@@ -153,6 +153,7 @@ impl crate::Letter {
     /// # Errors
     /// As there.
     pub fn reply_blocking(&self, payload: impl Into<Bytes>) -> Result<()> {
-        block_on(self.reply(payload))
+        // Not on the runtime whose thread this blocks.
+        block_on(self.reply_on(Lane::Engine, payload.into()))
     }
 }

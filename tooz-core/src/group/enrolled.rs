@@ -3,10 +3,11 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 
 use crate::backend::Enrolment;
 use crate::name::Name;
+use crate::signal::{Signal, Signalled};
 
 /// How a membership stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +25,7 @@ pub enum MembershipState {
 pub(crate) struct Enrolled {
     group: Name,
     standing: Mutex<Option<(u64, Enrolment)>>,
-    state: watch::Sender<MembershipState>,
+    state: Signal<MembershipState>,
     /// The user has let go: its end is only a matter of time.
     leaving: AtomicBool,
     nudge: Notify,
@@ -32,7 +33,7 @@ pub(crate) struct Enrolled {
 
 impl Enrolled {
     pub(crate) fn new(group: Name) -> Self {
-        let state = watch::Sender::new(MembershipState::Rejoining);
+        let state = Signal::new(MembershipState::Rejoining);
         Self {
             group,
             standing: Mutex::new(None),
@@ -56,12 +57,12 @@ impl Enrolled {
         *self.standing.lock().unwrap_or_else(PoisonError::into_inner) = standing;
     }
 
-    pub(crate) fn state(&self) -> watch::Receiver<MembershipState> {
+    pub(crate) fn state(&self) -> Signalled<MembershipState> {
         self.state.subscribe()
     }
 
     pub(crate) fn set_state(&self, state: MembershipState) {
-        self.state.send_replace(state);
+        self.state.set(state);
     }
 
     pub(crate) fn begin_leaving(&self) {

@@ -4,15 +4,17 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde::Serialize;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 
 use super::attendant::{Attendant, Wish, already_member};
 use super::{Enrolled, MembershipState};
 use crate::capability::Capabilities;
 use crate::error::{Error, ErrorKind, Result};
+use crate::lost::Cause;
 use crate::name::Name;
 use crate::session::ended;
 use crate::shared::Core;
+use crate::watched::Watched;
 
 /// A membership of a group, renewed until given up.
 ///
@@ -74,8 +76,8 @@ impl Membership {
     }
 
     /// How it stands, to look at or to wait for.
-    pub fn state(&self) -> watch::Receiver<MembershipState> {
-        self.enrolled.state()
+    pub fn state(&self) -> Watched<MembershipState> {
+        Watched::new(self.enrolled.state())
     }
 
     /// Replaces the capabilities. They stay in force when the membership comes back after a lost session.
@@ -126,6 +128,9 @@ impl Membership {
 
     async fn wish(&self, wish: Wish, answered: oneshot::Receiver<Result<()>>) -> Result<()> {
         let over = || Err(Error::new(ErrorKind::NotMember, "the membership is over"));
+        if self.core.engine().is_foreign_process() {
+            return Err(ended(Cause::Forked));
+        }
         if self.wishes.send(wish).is_err() {
             return over();
         }
@@ -139,6 +144,6 @@ impl Membership {
 
 impl fmt::Debug for Membership {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Membership({} in {}, {:?})", self.member(), self.group(), *self.enrolled.state().borrow())
+        write!(f, "Membership({} in {}, {:?})", self.member(), self.group(), self.enrolled.state().get())
     }
 }

@@ -142,6 +142,9 @@ impl Guard {
 
 impl Won {
     pub(crate) async fn give_back(self) -> Result<()> {
+        if self.place.is_foreign_process() {
+            return Err(lost_error(Cause::Forked)); // what stands in the store is the other process's
+        }
         let held = self.place.is_held(self.core.now());
         let cause = self.place.tenure().cause();
         observe::released(self.core.now().since(self.since));

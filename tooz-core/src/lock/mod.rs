@@ -26,6 +26,17 @@ use crate::id::ClaimId;
 use crate::name::Name;
 use crate::observe;
 
+/// Work that was done under a lock is done, whatever becomes of giving the lock back, unless it had been lost.
+pub(crate) fn released(given_back: Result<()>) -> Result<()> {
+    match given_back {
+        Err(failure) if failure.kind() != ErrorKind::Lost => {
+            tracing::debug!(%failure, "the work is done; giving its lock back goes on");
+            Ok(())
+        }
+        told => told,
+    }
+}
+
 /// A lock by name. Cheap to clone; holds nothing until acquired.
 ///
 /// Every acquire is a claim of its own: two tasks of one process exclude each other as two hosts do, also
@@ -122,7 +133,8 @@ impl Lock {
     ///
     /// # Errors
     /// Those of [`acquire`](Self::acquire), and `Lost` if the lock was lost before the work had ended: its
-    /// result is then discarded.
+    /// result is then discarded. What goes wrong with giving back work that was done under the lock is no error:
+    /// that goes on in the background.
     ///
     /// # Cancel safety
     /// Dropping the future drops the work and gives the lock back.
@@ -148,7 +160,7 @@ impl Lock {
             done = work(guard.hold()) => Ok(done),
         };
         match done {
-            Ok(done) => guard.release().await.map(|()| done),
+            Ok(done) => released(guard.release().await).map(|()| done),
             Err(lost) => Err(lost),
         }
     }

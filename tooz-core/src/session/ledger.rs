@@ -69,9 +69,17 @@ impl Ledger {
         self.books().places.contains_key(&id)
     }
 
-    /// Keeps a claim although its guard is given up; it ends with its session.
+    /// Keeps a claim although its guard is given up; it ends with its session. One that is struck already is not kept.
     pub(crate) fn keep(&self, place: Arc<Place>) {
-        self.books().kept.insert(place.id(), place);
+        let mut books = self.books();
+        let struck = if books.places.contains_key(&place.id()) {
+            books.kept.insert(place.id(), place)
+        } else {
+            Some(place)
+        };
+        drop(books);
+        // Its drop sends to the janitor: not under the lock.
+        drop(struck);
     }
 
     /// Every place that somebody still holds on to.

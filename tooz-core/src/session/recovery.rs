@@ -57,6 +57,7 @@ impl Keeper {
         mut session: Arc<Session>,
         mut held: mpsc::UnboundedReceiver<Weak<Place>>,
     ) {
+        let (mut opened, mut in_a_row) = (self.core.now(), 0);
         let command = loop {
             let cause = tokio::select! {
                 biased;
@@ -65,13 +66,16 @@ impl Keeper {
                 () = oustings::watch(&self.core, Arc::clone(&session), held) => Cause::SessionEnded,
             };
             self.lose(&session, cause);
+            let is_young = self.core.now().since(opened) < self.core.settings().ttl / 3;
+            in_a_row = if is_young { in_a_row + 1 } else { 0 };
             let predecessor = (session.epoch, session.id);
             retire(&self.core, session);
             let reopened = tokio::select! {
                 biased;
                 command = self.commands.recv() => break command,
-                fresh = reopen(&self.core, predecessor) => fresh,
+                fresh = reopen(&self.core, predecessor, in_a_row) => fresh,
             };
+            opened = self.core.now();
             session = Arc::new(reopened.0);
             held = reopened.1;
             self.core.set_epoch(Epoch::Open(Arc::clone(&session)));
@@ -196,8 +200,12 @@ fn retire(core: &Arc<Core>, session: Arc<Session>) {
     });
 }
 
-/// Opens the next session, trying until it succeeds.
-async fn reopen(core: &Arc<Core>, (epoch, predecessor): (u64, SessionId)) -> Fresh {
+/// Opens the next session, trying until it succeeds. After sessions that ended young, so many in a row, not at once: a
+/// store that ends each of them must not be asked at the speed of the line.
+async fn reopen(core: &Arc<Core>, (epoch, predecessor): (u64, SessionId), in_a_row: u32) -> Fresh {
+    if in_a_row > 0 {
+        core.sleep(retry::back_off(in_a_row, core.dice())).await;
+    }
     let mut tries = 0;
     loop {
         match open(core.store(), epoch + 1, Some(predecessor)).await {
@@ -262,10 +270,14 @@ pub(crate) async fn open(store: &Store, epoch: u64, predecessor: Option<SessionI
 /// Refuses a time to live that leaves no time to act.
 pub(crate) fn check_ttl(ttl: Duration, margin: Option<Duration>) -> Result<()> {
     let margin = margin.unwrap_or_else(|| validity::margin(ttl));
-    if ttl < SHORTEST_TTL || margin >= ttl / 2 {
+    // The first beat, and an answer that takes its time, come before the deadline is told.
+    let most = ttl.saturating_sub(
+        validity::notice(ttl) + validity::beat_interval(ttl, 1.0) + validity::beat_timeout(ttl),
+    );
+    if ttl < SHORTEST_TTL || margin >= most {
         let text = format!(
             "a time to live of {ttl:?} with a margin of {margin:?} is too short: the time to live is at least \
-             {SHORTEST_TTL:?} and more than twice the margin"
+             {SHORTEST_TTL:?}, and the margin of this one less than {most:?}"
         );
         return Err(Error::new(ErrorKind::InvalidOption, text));
     }

@@ -64,6 +64,10 @@ impl Letter {
     /// # Round trips
     /// One; see [`Topic::publish`](super::Topic::publish).
     pub async fn reply(&self, payload: impl Into<Bytes>) -> Result<()> {
+        self.reply_on(self.lane, payload.into()).await
+    }
+
+    pub(crate) async fn reply_on(&self, lane: Lane, payload: Bytes) -> Result<()> {
         let deed = format!("reply to \"{}\"", self.sender);
         let Some(id) = self.request else {
             let text = "the letter asks for no reply: send a letter of your own";
@@ -72,8 +76,8 @@ impl Letter {
         let channel = Channel::Replies { group: self.group.clone(), member: self.sender.clone() };
         let sealed = |payload| Envelope { kind: Kind::Reply(id), payload }.seal();
         let answer = async {
-            let body = sealed(checked(payload.into())?);
-            publish(&self.core, self.lane, Outgoing { channel, body, retention: Retention::default() }).await
+            let body = sealed(checked(payload)?);
+            publish(&self.core, lane, Outgoing { channel, body, retention: Retention::default() }).await
         };
         answer.await.map(drop).map_err(|e| e.while_doing(deed))
     }

@@ -47,7 +47,7 @@ async fn trim(core: &Core, lane: Lane, channel: Channel, retention: Retention) {
     let step = Box::pin(async move { topics(&*step_of.backend)?.trim(&channel, retention).await });
     if let Err(failure) = core.attempt(lane, "trim", step).await {
         session.heed(&failure);
-        tracing::debug!(%failure, "cannot trim; the next publish will");
+        tracing::debug!(%failure, "cannot trim; that is tried again when it is due again");
     }
 }
 

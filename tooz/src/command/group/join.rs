@@ -52,7 +52,7 @@ async fn stay(
     let mut state = membership.state();
     let mut told = None;
     loop {
-        let now = *state.borrow_and_update();
+        let now = state.borrow_and_update();
         // A return so quick that it looks like no change has another session.
         let news = Some((now, coord.session())) != told;
         told = Some((now, coord.session()));
