@@ -297,3 +297,72 @@ async fn locks_and_memberships_that_live_for_different_times_stand_under_two_lea
         assert_eq!(leases(&mut client).await, [], "{options}");
     }
 }
+
+/// Interleaving 28: beats keep the shorter of the two leases alive, whichever it is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_membership_that_lives_shorter_than_the_locks_lives_through_the_beats() {
+    let etcd = Etcd::start();
+    let mut client = Client::connect([etcd.node().address()], None).await.unwrap();
+    let url = format!("{}?lock_timeout=30&membership_timeout=3", etcd.url());
+    let coord = connect(&url, "worker").await;
+    let guard = coord.lock("nightly").acquire().await.unwrap();
+    let group = coord.group("blue");
+    group.create_if_missing().await.unwrap();
+    let membership = group.join(&1).await.unwrap();
+    let mut joined_at = async || {
+        let seen = client.get("tooz/groups/blue/worker", None).await.unwrap();
+        seen.kvs().first().map(|kv| kv.create_revision())
+    };
+    let before = joined_at().await;
+    let (begun, mut deadline) = (Instant::now(), guard.deadline().unwrap());
+    while begun.elapsed() < Duration::from_secs(5) {
+        eventually("a beat is answered", async || match guard.deadline() {
+            Some(now) if now > deadline => Ok(deadline = now),
+            other => Err(format!("{other:?}")),
+        })
+        .await;
+        assert!(begun.elapsed() < Duration::from_secs(6), "no beat for so long");
+        assert_eq!(joined_at().await, before, "it left, and came back at best");
+    }
+    assert!(before.is_some() && guard.is_held());
+    let left = deadline.since(BootClock.now());
+    assert!(left > Duration::from_secs(20), "the locks are proved for {left:?} only");
+    membership.leave().await.unwrap();
+    guard.release().await.unwrap();
+    coord.close().await.unwrap();
+}
+
+/// The lease of the memberships ends while that of the locks lives: the memberships come back, and no lock is lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn memberships_whose_lease_is_gone_come_back_and_cost_no_lock() {
+    let etcd = Etcd::start();
+    let mut client = Client::connect([etcd.node().address()], None).await.unwrap();
+    let coord = connect(&format!("{}?lock_timeout=30&membership_timeout=40", etcd.url()), "worker").await;
+    let guard = coord.lock("nightly").acquire().await.unwrap();
+    let mut memberships = Vec::new();
+    for name in ["blue", "green", "red"] {
+        let group = coord.group(name);
+        group.create_if_missing().await.unwrap();
+        memberships.push(group.join(&1).await.unwrap());
+    }
+    let (session, lease) = (coord.session(), leases(&mut client).await[1].0);
+    client.lease_revoke(lease).await.unwrap();
+    for name in ["blue", "green", "red"] {
+        let client = client.clone();
+        eventually("the member is back", async || {
+            let seen = client.clone().get(format!("tooz/groups/{name}/worker"), None).await.unwrap();
+            match seen.kvs().first().map(|kv| kv.lease()) {
+                Some(found) if found == lease => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        })
+        .await;
+    }
+    assert!(guard.is_held() && coord.session() == session, "the session ended with its memberships");
+    for membership in memberships {
+        membership.leave().await.unwrap();
+    }
+    guard.release().await.unwrap();
+    coord.close().await.unwrap();
+    assert_eq!(leases(&mut client).await, []);
+}

@@ -73,7 +73,7 @@ impl Driver for EtcdDriver {
             }
         };
         let backend = EtcdBackend {
-            profile: profile(session.lease.ttl, server),
+            profile: profile(session.ttl(), server),
             locks: Locks::new(Arc::clone(&session)),
             groups: Groups::new(Arc::clone(&session)),
             topics: Topics::new(Arc::clone(&session)),

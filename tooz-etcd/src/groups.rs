@@ -8,7 +8,7 @@ use etcd_client::{Compare, GetOptions, Txn, TxnOp};
 use tooz_core::backend::{
     Created, Deleted, Enrolment, GroupSteps, Joined, Left, Mark, RosterEntry, RosterFact, Updated,
 };
-use tooz_core::{Name, Result, SessionId};
+use tooz_core::{Error, ErrorKind, Name, Result, SessionId};
 
 use crate::claim::ATTEMPTS;
 use crate::error::busy;
@@ -40,10 +40,20 @@ impl Groups {
         Ok(answer)
     }
 
-    /// The same, where a lease that is gone is the session's own.
+    /// The same, where a lease that is gone is the session's own, or that of its memberships alone.
     async fn leased_txn(&self, txn: Txn) -> Result<etcd_client::TxnResponse> {
-        let answer = self.session.heed(self.session.line.txn(txn).await)?;
-        self.session.note(revision(&answer));
+        let session = &self.session;
+        let mut answer = session.line.txn(txn.clone()).await;
+        if session.enrolled.is_some() && is_gone(&answer) {
+            // Ends the session if its other lease is gone too; otherwise there is this one again.
+            session.renew().await?;
+            answer = session.line.txn(txn).await;
+            if is_gone(&answer) {
+                return Err(Error::new(ErrorKind::Unavailable, "the lease of the memberships ended again"));
+            }
+        }
+        let answer = session.heed(answer)?;
+        session.note(revision(&answer));
         Ok(answer)
     }
 
@@ -260,6 +270,10 @@ impl GroupSteps for Groups {
             revision = self.session.revision();
         }
     }
+}
+
+fn is_gone<T>(answer: &Result<T>) -> bool {
+    answer.as_ref().err().map(Error::kind) == Some(ErrorKind::SessionLost)
 }
 
 /// The keys of a group, as the ear watches them.

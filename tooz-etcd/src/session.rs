@@ -168,6 +168,12 @@ impl Session {
         Proof::Lease { sent, ttl: self.lease.ttl }
     }
 
+    /// The time to live of the session: of the first of its leases that ends if no beat comes.
+    pub(crate) fn ttl(&self) -> Duration {
+        let enrolled = self.enrolled.as_ref().unwrap_or(&self.lease);
+        self.lease.ttl.min(enrolled.ttl)
+    }
+
     /// The lease that memberships stand under.
     pub(crate) fn membership_lease(&self) -> i64 {
         self.enrolled.as_ref().unwrap_or(&self.lease).id
@@ -180,8 +186,8 @@ impl Session {
         if let Some(enrolled) = &self.enrolled {
             // A membership lease that is gone shows in the memberships, not in the session.
             match enrolled.keep_alive(&self.line, self.clock()).await {
-                Err(error) if error.kind() != ErrorKind::SessionLost => return Err(error),
-                _ => {}
+                Err(error) if error.kind() == ErrorKind::SessionLost => self.grant_again(enrolled).await?,
+                kept => drop(kept?),
             }
         }
         let mut proved = self.proved.lock().unwrap_or_else(PoisonError::into_inner);
@@ -189,6 +195,21 @@ impl Session {
         drop(proved);
         self.renewals.send_replace(());
         Ok(Proof::Lease { sent, ttl: self.lease.ttl })
+    }
+
+    /// Asks for the membership lease anew, under its id, so that the memberships can come back to it.
+    async fn grant_again(&self, enrolled: &Lease) -> Result<()> {
+        let granted = Lease::grant(&self.line, self.clock(), enrolled.ttl, enrolled.id).await;
+        if self.check().is_err() {
+            // Whoever closed the session may have given it back before.
+            enrolled.revoke(&self.line).await?;
+            return Err(session_ended());
+        }
+        match granted {
+            // Another step of this session was quicker.
+            Err(error) if error.kind() == ErrorKind::Denied => Ok(()),
+            granted => granted.map(drop),
+        }
     }
 
     /// Tells of renewals from now on: whoever failed to listen tries again with the next.

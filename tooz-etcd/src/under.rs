@@ -37,7 +37,7 @@ impl Under {
             all.extend(memberships);
             Ok(all)
         };
-        match timeout(session.lease.ttl / PATIENCE, looks).await {
+        match timeout(session.ttl() / PATIENCE, looks).await {
             Ok(Ok(keys)) => Self::of(keys),
             Ok(Err(error)) if error.kind() == ErrorKind::Denied => {
                 // Somebody put a key of theirs under our lease.
