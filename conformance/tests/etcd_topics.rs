@@ -236,6 +236,32 @@ async fn many_foreign_keys_among_the_messages_stall_no_subscriber_and_no_trim() 
     coord.close().await.unwrap();
 }
 
+/// A subscriber that read the channel before does not expect the new one to begin where the old one ended.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_channel_that_was_forgotten_is_read_from_its_new_beginning_by_who_knew_it() {
+    let etcd = Etcd::start();
+    let (a, b) = (connect(&etcd.url(), "a").await, connect(&etcd.url(), "b").await);
+    let one = Retention { count: 1, age: Duration::from_secs(3600) };
+    let topic = a.topic("config").retain(one);
+    for _ in 0..10 {
+        topic.publish("old").await.unwrap();
+    }
+    topic.trim().await.unwrap();
+    let mut all = topic.subscribe(From::Beginning).await.unwrap();
+    assert_eq!(message(&mut all).await.offset.number(), 10);
+    drop(all);
+    etcd.etcdctl(&["del", "--prefix", "/tooz-rs/v1/topic/config/"]);
+    for number in 1..=3_u8 {
+        b.topic("config").publish(vec![number]).await.unwrap();
+    }
+    let mut all = topic.subscribe(From::Beginning).await.unwrap();
+    for number in 1..=3_u8 {
+        assert_eq!(message(&mut all).await.payload[0], number);
+    }
+    a.close().await.unwrap();
+    b.close().await.unwrap();
+}
+
 /// A body that is gone costs its message, and none of those that did not fit beside it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_message_that_cannot_be_read_takes_no_other_along() {

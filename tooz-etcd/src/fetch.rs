@@ -83,11 +83,13 @@ impl Aim {
                 })
             }
             Self::From(number, revision) => {
-                if number > last.number() {
-                    return Some(Verdict::Follow(Vec::new(), false));
-                }
+                // First: what was guessed may be of a channel that was forgotten or restored, and counts from less again.
                 let is_retained = number >= head.number && revision >= head.revision;
-                (!is_retained).then(|| Verdict::Look(Self::head(standing)))
+                let follows_last = number == last.number().saturating_add(1) || number == head.number;
+                if !is_retained || (number > last.number() && !follows_last) {
+                    return Some(Verdict::Look(Self::head(standing)));
+                }
+                (number > last.number()).then_some(Verdict::Follow(Vec::new(), false))
             }
         }
     }
@@ -375,6 +377,29 @@ mod tests {
         let read = |id| Aim::After(offset(8, 80)).read(vec![record(8, id)], &standing(), 1, None);
         assert_eq!(read([8; 16]), Verdict::Alien);
         assert_ne!(read(ID), Verdict::Alien);
+    }
+
+    /// A head is remembered by whoever read the channel before it was forgotten or restored.
+    #[test]
+    fn whoever_remembers_another_channels_head_is_led_to_this_ones() {
+        let begun_anew = Standing { begun: 900, last: offset(3, 920), head: Head::start(900), ..standing() };
+        let head = Some(Verdict::Look(Aim::From(1, 900)));
+        assert_eq!(Aim::From(5_000, 800).judge(&begun_anew), head, "forgotten");
+        assert_eq!(
+            Aim::From(5_000, 5_000).judge(&begun_anew),
+            head,
+            "restored: the revisions are behind, too"
+        );
+        let nothing = Some(Verdict::Follow(Vec::new(), false));
+        assert_eq!(Aim::From(4, 921).judge(&begun_anew), nothing, "all of it was read");
+        let all_gone = Standing { head: Head { number: 11, revision: 101, freed: 0 }, ..standing() };
+        assert_eq!(Aim::From(11, 101).judge(&all_gone), nothing);
+        let damaged = Standing { head: Head { number: 99, revision: 101, freed: 0 }, ..standing() };
+        assert_eq!(
+            Aim::From(99, 101).judge(&damaged),
+            nothing,
+            "led to where it stands, it would go on for ever"
+        );
     }
 
     #[test]
