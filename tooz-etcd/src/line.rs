@@ -124,8 +124,21 @@ impl Line {
         }
     }
 
+    /// The client of this runtime; of this server, if there is none yet.
     async fn client(&self, server: usize) -> Result<Arc<Open>> {
-        self.clients.get_or_open(|| async move { self.connect(server, true).await.map(Arc::new) }).await
+        let open_at = |server| self.clients.get_or_open(move || self.open(server));
+        let open = open_at(server).await?;
+        let current = self.current.load(Ordering::Relaxed);
+        if open.server == current {
+            return Ok(open);
+        }
+        // Kept after somebody had moved on and forgotten those there were: nobody else would ever forget it.
+        self.clients.clear();
+        open_at(current).await
+    }
+
+    async fn open(&self, server: usize) -> Result<Arc<Open>> {
+        self.connect(server, true).await.map(Arc::new)
     }
 
     /// If a server said that it has no leader, ends when it has, or with its patience and ours. Tells whether one said so.
@@ -190,5 +203,23 @@ impl Line {
     fn silent(&self, server: usize) -> Error {
         let text = format!("no answer from {} in {:?}", self.server(server), self.timeout);
         Error::new(ErrorKind::Unavailable, text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tooz_core::Endpoint;
+
+    use super::*;
+
+    /// A step that chose the server before somebody moved on opens it after.
+    #[tokio::test]
+    async fn a_client_of_a_server_that_was_left_meanwhile_is_not_kept() {
+        let endpoint = Endpoint::parse("etcd://127.0.0.1:1,127.0.0.1:2").unwrap();
+        let line = Line::new(Config::read(&endpoint).unwrap(), Duration::from_secs(5));
+        let chosen = line.current.load(Ordering::Relaxed);
+        line.move_on(chosen);
+        assert_eq!(line.client(chosen).await.unwrap().server, chosen + 1);
+        assert_eq!(line.client(chosen + 1).await.unwrap().server, chosen + 1);
     }
 }
