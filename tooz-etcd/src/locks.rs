@@ -271,7 +271,7 @@ fn turn(state: &State, keys: &SeatKeys, claim: &Claim, ticket: Ticket, proof: Pr
     if state.get(&keys.place(claim.id)).is_none() {
         return (horizon >= ticket.placed).then_some(Turn::AskAgain);
     }
-    if horizon <= ticket.seen || state.before(ticket.placed) > 0 {
+    if horizon <= ticket.seen || state.has_older(ticket.placed) {
         return None;
     }
     seat_door(state, keys).admits(claim.mode).then_some(Turn::AskAgain)

@@ -77,9 +77,9 @@ impl State {
         self.order.values().next().and_then(|key| self.keys.get(key))
     }
 
-    /// Places that are older.
-    pub(crate) fn before(&self, created: i64) -> usize {
-        self.order.range(..created).count()
+    /// Whether a place is older.
+    pub(crate) fn has_older(&self, created: i64) -> bool {
+        self.order.first_key_value().is_some_and(|(first, _)| *first < created)
     }
 
     pub(crate) fn horizon(&self) -> i64 {
