@@ -147,7 +147,11 @@ impl LockSteps for Locks {
             view.look(|state| Known {
                 head: state.head().cloned(),
                 waits: state.get(&keys.place(claim.id)).is_some(),
-                yields: release::yields(state.get(&keys.foreign()), state.get(&keys.holder(claim.id))),
+                yields: release::yields(
+                    state.get(&keys.foreign()),
+                    claim.id,
+                    state.get(&keys.holder(claim.id)),
+                ),
             })
         });
         if let Some(view) = view.as_ref().filter(|_| known.head.is_some()) {

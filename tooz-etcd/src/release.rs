@@ -65,16 +65,19 @@ pub(crate) struct Known {
 }
 
 /// Hand-overs in a row, on average, before foreign clients get a chance.
-const IN_A_ROW: i64 = 8;
+const IN_A_ROW: u8 = 8;
 /// A turn after which they get one in any case.
 const LONG_TURN: Duration = Duration::from_secs(1);
 
 /// Whether this holder leaves the seat open for foreign clients, which poll and never see a seat that is
 /// handed from one of us to the next.
-pub(crate) fn yields(foreign: Option<&Seen>, mine: Option<&Seen>) -> bool {
+///
+/// Its id decides, which is drawn anew for every turn: revisions would repeat themselves while two of us take turns.
+pub(crate) fn yields(foreign: Option<&Seen>, id: ClaimId, mine: Option<&Seen>) -> bool {
     let (Some(_), Some(mine)) = (foreign, mine) else { return false };
     let age = Record::decode(&mine.value).and_then(|record| record.age());
-    mine.created % IN_A_ROW == 0 || age.is_some_and(|age| age >= LONG_TURN)
+    let is_drawn = id.as_bytes().last().is_some_and(|drawn| drawn % IN_A_ROW == 0);
+    is_drawn || age.is_some_and(|age| age >= LONG_TURN)
 }
 
 /// Everything a claim may have left.
@@ -190,7 +193,7 @@ impl LettingGo<'_> {
         let Some(mine) = &look.mine else { return Ok(None) };
         match look.held(id) {
             Some((since, record)) if record.share().is_some() => self.leave_readers(&look, since).await,
-            Some(_) if yields(look.foreign.as_ref(), Some(mine)) => self.plainly().await,
+            Some(_) if yields(look.foreign.as_ref(), id, Some(mine)) => self.plainly().await,
             Some(_) => {
                 self.heir = Heir::of(keys, look.head.as_ref(), &[id]);
                 if self.heir.is_none() { self.plainly().await } else { Ok(None) }
@@ -325,4 +328,36 @@ fn no_other(keys: &SeatKeys, id: ClaimId) -> [Compare; 2] {
 
 fn found(deleted: i64) -> Withdrawn {
     if deleted > 0 { Withdrawn::Removed } else { Withdrawn::Absent }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use tooz_core::{Name, Seat};
+
+    use super::*;
+
+    /// Two that take turns on a server that nobody else writes to are granted every second revision, for ever.
+    #[test]
+    fn one_in_eight_leaves_the_seat_open_whatever_the_revisions() {
+        let (name, mode) = (Name::new("nightly").unwrap(), Mode::Exclusive);
+        let seat = Seat::Lock(name.clone());
+        let claim = Claim { id: ClaimId::random(), seat, mode, member: name, value: Bytes::new() };
+        let seen = |at| Seen {
+            key: Bytes::new(),
+            value: Record::waiting(&claim).granted().encode().unwrap().into(),
+            created: at,
+            modified: at,
+            lease: 1,
+        };
+        for parity in [0, 1] {
+            let turns =
+                (0..=u8::MAX).map(|drawn| (ClaimId::from_bytes([drawn; 16]), i64::from(drawn) * 2 + parity));
+            let open = turns.filter(|(id, at)| yields(Some(&seen(1)), *id, Some(&seen(*at)))).count();
+            assert_eq!(open, 32, "of 256 turns");
+        }
+        let drawn = ClaimId::from_bytes([0; 16]);
+        assert!(!yields(None, drawn, Some(&seen(9))), "no foreign client was seen");
+        assert!(!yields(Some(&seen(1)), drawn, None), "it holds nothing");
+    }
 }
