@@ -300,6 +300,53 @@ async fn turns(peer: &Peer, count: usize) {
     }
 }
 
+/// Puts so many members that are none of ours.
+async fn strangers(etcd: &Etcd, group: &str, count: usize, capabilities: usize) -> etcd_client::Client {
+    let mut client = etcd_client::Client::connect([etcd.node().address()], None).await.unwrap();
+    // As msgpack has a binary, of which one request carries a million bytes.
+    let [one, two, three, four] = u32::try_from(capabilities).unwrap().to_be_bytes();
+    let value = [[0xc6, one, two, three, four].as_slice(), &vec![b'x'; capabilities]].concat();
+    let each = (1_000_000 / value.len()).clamp(1, 120);
+    let members: Vec<usize> = (0..count).collect();
+    for some in members.chunks(each) {
+        let put = |n| etcd_client::TxnOp::put(format!("tooz/groups/{group}/m{n}"), value.clone(), None);
+        let puts: Vec<_> = some.iter().map(put).collect();
+        client.txn(etcd_client::Txn::new().and_then(puts)).await.unwrap();
+    }
+    client
+}
+
+/// Capabilities of the size that is allowed, and together more than one answer may be.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_whose_capabilities_are_many_times_a_message_is_seen_as_a_whole() {
+    let etcd = Etcd::start();
+    let coord = connect(&etcd, "worker").await;
+    let group = coord.group("snakes");
+    group.create().await.unwrap();
+    strangers(&etcd, "snakes", 1_100, 64 * 1024 - 5).await;
+    let membership = group.join(&1).await.unwrap();
+    let members = group.members().await.unwrap();
+    assert_eq!(members.len(), 1_101);
+    assert!(members.contains("worker") && members.contains("m0") && members.contains("m1099"));
+    membership.leave().await.unwrap();
+    coord.close().await.unwrap();
+}
+
+/// Whoever is not looked at would seem to have left.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_with_more_members_than_are_looked_at_is_refused() {
+    let etcd = Etcd::start();
+    let coord = connect(&etcd, "worker").await;
+    let group = coord.group("snakes");
+    group.create().await.unwrap();
+    let mut client = strangers(&etcd, "snakes", 10_001, 1).await;
+    let refusal = group.members().await.unwrap_err();
+    assert_eq!(refusal.kind(), ErrorKind::Unsupported, "{refusal}");
+    client.delete("tooz/groups/snakes/m77", None).await.unwrap();
+    assert_eq!(group.members().await.unwrap().len(), 10_000);
+    coord.close().await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn groups_and_capabilities_are_seen_both_ways() {
     let etcd = Etcd::start();

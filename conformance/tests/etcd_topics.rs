@@ -236,6 +236,29 @@ async fn many_foreign_keys_among_the_messages_stall_no_subscriber_and_no_trim() 
     coord.close().await.unwrap();
 }
 
+/// However large it is: all of it together is more than one answer may be.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn large_foreign_keys_among_the_messages_stall_no_subscriber_and_no_trim() {
+    let etcd = Etcd::start();
+    let mut client = etcd_client::Client::connect([etcd.node().address()], None).await.unwrap();
+    let coord = connect(&etcd.url(), "a").await;
+    let topic = coord.topic("config");
+    topic.publish("first").await.unwrap();
+    for n in 0..48 {
+        let key = format!("/tooz-rs/v1/topic/config/m/0000000000000000/x{n}");
+        client.put(key, vec![b'x'; 1_500_000], None).await.unwrap();
+    }
+    topic.publish("second").await.unwrap();
+    let mut all = topic.subscribe(From::Beginning).await.unwrap();
+    let first = message(&mut all).await;
+    assert_eq!((first.payload, message(&mut all).await.payload), ("first".into(), "second".into()));
+    let mut after = topic.subscribe(From::After(first.offset)).await.unwrap();
+    assert_eq!(message(&mut after).await.payload, "second");
+    let one = Retention { count: 1, age: Duration::from_secs(3600) };
+    assert_eq!(coord.topic("config").retain(one).trim().await.unwrap(), 1);
+    coord.close().await.unwrap();
+}
+
 /// A subscriber that read the channel before does not expect the new one to begin where the old one ended.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_channel_that_was_forgotten_is_read_from_its_new_beginning_by_who_knew_it() {

@@ -16,6 +16,7 @@ mod code {
     pub(super) const EXHAUSTED: i32 = 8;
     pub(super) const PRECONDITION: i32 = 9;
     pub(super) const ABORTED: i32 = 10;
+    pub(super) const OUT_OF_RANGE: i32 = 11;
     pub(super) const UNAVAILABLE: i32 = 14;
     pub(super) const UNAUTHENTICATED: i32 = 16;
 }
@@ -50,6 +51,7 @@ fn of_status(status: i32, error: &(dyn StdError + 'static)) -> (ErrorKind, Effec
             (ErrorKind::Unavailable, Effect::None)
         }
         code::EXHAUSTED => (ErrorKind::Exhausted, Effect::None),
+        code::OUT_OF_RANGE => of_range(&error.to_string()),
         code::INVALID => (of_invalid(&error.to_string()), Effect::None),
         code::UNAVAILABLE | code::UNKNOWN if was_refused(error) => (ErrorKind::Unavailable, Effect::None),
         // Said before anything is done, to whoever insists on a leader.
@@ -71,6 +73,23 @@ fn of_invalid(words: &str) -> ErrorKind {
     } else {
         ErrorKind::Denied
     }
+}
+
+/// With one code etcd refuses a time to live and a revision that is no longer there, and our side an answer.
+fn of_range(words: &str) -> (ErrorKind, Effect) {
+    if words.contains("lease TTL") {
+        (ErrorKind::InvalidOption, Effect::None)
+    } else if words.contains("compacted") {
+        (ErrorKind::Unavailable, Effect::None)
+    } else {
+        (ErrorKind::Internal, Effect::Unknown)
+    }
+}
+
+/// Whether an answer was too large, for us or for the server; asking for less helps.
+pub(crate) fn is_too_large(error: &Error) -> bool {
+    let words = error.to_string();
+    words.contains("message length too large") || words.contains("message larger than max")
 }
 
 /// Whether the server has no leader at the moment.
@@ -135,6 +154,16 @@ mod tests {
         let says = |words: &'static str| of_status(code::EXHAUSTED, &io::Error::other(words)).0;
         assert_eq!(says("etcdserver: too many requests"), ErrorKind::Unavailable);
         assert_eq!(says("etcdserver: mvcc: database space exceeded"), ErrorKind::Exhausted);
+    }
+
+    #[test]
+    fn what_is_out_of_range_is_told_apart() {
+        let told = |words: &'static str| of_status(code::OUT_OF_RANGE, &io::Error::other(words));
+        let compacted = "etcdserver: mvcc: required revision has been compacted";
+        assert_eq!(told("etcdserver: too large lease TTL"), (ErrorKind::InvalidOption, Effect::None));
+        assert_eq!(told(compacted), (ErrorKind::Unavailable, Effect::None));
+        // Whatever was asked for was done.
+        assert_eq!(told("decoded message length too large"), (ErrorKind::Internal, Effect::Unknown));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use tooz_core::backend::{Batch, Limit, Mark};
 use tooz_core::{Error, ErrorKind, Message, Offset, Result};
 
 use crate::channel::{BUCKET, ChannelKeys, bucket_of, first_of, revision_of};
+use crate::error::is_too_large;
 use crate::publish::Guess;
 use crate::session::Session;
 use crate::standing::{Record, Standing, found, messages, numbered, reached, records};
@@ -19,8 +20,8 @@ const LOOKS: usize = 64;
 /// Keys that a further look reads at least.
 const AGAIN: usize = 1_024;
 
-/// Bodies of one request, so that its answer fits.
-const BODIES: usize = 100;
+/// Bodies of one request, so that its answer fits whatever its messages say of their length.
+const BODIES: usize = sweep::VALUES;
 const BODY_BYTES: usize = 8 << 20;
 
 /// What a look asks for.
@@ -220,20 +221,19 @@ async fn looked(
     let most = most.min(64 * usize::try_from(BUCKET).unwrap_or(usize::MAX));
     let spread = (most as u64).div_ceil(BUCKET).saturating_add(1);
     let end = begin.saturating_add(spread);
-    // One more for the message that others are to follow.
-    let most = most + 1;
-    let mut looks = Standing::gets(keys).to_vec();
-    if most > 1 {
-        looks.push(messages(keys, begin..end, since, most));
-    }
-    let answer = session.line.txn(Txn::new().and_then(looks)).await?;
-    session.note(revision(&answer));
-    let answers = answer.op_responses();
+    let (answers, most) = if most == 0 {
+        let answer = session.line.txn(Txn::new().and_then(Standing::gets(keys))).await?;
+        session.note(revision(&answer));
+        (answer.op_responses(), 0)
+    } else {
+        // One more for the message that others are to follow.
+        sweep::look(session, keys, begin..end, since, most + 1).await?
+    };
     let Some(standing) = Standing::read(&answers) else { return Ok(None) };
     if let Some(verdict) = aim.judge(&standing) {
         return Ok(Some((standing, verdict)));
     }
-    if most == 1 {
+    if most == 0 {
         return Ok(Some((standing, Verdict::Follow(Vec::new(), false))));
     }
     let cut = (found(answers.get(3)) >= most).then(|| reached(answers.get(3)));
@@ -250,11 +250,16 @@ pub(crate) async fn in_bucket(
     since: i64,
 ) -> Result<Vec<Record>> {
     let look = messages(keys, bucket..bucket.saturating_add(1), since, AGAIN);
-    let answer = session.line.txn(Txn::new().and_then([look])).await?;
-    session.note(revision(&answer));
-    let answers = answer.op_responses();
-    if found(answers.first()) < AGAIN {
-        return Ok(records(keys, answers.first()));
+    match session.line.txn(Txn::new().and_then([look])).await {
+        Err(error) if is_too_large(&error) => {}
+        answer => {
+            let answer = answer?;
+            session.note(revision(&answer));
+            let answers = answer.op_responses();
+            if found(answers.first()) < AGAIN {
+                return Ok(records(keys, answers.first()));
+            }
+        }
     }
     let named = sweep::named(session, keys, bucket).await?;
     let mut records = sweep::values(session, keys, &named).await?;

@@ -1,28 +1,22 @@
 //! Steps and waits of groups.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use etcd_client::{Compare, GetOptions, Txn, TxnOp};
-use tooz_core::backend::{
-    Created, Deleted, Enrolment, GroupSteps, Joined, Left, Mark, RosterEntry, RosterFact, Updated,
-};
-use tooz_core::{Error, ErrorKind, Name, Result, SessionId};
+use tooz_core::backend::{Created, Deleted, Enrolment, GroupSteps, Joined, Left, Mark, RosterFact, Updated};
+use tooz_core::{Error, ErrorKind, Name, Result};
 
 use crate::claim::ATTEMPTS;
 use crate::error::busy;
 use crate::keys::{self, GROUPS, GroupKeys};
+use crate::roster::{self, session_of};
 use crate::session::Session;
 use crate::txn::{
-    self, Seen, absent, delete, get, leased, none_below, none_between, oldest_below, present, put, revision,
-    unchanged,
+    self, absent, delete, get, leased, none_below, none_between, present, put, revision, unchanged,
 };
 use crate::under::Under;
 use crate::watch::Subject;
-
-/// Members of one group and groups of one store that are listed.
-const LONGEST: i64 = 10_000;
 
 /// Groups of one session.
 pub(crate) struct Groups {
@@ -187,27 +181,7 @@ impl GroupSteps for Groups {
     }
 
     async fn members(&self, group: &Name) -> Result<Option<RosterFact>> {
-        let keys = GroupKeys::of(group);
-        let below = [keys.group.as_str(), keys.odd.as_str(), keys.incarnations.as_str()];
-        let looks = below.map(|prefix| oldest_below(prefix, LONGEST));
-        let answer = self.txn(Txn::new().and_then(looks)).await?;
-        let answers = answer.op_responses();
-        let [own, odd, incarnations] = [0, 1, 2].map(|at| txn::all(answers.get(at)));
-        if !own.iter().any(|seen| seen.key == keys.group) {
-            return Ok(None);
-        }
-        let sessions: HashMap<&[u8], &Seen> =
-            incarnations.iter().map(|seen| (seen.key.as_ref(), seen)).collect();
-        let entry = |seen: &Seen| {
-            let member = keys.member_of(&seen.key)?;
-            let incarnation = sessions.get(keys.incarnation(&member).as_bytes());
-            let session =
-                incarnation.filter(|known| known.lease == seen.lease).and_then(|seen| session_of(seen));
-            Some(RosterEntry { member, session, capabilities: seen.value.clone(), joined_at: None })
-        };
-        let members = own.iter().chain(&odd).filter_map(entry).collect();
-        let mark = Mark(u64::try_from(revision(&answer)).unwrap_or(0));
-        Ok(Some(RosterFact { mark, members, revisit: None }))
+        roster::read(&self.session, group).await
     }
 
     async fn stirred(&self, group: &Name, mark: Option<Mark>) {
@@ -279,8 +253,4 @@ fn is_gone<T>(answer: &Result<T>) -> bool {
 /// The keys of a group, as the ear watches them.
 fn subject(keys: &GroupKeys) -> Subject {
     Subject { keys: Vec::new(), prefixes: vec![keys.group.clone(), keys.odd.clone()], queue: None }
-}
-
-fn session_of(seen: &Seen) -> Option<SessionId> {
-    SessionId::parse(std::str::from_utf8(&seen.value).ok()?)
 }

@@ -55,6 +55,7 @@ mod publish;
 mod readers;
 mod record;
 mod release;
+mod roster;
 mod session;
 mod share;
 mod standing;

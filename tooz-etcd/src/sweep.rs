@@ -8,8 +8,9 @@ use etcd_client::{GetOptions, KeyValue, Txn, TxnOp, TxnOpResponse};
 use tooz_core::{Incarnation, MessageId, Result};
 
 use crate::channel::{ChannelKeys, bucket_of};
+use crate::error::is_too_large;
 use crate::session::Session;
-use crate::standing::{Record, Standing, records};
+use crate::standing::{Record, Standing, messages, records};
 use crate::txn::{get, revision};
 
 /// Names of one page.
@@ -17,7 +18,9 @@ const PAGE: i64 = 10_000;
 /// Pages of one step, which has a deadline; the next goes on from there.
 const PAGES: usize = 32;
 /// Values of one request: one of a stranger may be as large as etcd takes them.
-const VALUES: usize = 32;
+pub(crate) const VALUES: usize = 32;
+/// Of fewer keys nothing could be told: a message that was seen before, and the next.
+const LEAST: usize = 2;
 
 /// A key that names a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,6 +102,29 @@ impl Sweep {
         let bucket = self.named.first()?.bucket;
         let is_whole = next.is_none_or(|next| next >= keys.bucket(bucket.saturating_add(1)).as_bytes());
         is_whole.then_some(bucket)
+    }
+}
+
+/// How a channel stands and, in the last answer, the messages of these buckets from a revision on. Asks for at most so
+/// many keys, for fewer where their values are too large for one answer, and tells for how many.
+pub(crate) async fn look(
+    session: &Session,
+    keys: &ChannelKeys,
+    buckets: std::ops::Range<u64>,
+    since: i64,
+    mut most: usize,
+) -> Result<(Vec<TxnOpResponse>, usize)> {
+    loop {
+        let mut looks = Standing::gets(keys).to_vec();
+        looks.push(messages(keys, buckets.clone(), since, most));
+        match session.line.txn(Txn::new().and_then(looks)).await {
+            Err(error) if is_too_large(&error) && most > LEAST => most = (most / 2).clamp(LEAST, VALUES),
+            answer => {
+                let answer = answer?;
+                session.note(revision(&answer));
+                return Ok((answer.op_responses(), most));
+            }
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use crate::fetch::in_bucket;
 use crate::keys::after_prefix;
 use crate::publish::Guess;
 use crate::session::Session;
-use crate::standing::{Record, Standing, found, messages, numbered, reached, records};
+use crate::standing::{Record, Standing, found, numbered, reached, records};
 use crate::sweep::{self, Swept};
 use crate::txn::{absent, delete, first, get, revision, unchanged};
 
@@ -106,18 +106,14 @@ async fn look(
 ) -> Result<Option<(Standing, Round)>> {
     let begin = bucket_of(from.number);
     let end = begin.saturating_add((ROUND as u64).div_ceil(BUCKET));
-    let mut looks = Standing::gets(keys).to_vec();
-    looks.push(messages(keys, begin..end, from.revision, ROUND));
-    let answer = session.line.txn(Txn::new().and_then(looks)).await?;
-    session.note(revision(&answer));
-    let answers = answer.op_responses();
+    let (answers, most) = sweep::look(session, keys, begin..end, from.revision, ROUND).await?;
     let Some(standing) = Standing::read(&answers) else { return Ok(None) };
     let mut records = records(keys, answers.get(3));
     let since = standing.head.revision;
     records.retain(|record| record.revision >= since);
     let last = standing.last.number();
     let after = |bucket: u64| (bucket <= bucket_of(last)).then(|| (first_of(bucket), since));
-    if found(answers.get(3)) < ROUND {
+    if found(answers.get(3)) < most {
         return Ok(Some((standing, Round { records, next: after(end) })));
     }
     let next = reached(answers.get(3)).saturating_add(1);
