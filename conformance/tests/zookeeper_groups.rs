@@ -13,7 +13,7 @@ use conformance::proxy::{Counts, Proxy, Way};
 use conformance::{eventually, unique, within};
 use futures_util::FutureExt;
 use tooz_core::ErrorKind;
-use tooz_core::backend::{Backend, Enrolment, GroupSteps, Joined, Left, RosterFact, Updated};
+use tooz_core::backend::{Backend, Deleted, Enrolment, GroupSteps, Joined, Left, RosterFact, Updated};
 use tooz_core::{Name, SessionId};
 use tooz_zookeeper::ZookeeperDriver;
 use zookeeper_client::{Acls, Client, CreateMode};
@@ -295,4 +295,36 @@ async fn the_last_to_stop_following_leaves_no_watch() {
     assert_eq!(watches(), 1);
     drop(second);
     until(0).await;
+}
+
+/// Python remembers that its election's directory was there: one that is gone while the group stays ends its campaigns.
+#[tokio::test]
+async fn a_refused_deletion_leaves_the_election_of_the_group_alone() {
+    let space = unique("refused");
+    let (session, backend) = open_with(&ZookeeperDriver::new(), &url(server().port(), &space)).await;
+    let other = stranger().await;
+    let leader = format!("/{space}/tooz/blue/leader");
+    let persistent = CreateMode::Persistent.with_acls(Acls::anyone_all());
+    let sequential = CreateMode::EphemeralSequential.with_acls(Acls::anyone_all());
+    groups(&backend).create(blue()).await.unwrap();
+    other.create(&leader, b"", &persistent).await.unwrap();
+
+    // A member, and then a candidate.
+    let member = enrolment("a", session, b"");
+    groups(&backend).join(&member).await.unwrap();
+    assert_eq!(groups(&backend).delete(blue()).await.unwrap(), Deleted::NotEmpty);
+    assert!(other.check_stat(&leader).await.unwrap().is_some(), "the election went");
+    groups(&backend).leave(&member).await.unwrap();
+    let (_, candidate) = other.create(&format!("{leader}/x__lock__"), b"", &sequential).await.unwrap();
+    assert_eq!(groups(&backend).delete(blue()).await.unwrap(), Deleted::NotEmpty);
+
+    other.delete(&format!("{leader}/x__lock__{candidate}"), None).await.unwrap();
+    assert_eq!(groups(&backend).delete(blue()).await.unwrap(), Deleted::Gone);
+    assert_eq!(groups(&backend).delete(blue()).await.unwrap(), Deleted::Missing);
+    // The same where nobody ever stood for election.
+    groups(&backend).create(blue()).await.unwrap();
+    groups(&backend).join(&member).await.unwrap();
+    assert_eq!(groups(&backend).delete(blue()).await.unwrap(), Deleted::NotEmpty);
+    groups(&backend).leave(&member).await.unwrap();
+    assert_eq!(groups(&backend).delete(blue()).await.unwrap(), Deleted::Gone);
 }

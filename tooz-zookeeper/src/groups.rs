@@ -41,21 +41,29 @@ impl Groups {
     async fn remove(&self, group: &Name) -> Result<Deleted> {
         let client = self.session.client()?;
         let path = self.session.keys.group(group);
-        for _ in 0..TRIES {
-            match client.delete(&path, None).await {
-                Ok(()) => return Ok(Deleted::Gone),
-                Err(Fault::NoNode) => return Ok(Deleted::Missing),
-                Err(Fault::NotEmpty) => {}
-                Err(fault) => return Err(failed("delete a group", fault)),
-            }
-            // An election of Python's leaves its directory behind: that is nobody.
-            match client.delete(&format!("{path}/{LEADER}"), None).await {
-                Ok(()) => {}
-                Err(Fault::NoNode | Fault::NotEmpty) => return Ok(Deleted::NotEmpty),
-                Err(fault) => return Err(failed("delete a group's election", fault)),
-            }
+        match client.delete(&path, None).await {
+            Ok(()) => return Ok(Deleted::Gone),
+            Err(Fault::NoNode) => return Ok(Deleted::Missing),
+            Err(Fault::NotEmpty) => {}
+            Err(fault) => return Err(failed("delete a group", fault)),
         }
-        Ok(Deleted::NotEmpty)
+        // An election of Python's leaves its directory behind: that is nobody. It goes with the group or not at all, for
+        // whoever was in the election remembers that it is there.
+        let mut writer = client.new_multi_writer();
+        let both = writer
+            .add_delete(&format!("{path}/{LEADER}"), None)
+            .and_then(|()| writer.add_delete(&path, None));
+        both.map_err(|fault| failed("delete a group with its election", fault))?;
+        match writer.commit().await {
+            Ok(_) => Ok(Deleted::Gone),
+            // A candidate, or a member.
+            Err(MultiWriteError::OperationFailed { source: Fault::NotEmpty, .. }) => Ok(Deleted::NotEmpty),
+            // No election: it was a member, unless another has deleted both in between.
+            Err(MultiWriteError::OperationFailed { source: Fault::NoNode, .. }) => {
+                Ok(if self.stat(&path).await?.is_some() { Deleted::NotEmpty } else { Deleted::Missing })
+            }
+            Err(fault) => Err(failed("delete a group with its election", fault.into())),
+        }
     }
 
     async fn names(&self) -> Result<Vec<Name>> {
