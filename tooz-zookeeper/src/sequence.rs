@@ -33,9 +33,10 @@ impl Entry {
     /// Reads a node's name; `None` if it is no contender's.
     fn read(name: String) -> Option<Self> {
         let (head, digits) = name.rsplit_once("lock__")?;
-        let is_number = digits.strip_prefix('-').unwrap_or(digits).bytes().all(|byte| byte.is_ascii_digit());
-        let length = digits.trim_start_matches('-').len();
-        if !is_number || length != 10 {
+        let below_zero = digits.strip_prefix('-');
+        let is_number = below_zero.unwrap_or(digits).bytes().all(|byte| byte.is_ascii_digit());
+        // The server fills up to ten characters, of which the sign is one.
+        if !is_number || !matches!((digits.len(), below_zero), (10, _) | (11, Some(_))) {
             return None;
         }
         let number = digits.parse().ok()?;
@@ -224,6 +225,10 @@ mod tests {
             "__lock__",
             "a__lock__1",
             "a__lock__00000000012",
+            "a__lock__-00000001",
+            "a__lock__-00000000012",
+            "a__lock__--00000001",
+            "a__lock__-",
             "a__lock__000000000x",
             "lock__0000000001",
         ] {
@@ -240,10 +245,24 @@ mod tests {
         assert!(matches!(contest.place(&new), Some(Place::Behind { .. })));
     }
 
+    /// It writes ten characters, and the sign is one of them.
+    #[test]
+    fn every_number_that_the_server_counts_is_a_contenders() {
+        let counted = [i32::MAX, i32::MIN, -1_000_000_000, -999_999_999, -10, -1, 0];
+        let names = counted.map(|number| format!("a__lock__{number:010}"));
+        assert!(names.contains(&"a__lock__-000000001".to_owned()));
+        for (name, number) in names.iter().zip(counted) {
+            let entry = Entry::read(name.clone());
+            assert_eq!(entry.map(|entry| entry.number), Some(i64::from(number)), "{name}");
+        }
+        let contest = Contest::of(vec![names[5].clone(), names[4].clone(), names[3].clone()]);
+        assert_eq!(contest.place(&names[3]), Some(Place::Holds));
+    }
+
     proptest! {
         #[test]
         fn any_names_are_ordered_without_panic_and_somebody_holds(
-            names in prop::collection::vec("[a-f0-9]{0,3}(_shared)?__r?lock__-?[0-9]{10}", 0..30)
+            names in prop::collection::vec("[a-f0-9]{0,3}(_shared)?__r?lock__([0-9]{10}|-[0-9]{9,10})", 0..30)
         ) {
             let contest = Contest::of(names.clone());
             prop_assert_eq!(contest.entries().len(), names.len());
