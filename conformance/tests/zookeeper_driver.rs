@@ -163,6 +163,11 @@ async fn nodes_of_strangers_neither_hold_nor_stall_nor_show() {
     ] {
         client.create(&path, data, &persistent).await.unwrap();
     }
+    let container = CreateMode::Container.with_acls(Acls::anyone_all());
+    let for_a_day =
+        CreateMode::Persistent.with_acls(Acls::anyone_all()).with_ttl(Duration::from_secs(86_400));
+    client.create(&format!("/{space}/tooz/blue/box"), b"\xc0", &container).await.unwrap();
+    client.create(&format!("/{space}/tooz/blue/for-a-day"), b"\xc0", &for_a_day).await.unwrap();
     let own = claim(&lock("nightly"));
     take(&backend, &own).await;
     assert_eq!(locks(&backend).queue(&own.seat).await.unwrap().holders.len(), 1);
@@ -186,6 +191,8 @@ async fn nodes_of_strangers_neither_hold_nor_stall_nor_show() {
 async fn furnish(client: &Client, space: &str, seat: &Seat) {
     let persistent = CreateMode::Persistent.with_acls(Acls::anyone_all());
     let container = CreateMode::Container.with_acls(Acls::anyone_all());
+    let for_a_day =
+        CreateMode::Persistent.with_acls(Acls::anyone_all()).with_ttl(Duration::from_secs(86_400));
     let directory = match seat {
         Seat::Lock(_) => format!("/{space}/tooz/locks/nightly"),
         Seat::Leader(_) => format!("/{space}/tooz-rs/tooz/leaders/blue"),
@@ -195,6 +202,7 @@ async fn furnish(client: &Client, space: &str, seat: &Seat) {
         (format!("{ID}__lock__0000000000"), b"ghost".as_slice(), &persistent),
         (format!("{ID}__rlock__-000000007"), b"", &persistent),
         ("x__lock__-000000001".to_owned(), b"\xff", &container),
+        ("y__lock__-000000001".to_owned(), b"\xff", &for_a_day),
     ] {
         client.create(&format!("{directory}/{node}"), data, mode).await.unwrap();
     }

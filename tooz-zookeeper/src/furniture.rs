@@ -12,8 +12,17 @@ use crate::session::locked;
 
 /// At most so many are remembered.
 const MOST: usize = 10_000;
-/// What the server writes for the owner of a container.
+/// What the server keeps as the owner of a container.
 const CONTAINER: i64 = i64::MIN;
+/// The upper 24 bits of what it keeps as the owner of a node with a time to live, which are the 40 others. No session has
+/// them: below a server's number, here 255, stands the time of its start.
+const WITH_TTL: i64 = 0xff_00_00;
+
+/// Whether the owner of a node is a session, with which it goes. For containers and times to live a server says 0, but not
+/// if it is of an old version or was told, after such nodes were made, to know none.
+pub(crate) fn is_session(owner: i64) -> bool {
+    owner != 0 && owner != CONTAINER && (owner >> 40) & 0xff_ff_ff != WITH_TTL
+}
 
 /// What this session has come across.
 #[derive(Debug, Default)]
@@ -25,7 +34,7 @@ pub(crate) struct Furniture {
 impl Furniture {
     /// Whether the node is furniture, which is then remembered.
     pub(crate) fn notice(&self, path: &str, stat: &Stat) -> bool {
-        let is_furniture = matches!(stat.ephemeral_owner, 0 | CONTAINER);
+        let is_furniture = !is_session(stat.ephemeral_owner);
         if is_furniture {
             remember(&self.furniture, path.to_owned());
         }
@@ -59,4 +68,27 @@ fn remember(paths: &Mutex<HashSet<String>>, path: String) {
         known.clear();
     }
     known.insert(path);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_owners_of_containers_and_of_nodes_with_a_time_to_live_are_no_sessions() {
+        for (what, owner) in [
+            ("persistent", 0),
+            ("a container", 0x8000_0000_0000_0000_u64),
+            ("for a millisecond", 0xff00_0000_0000_0001),
+            ("for a day", 0xff00_0000_0526_5c00),
+            ("for 34 years", 0xff00_00ff_ffff_ffff),
+        ] {
+            assert!(!is_session(owner.cast_signed()), "{what}");
+        }
+        let sessions =
+            [0x0100_0193_5a1b_0000, 0x8001_935a_1b4c_0001_u64, 0xfe01_935a_1b4c_0001, 0xff01_935a_1b4c_0007];
+        for session in sessions {
+            assert!(is_session(session.cast_signed()), "{session:x}");
+        }
+    }
 }

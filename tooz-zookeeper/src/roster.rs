@@ -13,6 +13,7 @@ use tooz_core::{Name, Result};
 use zookeeper_client::{Client, Error as Fault, OneshotWatcher, Stat};
 
 use crate::error::unread;
+use crate::furniture::is_session;
 use crate::keys::member_of;
 use crate::look::found;
 use crate::roll::{Kept, Known, News};
@@ -42,7 +43,7 @@ pub(crate) async fn read(session: &Session, group: &Name) -> Result<Option<Roste
         members(nodes).map(|(node, member)| (client.get_data(&format!("{path}/{node}")), node, member));
     let mut reads = Vec::new();
     for (look, node, member) in looks.collect::<Vec<_>>() {
-        let read = found(look.await)?.filter(|(_, stat)| is_alive(stat));
+        let read = found(look.await)?.filter(|(_, stat)| is_session(stat.ephemeral_owner));
         reads.extend(read.map(|(data, stat)| Read { node, member, data, stat }));
     }
     let entries = entries(session, reads).await?;
@@ -85,7 +86,7 @@ pub(crate) async fn read_again(
         };
         let seen = (stat.czxid, stat.mzxid);
         kept.members.insert(node.clone(), Known { news: News::of(watch), seen, entry: None });
-        if is_alive(&stat) {
+        if is_session(stat.ephemeral_owner) {
             reads.push(Read { node, member, data, stat });
         }
     }
@@ -134,11 +135,6 @@ async fn entries(session: &Session, reads: Vec<Read>) -> Result<Vec<(Read, Roste
 fn members(nodes: Vec<String>) -> impl Iterator<Item = (String, Name)> {
     let named = nodes.into_iter().filter_map(|node| member_of(&node).map(|member| (node, member)));
     named.take(MOST)
-}
-
-/// A member's node goes with its session; anything else is furniture.
-fn is_alive(stat: &Stat) -> bool {
-    stat.ephemeral_owner != 0
 }
 
 fn joined_at(stat: &Stat) -> Option<SystemTime> {

@@ -21,7 +21,9 @@ use zookeeper_client::{Client, Error};
 pub(crate) fn server() -> &'static Zookeeper {
     static SERVER: OnceLock<Zookeeper> = OnceLock::new();
     let nodes = std::env::var("TOOZ_NODES").ok().map_or(1, |text| text.parse().expect("a number of nodes"));
-    SERVER.get_or_init(|| Zookeeper::plan().nodes(nodes).start())
+    // Without it there are no nodes with a time to live.
+    let plan = Zookeeper::plan().property("zookeeper.extendedTypesEnabled", "true");
+    SERVER.get_or_init(|| plan.nodes(nodes).start())
 }
 
 /// A node of its own below the server.
