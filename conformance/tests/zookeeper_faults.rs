@@ -9,7 +9,7 @@ use std::time::Duration;
 use conformance::proxy::{Proxy, Way};
 use conformance::servers::Zookeeper;
 use conformance::{eventually, unique, within};
-use tooz_core::backend::{Doubt, Standing, Turn, Withdrawn};
+use tooz_core::backend::{Amended, Doubt, Standing, Turn, Withdrawn};
 use tooz_core::{Claim, Effect, ErrorKind, Seat};
 
 use zookeeper_server::steps::*;
@@ -57,6 +57,38 @@ async fn a_claim_whose_answer_was_lost_is_withdrawn_whole() {
     assert_eq!(locks(&backend).claim(&claim).await.unwrap_err().kind(), ErrorKind::Closed);
     let left = ephemerals(&stranger().await, &format!("/{space}/tooz-rs/tooz")).await;
     assert!(left.iter().all(|path| !path.contains("leaders") && !path.contains("values")), "{left:?}");
+}
+
+/// The value of a leader that resigns meanwhile is not made behind its back, to stay as long as the session.
+#[tokio::test]
+async fn an_amendment_that_a_withdrawal_overtakes_leaves_no_value() {
+    let proxy = Proxy::zookeeper(server().port());
+    let space = unique("amended");
+    let backend = open(&url(proxy.port(), &space)).await;
+    let client = stranger().await;
+    let values = format!("/{space}/tooz-rs/tooz/values");
+    for value in ["", "host:1"] {
+        let held = Claim { value: value.into(), ..claim(&Seat::Leader(name("blue"))) };
+        take(&backend, &held).await;
+        proxy.delay(Duration::from_millis(200));
+        let begun = proxy.counts();
+        let amended = Claim { value: "host:2".into(), ..held.clone() };
+        let (amendment, withdrawn) = tokio::join!(locks(&backend).amend(&amended), async {
+            // It has found itself holding, and its first word on the value is on its way.
+            eventually("see it write", async || match proxy.counts().since(&begun).requests {
+                2.. => Ok(()),
+                requests => Err(format!("{requests} requests")),
+            })
+            .await;
+            locks(&backend).withdraw(&held, Doubt::None).await
+        });
+        assert_eq!(withdrawn.unwrap(), Withdrawn::Removed);
+        // What stood when the withdrawal came was written over; what did not stand is not made.
+        let expected = if value.is_empty() { Amended::Absent } else { Amended::Done };
+        assert_eq!(amendment.unwrap(), expected, "{value:?}");
+        proxy.delay(Duration::ZERO);
+        assert!(client.list_children(&values).await.unwrap().is_empty(), "{value:?}");
+    }
 }
 
 /// The mark that makes a claim void goes when nothing can meet it any more, and takes nothing else along.

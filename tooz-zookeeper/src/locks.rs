@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use tooz_core::backend::{
     Amended, Doubt, Eviction, Grant, LockSteps, Mark, Position, Queue, Standing, Turn, Withdrawn,
 };
-use tooz_core::{Claim, ClaimId, Result, Seat};
+use tooz_core::{Claim, ClaimId, Error, ErrorKind, Result, Seat};
 use zookeeper_client::{CreateMode, Error as Fault, MultiWriteError};
 
 use crate::error::{failed, unread};
@@ -147,22 +147,41 @@ impl Locks {
     }
 
     async fn change_value(&self, claim: &Claim) -> Result<Amended> {
-        let (session, client) = (&self.session, self.session.client()?);
         let contest = self.contenders(&claim.seat).await?;
-        let holders = contest.holding();
-        if !holders.iter().any(|entry| entry.claim == Some(claim.id)) {
+        let Some(own) = contest.holding().iter().find(|entry| entry.claim == Some(claim.id)) else {
             return Ok(Amended::Absent);
+        };
+        let own = format!("{}/{}", self.session.keys.seat(&claim.seat), own.name);
+        // A claim that came without a value has none to write over.
+        for is_new in [false, true, false] {
+            if let Some(amended) = self.write_value(claim, &own, is_new).await? {
+                return Ok(amended);
+            }
         }
+        Err(Error::new(ErrorKind::Unavailable, "the value's node changes all the time"))
+    }
+
+    /// Writes or makes the value while the claim's node stands, so that none is left behind a withdrawal. `None` if it is
+    /// not there to be written, or there already.
+    async fn write_value(&self, claim: &Claim, own: &str, is_new: bool) -> Result<Option<Amended>> {
+        let (session, client) = (&self.session, self.session.client()?);
         let path = session.keys.value(claim.id);
-        match client.set_data(&path, &claim.value, None).await {
-            Ok(_) => return Ok(Amended::Done),
-            Err(Fault::NoNode) => {}
-            Err(fault) => return Err(failed("write the value", fault)),
-        }
         let options = CreateMode::Ephemeral.with_acls(session.acls);
-        match client.create(&path, &claim.value, &options).await {
-            Ok(_) | Err(Fault::NodeExists) => Ok(Amended::Done),
-            Err(fault) => Err(failed("write the value", fault)),
+        let mut writer = client.new_multi_writer();
+        let written = writer.add_check_version(own, -1).and_then(|()| match is_new {
+            true => writer.add_create(&path, &claim.value, &options),
+            false => writer.add_set_data(&path, &claim.value, None),
+        });
+        written.map_err(|fault| failed("write the value", fault))?;
+        match writer.commit().await {
+            Ok(_) => Ok(Some(Amended::Done)),
+            Err(MultiWriteError::OperationFailed { index: 0, source: Fault::NoNode }) => {
+                Ok(Some(Amended::Absent))
+            }
+            Err(MultiWriteError::OperationFailed { source: Fault::NoNode | Fault::NodeExists, .. }) => {
+                Ok(None)
+            }
+            Err(fault) => Err(failed("write the value", fault.into())),
         }
     }
 
