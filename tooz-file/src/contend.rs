@@ -8,6 +8,7 @@ use tooz_core::{Claim, Error, ErrorKind, FencingToken, Result};
 
 use crate::contest::{Contest, LOCK, Life};
 use crate::draft::Draft;
+use crate::echo::Echo;
 use crate::error::{deaf, failed};
 use crate::keys::{Entry, Place};
 use crate::latch::Latch;
@@ -151,7 +152,10 @@ impl Locks {
         let ticket = draft.place(&contest.folder, &name)?;
         drop(sequence);
         match self.listen(contest, &name, Interest::Keep) {
-            Ok(Some(own)) => *stand = Stand::Queued(Queued { entry, ticket, lock, own, ahead: None }),
+            Ok(Some(own)) => {
+                *stand =
+                    Stand::Queued(Queued { entry, ticket, lock, own, ahead: None, echo: Echo::default() })
+            }
             // Gone already: `advance` would find that too, the claim just has to be sent again.
             Ok(None) => {
                 return Err(failed(
@@ -181,6 +185,9 @@ impl Locks {
                 return Err(internal("a queued claim left its queue"));
             };
             queued.own.settle();
+            if queued.ahead.as_ref().is_some_and(Watch::has_rung) {
+                queued.echo = self.session.patience.echo();
+            }
             let entries = contest.entries()?;
             if !entries.contains(&queued.entry) {
                 // Removed by somebody else: a new ticket, at the end.
@@ -189,14 +196,8 @@ impl Locks {
                 self.enqueue(contest, claim, stand, lock).await?;
                 continue;
             }
-            let waiting = Standing::Waiting(Position {
-                ahead: Some(order::ahead(&entries, queued.entry.number)),
-                ticket: Bytes::from(queued.entry.number.to_string()),
-                revisit: None,
-            });
             if let Some(watch) = self.predecessor(contest, &entries, queued)? {
-                queued.ahead = Some(watch);
-                return Ok(waiting);
+                return Ok(wait(queued, &entries, watch));
             }
             let Some(watch) = self.approach(contest, queued)? else { continue };
             let Some(lock) = queued.lock.clone() else { continue };
@@ -204,8 +205,7 @@ impl Locks {
                 if self.clear_evicted(contest, &entries).await? {
                     continue;
                 }
-                queued.ahead = Some(watch);
-                return Ok(waiting);
+                return Ok(wait(queued, &entries, watch));
             }
             let published = self.publish(contest, claim, &lock, Paper::Ticket(queued.entry)).await;
             // Whatever happened, this claim does not stay in the queue with the lock in its pocket.
@@ -335,6 +335,16 @@ fn standing_grant(contest: &Contest, stand: &mut Stand) -> Result<Option<Grant>>
 pub(crate) fn still_holds(contest: &Contest, held: &Held) -> Result<bool> {
     let shown = |place| contest.folder.shows(&held.entry.at(place).file_name(), &held.record);
     Ok(contest.folder.shows(LOCK, &held.lock)? && (shown(Place::Holding)? || shown(Place::Told)?))
+}
+
+/// Keeps the place in the queue, listening to whom it waits for.
+fn wait(queued: &mut Queued, entries: &[Entry], watch: Watch) -> Standing {
+    queued.ahead = Some(watch);
+    Standing::Waiting(Position {
+        ahead: Some(order::ahead(entries, queued.entry.number)),
+        ticket: Bytes::from(queued.entry.number.to_string()),
+        revisit: queued.echo.pause(),
+    })
 }
 
 fn hold(slot: &Slot, stand: &mut Stand, held: Held) -> Grant {

@@ -50,10 +50,12 @@ impl Locks {
 
     /// Waits until a look shows something else than the one that made the mark.
     pub(crate) async fn stirred_since(&self, seat: &Seat, mark: Mark) {
+        // The fact that made the mark may have been looked at in such an instant, too.
+        let mut echo = self.session.patience.echo();
         loop {
             match self.attend(seat).and_then(|watch| Ok((watch, self.look(seat)?))) {
                 Ok((_, queue)) if queue.mark != mark => return,
-                Ok((Some(watch), _)) => watch.rung().await,
+                Ok((Some(watch), _)) => self.session.patience.news(&watch, &mut echo).await,
                 // Its place in the file system changes this moment: look again.
                 Ok((None, _)) => self.session.patience.breathe().await,
                 // Deaf for now: let the caller look, in a while.

@@ -1,7 +1,7 @@
 //! Short locks: held for a few system calls, awaited without blocking a thread.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tooz_core::{Error, ErrorKind, Mode, Result};
 
@@ -34,6 +34,9 @@ impl Drop for ShortLock {
 /// Between two looks where listening fails, for want of watches or descriptors.
 const DEAF: Duration = Duration::from_millis(250);
 
+/// Before the first look that follows no news; each later one takes twice as long.
+const FIRST_LOOK: Duration = Duration::from_millis(5);
+
 /// How long an owner may take, and who tells when it is done.
 #[derive(Clone)]
 pub(crate) struct Patience {
@@ -59,7 +62,7 @@ impl Patience {
     pub(crate) async fn enter(&self, folder: &Folder, name: &str) -> Result<Option<ShortLock>> {
         let path = folder.path_of(name);
         let fault = |error: std::io::Error| failed("lock", &path, error);
-        let mut alarm = None;
+        let (mut since, mut pause, mut alarm) = (None, FIRST_LOOK, None);
         loop {
             let Some(file) = folder.file(name)? else { return Ok(None) };
             while !flock::try_lock(&file, Mode::Exclusive).map_err(fault)? {
@@ -72,15 +75,18 @@ impl Patience {
                 if flock::try_lock(&file, Mode::Exclusive).map_err(fault)? {
                     break;
                 }
-                let alarm = alarm.get_or_insert_with(|| self.ear.alarm(self.timeout));
+                let left = self.timeout.saturating_sub(since.get_or_insert_with(Instant::now).elapsed());
+                if left.is_zero() {
+                    let owner = flock::owner(&file).unwrap_or_else(|| "its owner".into());
+                    let text = format!("{path:?} stays locked by {owner}, which may be stopped");
+                    return Err(Error::new(ErrorKind::Unavailable, text));
+                }
+                let due = alarm.get_or_insert_with(|| self.ear.alarm(pause.min(left))).rung();
                 tokio::select! {
                     biased;
                     () = watch.rung() => {}
-                    () = alarm.rung() => {
-                        let owner = flock::owner(&file).unwrap_or_else(|| "its owner".into());
-                        let text = format!("{path:?} stays locked by {owner}, which may be stopped");
-                        return Err(Error::new(ErrorKind::Unavailable, text));
-                    }
+                    // Unlocking is no news, and closing is none while a forked child has a copy.
+                    () = due => (pause, alarm) = (pause.saturating_mul(2), None),
                 }
                 if !folder.shows(name, &file)? {
                     break;

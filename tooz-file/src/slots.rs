@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use tooz_core::{ClaimId, Seat};
 
+use crate::echo::Echo;
 use crate::keys::Entry;
 use crate::latch::Latch;
 use crate::our_file::OurFile;
@@ -38,6 +39,8 @@ pub(crate) struct Queued {
     pub(crate) own: Watch,
     /// Listens to whom the claim waits for.
     pub(crate) ahead: Option<Watch>,
+    /// The looks that follow what was heard of it.
+    pub(crate) echo: Echo,
 }
 
 /// A held seat. Dropping it closes everything, and so lets go.

@@ -11,11 +11,13 @@ use crate::watch::{Interest, Watch};
 impl Groups {
     /// Waits until a look shows something else than the one that made the mark.
     pub(crate) async fn stirred_since(&self, group: &Name, mark: Option<Mark>) {
+        // The fact that made the mark may have been looked at in such an instant, too.
+        let mut echo = self.session.patience.echo();
         loop {
             let heard = self.attend(group).and_then(|watch| Ok((watch, self.look(group)?)));
             match heard {
                 Ok((_, roster)) if roster.as_ref().map(|roster| roster.mark) != mark => return,
-                Ok((Some(watch), _)) => watch.rung().await,
+                Ok((Some(watch), _)) => self.session.patience.news(&watch, &mut echo).await,
                 // Its place in the file system changes this moment: look again.
                 Ok((None, _)) => self.session.patience.breathe().await,
                 // Deaf for now: let the caller look, in a while.

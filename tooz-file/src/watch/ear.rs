@@ -127,6 +127,12 @@ impl Watch {
         async move { heard(&mut hearing).await }
     }
 
+    /// Whether there was news since.
+    pub(crate) fn has_rung(&self) -> bool {
+        // An error says that the ear forgot the subject, which is news too.
+        self.hearing.has_changed().unwrap_or(true)
+    }
+
     /// What was heard so far is dealt with: only later news count. Call it before looking.
     pub(crate) fn settle(&mut self) {
         self.hearing.mark_unchanged();

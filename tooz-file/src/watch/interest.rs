@@ -3,7 +3,8 @@
 /// What happened to a file or folder that is listened to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum News<'a> {
-    /// An open file that could be written was closed; the kernel has let go of its locks by then.
+    /// An open file that could be written was closed. Its owner has let go of its locks by then, but was it
+    /// killed, the kernel does so an instant later.
     Closed,
     /// It was written to or cut, as a lock file is by whoever lets go of it.
     Written,

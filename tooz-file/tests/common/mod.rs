@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tooz_core::backend::{
-    Backend, Driver, Enrolment, Grant, GroupSteps, LockSteps, Opening, Queue, Standing, Turn,
+    Backend, Driver, Enrolment, Grant, GroupSteps, LockSteps, Opening, Position, Queue, Standing, Turn,
 };
 use tooz_core::{BootClock, Claim, ClaimId, Endpoint, Mode, Name, Result, Seat, SessionId};
 use tooz_file::FileDriver;
@@ -108,11 +108,18 @@ pub async fn take(session: &Session, claim: &Claim) -> Grant {
     held(&locks(session).claim(claim).await.unwrap())
 }
 
-pub async fn queue_up(session: &Session, claim: &Claim) -> tooz_core::backend::Position {
+pub async fn queue_up(session: &Session, claim: &Claim) -> Position {
     match locks(session).claim(claim).await.unwrap() {
         Standing::Waiting(position) => position,
         Standing::Held(grant) => panic!("holds with {grant:?}"),
     }
+}
+
+/// Waits at a place as core does, until it is time to ask again.
+pub async fn wait(session: &Session, claim: &Claim, position: &Position) -> Turn {
+    let until = position.revisit.unwrap_or(Duration::MAX);
+    let turn = tokio::time::timeout(until, soon(locks(session).turn(claim, position))).await;
+    turn.unwrap_or(Turn::AskAgain)
 }
 
 /// Waits for the seat as core does; also tells how often it was woken.
@@ -121,7 +128,7 @@ pub async fn acquire(session: &Session, claim: &Claim) -> (Grant, usize) {
     loop {
         match locks(session).claim(claim).await.unwrap() {
             Standing::Held(grant) => return (grant, wake_ups),
-            Standing::Waiting(position) => match soon(locks(session).turn(claim, &position)).await {
+            Standing::Waiting(position) => match wait(session, claim, &position).await {
                 Turn::Granted(grant) => return (grant, wake_ups),
                 Turn::AskAgain => wake_ups += 1,
             },
