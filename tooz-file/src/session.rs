@@ -51,10 +51,7 @@ impl Session {
         let ear = if config.polling || root.network.is_some() { Ear::polling() } else { Ear::told() };
         let ear = ear.map_err(|error| ear_failed(&root, error))?;
         let (own, alive) = settle(&root, opening.session)?;
-        let listen =
-            |path: &std::path::Path, interest| ear.listen(path, interest).map_err(|error| deaf(path, error));
-        let signs =
-            [listen(&own.path_of(ALIVE), Interest::Keep)?, listen(root.folder.path(), Interest::Stay)?];
+        let signs = signs(&ear, &root, &own)?;
         let session = Self {
             id: opening.session,
             process: std::process::id(),
@@ -90,7 +87,8 @@ impl Session {
     /// Waits for the end.
     pub(crate) async fn ended(&self) -> Cause {
         let mut end = self.end.subscribe();
-        let [mut own, mut root] = self.signs.each_ref().map(Watch::hearing);
+        let mut hearings = self.signs.each_ref().map(Watch::hearing);
+        let mut _renewed;
         loop {
             if let Some(cause) = *end.borrow_and_update() {
                 return cause;
@@ -100,10 +98,25 @@ impl Session {
                 self.end(Cause::SessionEnded);
                 continue;
             }
+            // Forgotten by the ear, it would ring for ever.
+            if hearings.iter().any(|hearing| hearing.has_changed().is_err()) {
+                match signs(self.ear(), &self.root, &self.own) {
+                    Ok(signs) => {
+                        hearings = signs.each_ref().map(Watch::hearing);
+                        _renewed = signs;
+                    }
+                    Err(_) => tokio::select! {
+                        _ = end.changed() => {}
+                        () = self.patience.while_deaf() => {}
+                    },
+                }
+                continue;
+            }
+            let [own, root] = &mut hearings;
             tokio::select! {
                 _ = end.changed() => {}
-                () = heard(&mut own) => {}
-                () = heard(&mut root) => {}
+                () = heard(own) => {}
+                () = heard(root) => {}
             }
         }
     }
@@ -214,6 +227,13 @@ impl Session {
     }
 }
 
+/// Listens to what tells of a session's end.
+fn signs(ear: &Arc<Ear>, root: &Root, own: &Folder) -> Result<[Watch; 2]> {
+    let listen =
+        |path: &std::path::Path, interest| ear.listen(path, interest).map_err(|error| deaf(path, error));
+    Ok([listen(&own.path_of(ALIVE), Interest::Keep)?, listen(root.folder.path(), Interest::Stay)?])
+}
+
 fn ear_failed(root: &Root, error: std::io::Error) -> Error {
     let failed = failed("listen with inotify to", root.folder.path(), error);
     if failed.kind() != ErrorKind::Exhausted {
@@ -277,4 +297,52 @@ fn sweep_unborn(root: &Root, name: &str) -> Result<()> {
         root.sessions.remove_folder(name)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::sync::atomic::AtomicBool;
+    use std::task::{Context, Wake};
+
+    use tooz_core::{BootClock, Endpoint};
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Woken(AtomicBool);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_session_that_the_ear_forgot_listens_again() {
+        let root = tempfile::tempdir().unwrap();
+        let endpoint = Endpoint::parse(&format!("file://{}", root.path().display())).unwrap();
+        let opening = Opening {
+            member: Name::new("me").unwrap(),
+            session: SessionId::random(),
+            predecessor: None,
+            ttl: Duration::from_secs(30),
+            membership_ttl: Duration::from_secs(30),
+            timeout: Duration::from_secs(5),
+            clock: Arc::new(BootClock),
+        };
+        let session = Session::open(&Config::read(&endpoint).unwrap(), &opening).unwrap();
+        session.signs.iter().for_each(Watch::cut);
+
+        let mut ended = pin!(session.ended());
+        let woken = Arc::new(Woken::default());
+        let waker = Arc::clone(&woken).into();
+        assert!(ended.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        // Where a task used up its turn, the runtime wakes it a little later.
+        tokio::task::yield_now().await;
+        assert!(!woken.0.load(Ordering::Relaxed), "it looks again and again");
+        std::fs::remove_dir_all(root.path().join("sessions")).unwrap();
+        let ended = tokio::time::timeout(Duration::from_secs(20), ended).await;
+        assert_eq!(ended.unwrap(), Cause::SessionEnded);
+    }
 }

@@ -16,6 +16,8 @@ use super::table::{Hearing, Table};
 /// Hears what happens to files.
 pub(crate) struct Ear {
     source: Source,
+    /// The process it was started in: a fork has its memory and its descriptors, but not its thread.
+    process: u32,
 }
 
 /// Where news come from.
@@ -52,11 +54,20 @@ impl Ear {
     ) -> io::Result<Arc<Self>> {
         let mut place = place.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(ear) = place.upgrade() {
-            return Ok(ear);
+            if ear.is_ours() {
+                return Ok(ear);
+            }
+            // Never dropped here: what it has is shared with the parent.
+            std::mem::forget(ear);
         }
-        let ear = Arc::new(Self { source: start()? });
+        let ear = Arc::new(Self { source: start()?, process: std::process::id() });
         *place = Arc::downgrade(&ear);
         Ok(ear)
+    }
+
+    /// Whether it was started in this process.
+    fn is_ours(&self) -> bool {
+        self.process == std::process::id()
     }
 
     /// Whether it is told rather than looking.
@@ -99,6 +110,10 @@ impl Ear {
     }
 
     fn forget(&self, subject: Option<i32>, id: u64) {
+        // In a forked child it would make the parent deaf.
+        if !self.is_ours() {
+            return;
+        }
         let mut table = self.table();
         let Some(subject) = subject else { return table.forget_alarm(id) };
         if table.forget(subject, id) {
@@ -136,6 +151,12 @@ impl Watch {
     /// What was heard so far is dealt with: only later news count. Call it before looking.
     pub(crate) fn settle(&mut self) {
         self.hearing.mark_unchanged();
+    }
+
+    /// As if the kernel, or somebody who shares the ear's descriptors, had ended it.
+    #[cfg(test)]
+    pub(crate) fn cut(&self) {
+        self.ear.forget(self.subject, self.id);
     }
 
     /// A hearing of one's own on the same subject.
