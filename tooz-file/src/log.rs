@@ -119,11 +119,25 @@ pub(crate) fn state(folder: &Folder) -> Result<Option<State>> {
     Ok(Some(state))
 }
 
+/// The first number of the segment that a message is in.
+fn first_of(segments: &[u64], number: u64) -> Option<u64> {
+    segments.iter().rev().find(|first| **first <= number).copied()
+}
+
 /// The id of a message that is not in the newest segment.
 fn id_of(folder: &Folder, segments: &[u64], number: u64) -> Result<Option<MessageId>> {
-    let Some(first) = segments.iter().rev().find(|first| **first <= number).copied() else { return Ok(None) };
+    let Some(first) = first_of(segments, number) else { return Ok(None) };
     let Some(segment) = Segment::open(folder, first, Access::Read)? else { return Ok(None) };
     Ok(segment.entry(number - first)?.map(|entry| entry.id))
+}
+
+/// Waits until a message is on the disk that was appended before, by somebody who may not have seen to that. Only
+/// ever called at the gate.
+pub(crate) fn settle(folder: &Folder, state: &State, number: u64) -> Result<()> {
+    let Some(first) = first_of(&state.segments, number) else { return Ok(()) };
+    // One that was let go of has nothing to be kept.
+    let Some(segment) = Segment::open(folder, first, Access::Append)? else { return Ok(()) };
+    segment.settle(number - first)
 }
 
 fn head(folder: &Folder) -> Result<u64> {

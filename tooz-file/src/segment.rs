@@ -192,6 +192,16 @@ impl<'a> Segment<'a> {
         Ok(entry)
     }
 
+    /// Waits until the entry of the message `at`, which is there, is on the disk. Its data went before.
+    pub(crate) fn settle(&self, at: u64) -> Result<()> {
+        let fault = |error| self.fault("write", error).effect_unknown();
+        let mut block = [0; SIZE];
+        self.index.read_exact_at(&mut block, place_of(at)).map_err(fault)?;
+        // Written anew: after a sync that failed, the kernel takes what it could not write for written.
+        self.index.write_all_at(&block, place_of(at)).map_err(fault)?;
+        self.index.sync_data().map_err(fault)
+    }
+
     /// The data of these entries: sender and body, `None` where they are not what was written. They follow
     /// each other, so that one read brings them all.
     pub(crate) fn data(&self, entries: &[Entry]) -> Result<Vec<Option<(Bytes, Bytes)>>> {

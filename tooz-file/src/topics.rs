@@ -70,17 +70,6 @@ impl Topics {
         Err(failed("lock", &folder.path_of(GATE), rustix::io::Errno::NOENT))
     }
 
-    /// Begins a segment.
-    fn begin<'a>(&self, folder: &'a Folder, incarnation: Incarnation, first: u64) -> Result<Segment<'a>> {
-        let segment = Segment::create(folder, incarnation, first)?;
-        if self.sync {
-            // A name is no safer than the folder it stands in.
-            folder.sync()?;
-            self.session.root.topics.sync()?;
-        }
-        Ok(segment)
-    }
-
     /// Appends at the gate, unless the id is known.
     fn append(&self, folder: &Folder, known: &mut Known, publication: &Publication) -> Result<Offset> {
         let id = publication.id;
@@ -90,15 +79,24 @@ impl Topics {
             Some(newest) => {
                 known.catch_up(folder, &newest.state())?;
                 if let Some(number) = known.number(id) {
+                    if self.sync {
+                        log::settle(folder, &newest.state(), number)?;
+                    }
                     return Ok(log::offset(incarnation, number, Some(id)));
                 }
                 (newest.segment, newest.count, newest.entry)
             }
-            None => (self.begin(folder, incarnation, 1)?, 0, None),
+            None => (Segment::create(folder, incarnation, 1)?, 0, None),
         };
         if segment.is_full(count, last.as_ref()) {
-            segment = self.begin(folder, incarnation, segment.header.first.saturating_add(count))?;
+            let first = segment.header.first.saturating_add(count);
+            segment = Segment::create(folder, incarnation, first)?;
             (count, last) = (0, None);
+        }
+        if self.sync && count == 0 {
+            // A name is no safer than the folder it stands in.
+            folder.sync()?;
+            self.session.root.topics.sync()?;
         }
         let entry = segment.append((count, last.as_ref()), publication, wall_us(), self.sync)?;
         known.add(incarnation, entry.number, id);

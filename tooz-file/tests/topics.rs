@@ -313,16 +313,8 @@ async fn with_fsync_and_only_then_messages_are_synced_before_they_are_acknowledg
     let root = Root::new();
     for (query, syncs) in [("?fsync=true", 8), ("", 0)] {
         let (root, trace) = (Root::new(), root.beside("trace"));
-        let tool = std::process::Command::new("strace")
-            .args(["-f", "-qq", "-e", "trace=fsync,fdatasync", "-o"])
-            .arg(&trace)
-            .arg(std::env::current_exe().unwrap())
-            .args(["publisher_under_a_tracer", "--exact", "--ignored", "--test-threads=1"])
-            .env("TOOZ_FILE_TEST_ROOT", root.path())
-            .env("TOOZ_FILE_TEST_QUERY", query)
-            .output();
-        let output = tool.expect("strace, which conformance/test installs");
-        assert!(output.status.success(), "{output:?}");
+        let traced = ["-e", "trace=fsync,fdatasync", "-o", trace.to_str().unwrap()];
+        under_a_tracer("publisher_under_a_tracer", &traced, &root, query);
         let trace = std::fs::read_to_string(trace).unwrap();
         assert_eq!(trace.lines().filter(|line| line.contains("sync(")).count(), syncs, "{query}: {trace}");
     }
@@ -337,4 +329,41 @@ async fn publisher_under_a_tracer() {
     for text in ["one", "two", "three"] {
         say(&session, text).await;
     }
+}
+
+/// An entry that is in the index already, and names that stand in their folder already, are not taken for safe.
+#[tokio::test]
+async fn with_fsync_a_message_whose_sync_failed_is_acknowledged_only_when_it_was_synced() {
+    // The first is the data's, which follow a failure anyway.
+    for failures in ["inject=fdatasync:error=EIO:when=2..3", "inject=fsync:error=EIO:when=1..2"] {
+        let root = Root::new();
+        under_a_tracer("publisher_whose_disk_fails_twice", &["-e", failures], &root, "?fsync=true");
+        assert_eq!(shown(&read(&open(&root.path()).await, None).await), numbered(&["kept"]));
+    }
+}
+
+#[tokio::test]
+#[ignore = "the traced process of these tests"]
+async fn publisher_whose_disk_fails_twice() {
+    let root = std::env::var("TOOZ_FILE_TEST_ROOT").unwrap();
+    let session = open_with(Path::new(&root), "?fsync=true", &opening()).await.unwrap();
+    let publication =
+        Publication { id: MessageId::random(), channel: news(), sender: name("me"), body: "kept".into() };
+    topics(&session).publish(&publication).await.unwrap_err();
+    topics(&session).publish(&publication).await.unwrap_err();
+    assert_eq!(topics(&session).publish(&publication).await.unwrap().number(), 1);
+}
+
+/// This test binary again, one test of it, under `strace`.
+fn under_a_tracer(test: &str, options: &[&str], root: &Root, query: &str) {
+    let tool = std::process::Command::new("strace")
+        .args(["-f", "-qq"])
+        .args(options)
+        .arg(std::env::current_exe().unwrap())
+        .args([test, "--exact", "--ignored", "--test-threads=1"])
+        .env("TOOZ_FILE_TEST_ROOT", root.path())
+        .env("TOOZ_FILE_TEST_QUERY", query)
+        .output();
+    let output = tool.expect("strace, which conformance/test installs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
 }
