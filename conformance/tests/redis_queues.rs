@@ -179,6 +179,21 @@ async fn a_stranger_is_removed_by_its_id() {
     assert_eq!(evict(&[stranger]).await, []);
 }
 
+/// A notice is heard by ours alone. Who does not hear it is removed when its time is over, like whoever does not heed it.
+#[tokio::test]
+async fn a_stranger_that_no_notice_reaches_is_removed_after_it() {
+    let redis = Redis::start();
+    let registry = tooz_core::Registry::embedded().with(tooz_redis::RedisDriver::new());
+    let coord = registry.builder(redis.url()).member("a").connect().await.unwrap();
+    redis.command(&["SET", MAIN, "0123456789abcdef0123456789abcdef", "PX", "30000"]);
+    let lock = coord.lock("nightly");
+    let stranger = lock.queue().await.unwrap().holders[0].claim.unwrap();
+    assert_eq!(lock.evict(Eviction::Notice).await.unwrap(), [stranger]);
+    assert!(lock.queue().await.unwrap().holders.is_empty());
+    assert_eq!(lock.evict(Eviction::Notice).await.unwrap(), []);
+    coord.close().await.unwrap();
+}
+
 /// Interleaving 14: a stranger that came and went within its moment is remembered all the same.
 #[tokio::test]
 async fn a_stranger_that_came_and_went_in_its_moment_is_remembered() {

@@ -67,6 +67,8 @@ fn nonsense(scheme: &str) -> Vec<String> {
         "://u:c4n4ry?more@127.0.0.1",
         "://u:c4n4ry#more@127.0.0.1",
         "://u:12/c4n4ry@127.0.0.1",
+        "://u:12@34/c4n4ry@127.0.0.1",
+        "://u:12@34?timeout=c4n4ry@127.0.0.1",
         ":/u:c4n4ry@127.0.0.1",
         "://u:c4n4ry%ff@127.0.0.1:1",
         "://u:c4n4ry@127.0.0.1:1?timeout=1ms&timeout=2ms",

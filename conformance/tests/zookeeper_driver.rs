@@ -39,6 +39,19 @@ async fn a_time_to_live_that_is_granted_but_below_four_ticks_is_raised_to_them_a
     assert!(profile.warnings.iter().any(|warning| warning.contains("minimum")), "{:?}", profile.warnings);
 }
 
+/// The protocol has 31 bits for the milliseconds.
+#[tokio::test]
+async fn a_time_to_live_of_months_is_as_long_as_the_server_grants() {
+    let most =
+        open_for(&url(server().port(), &unique("month")), Duration::from_secs(86_400), TTL).await.unwrap();
+    for ttl in [Duration::from_secs(86_400 * 30), Duration::MAX] {
+        let opened = open_for(&url(server().port(), &unique("months")), ttl, TTL).await.unwrap();
+        assert_eq!(opened.backend.profile().liveness, most.backend.profile().liveness);
+        let warnings = &opened.backend.profile().warnings;
+        assert!(!warnings.iter().any(|warning| warning.contains("minimum")), "{ttl:?}: {warnings:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_time_to_live_of_four_ticks_or_more_is_granted_as_asked_and_nothing_said() {
     for ttl in [2, 4].map(Duration::from_secs) {

@@ -103,7 +103,7 @@ impl Endpoint {
                 (user, password)
             }
         };
-        if credentials.is_none() && !hosts.is_empty() && path.contains('@') {
+        if !hosts.is_empty() && path.contains('@') {
             return Err(misplaced("path", "'/' in a user or password as %2F"));
         }
         let hosts = hosts.split(',').filter(|host| !hosts.is_empty() || !host.is_empty());
@@ -307,6 +307,9 @@ fn invalid_url(text: impl Into<String>) -> Error {
 }
 
 fn ill_typed(name: &str, value: &str, kind: OptionKind) -> Error {
+    if value.contains('@') {
+        return misplaced("options", "'?' in a user or password as %3F");
+    }
     let wanted = match kind {
         OptionKind::Flag => "true or false",
         OptionKind::Span => "a time above zero: seconds (30, 0.5) or with a unit (500ms, 2m)",

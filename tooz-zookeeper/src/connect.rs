@@ -65,9 +65,10 @@ pub(crate) async fn open(
     Ok(line)
 }
 
-/// As the protocol carries it: whole milliseconds.
+/// As the protocol carries it: whole milliseconds, of which there may be so many. The server grants what it allows.
 fn rounded(ttl: Duration) -> Duration {
-    Duration::from_millis(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX))
+    const MOST: u128 = i32::MAX as u128;
+    Duration::from_millis(u64::try_from(ttl.as_millis().min(MOST)).unwrap_or_default())
 }
 
 fn silent(limit: Duration) -> Error {
@@ -75,7 +76,7 @@ fn silent(limit: Duration) -> Error {
 }
 
 async fn session(config: &Config, opening: &Opening, ttl: Duration) -> Result<Line> {
-    let mut connector = Client::connector().with_session_timeout(ttl).with_fail_eagerly();
+    let mut connector = Client::connector().with_session_timeout(rounded(ttl)).with_fail_eagerly();
     if let Some(digest) = &config.digest {
         connector = connector.with_auth("digest", digest.reveal().as_bytes());
     }

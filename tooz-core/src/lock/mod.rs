@@ -114,7 +114,9 @@ impl Lock {
     ///
     /// # Behavior
     /// The limit is for the waiting. A request that is under way when it ends is waited for, and giving up
-    /// the place in the queue is one more: a store that is slow to answer adds that time.
+    /// the place in the queue is one more: a store that is slow to answer adds that time. Time without a session
+    /// counts too, so `None` may mean that the store was out of reach: [`Coordinator::state`](crate::Coordinator::state)
+    /// tells.
     ///
     /// # Errors
     /// As for [`acquire`](Self::acquire).

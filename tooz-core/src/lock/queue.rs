@@ -32,14 +32,18 @@ pub(crate) async fn evict(coord: &Coordinator, seat: Seat, how: Eviction) -> Res
     }
     // Where one of them has no id, whoever holds is meant.
     let meant: Option<Vec<ClaimId>> = holders.iter().map(|holder| holder.claim).collect();
-    let hit = evict_step(coord, &seat, how, meant.unwrap_or_default()).await?;
-    if how == Eviction::Force || hit.is_empty() {
+    let meant = meant.unwrap_or_default();
+    let mut hit = evict_step(coord, &seat, how, meant.clone()).await?;
+    if how == Eviction::Force {
         return Ok(hit);
     }
-    let core = coord.core();
+    // Also those who could not be told: a member of another language hears nothing of a notice.
+    let stays = |queue: &Queue| {
+        queue.holders.iter().any(|now| holders.iter().any(|holder| holder.claim == now.claim))
+    };
     let gone = async {
         let mut view = QueueView::open(coord, seat.clone()).await?;
-        while view.borrow().holders.iter().any(|holder| holder.claim.is_none_or(|id| hit.contains(&id))) {
+        while stays(&view.borrow()) {
             view.changed().await?;
         }
         Ok::<_, Error>(())
@@ -47,8 +51,9 @@ pub(crate) async fn evict(coord: &Coordinator, seat: Seat, how: Eviction) -> Res
     tokio::select! {
         biased;
         gone = gone => gone?,
-        () = core.sleep(notice) => {
-            evict_step(coord, &seat, Eviction::Force, hit.clone()).await?;
+        () = coord.core().sleep(notice) => {
+            let removed = evict_step(coord, &seat, Eviction::Force, meant).await?;
+            hit.extend(removed.into_iter().filter(|id| !hit.contains(id)).collect::<Vec<_>>());
         }
     }
     Ok(hit)
