@@ -53,7 +53,8 @@ impl Lease {
         ttl: Duration,
         id: i64,
     ) -> Result<(Self, Moment)> {
-        let seconds = i64::try_from(ttl.as_secs() + u64::from(ttl.subsec_nanos() > 0)).unwrap_or(i64::MAX);
+        let seconds = i64::try_from(ttl.as_secs().saturating_add(u64::from(ttl.subsec_nanos() > 0)))
+            .unwrap_or(i64::MAX);
         let options = || Some(LeaseGrantOptions::new().with_id(id));
         let sent = clock.now();
         let answer = line
