@@ -64,9 +64,9 @@ pub(crate) struct Known {
     pub(crate) yields: bool,
 }
 
-/// Hand-overs in a row, on average, before foreign clients get a chance.
-const IN_A_ROW: u8 = 8;
-/// A turn after which they get one in any case.
+/// Hand-overs in a row, on average, before foreign clients get a chance, however short the turns are.
+const IN_A_ROW: u128 = 128;
+/// A turn after which they get one in any case; after a shorter one it is as likely as the turn was long.
 const LONG_TURN: Duration = Duration::from_secs(1);
 
 /// Whether this holder leaves the seat open for foreign clients, which poll and never see a seat that is
@@ -74,10 +74,14 @@ const LONG_TURN: Duration = Duration::from_secs(1);
 ///
 /// Its id decides, which is drawn anew for every turn: revisions would repeat themselves while two of us take turns.
 pub(crate) fn yields(foreign: Option<&Seen>, id: ClaimId, mine: Option<&Seen>) -> bool {
-    let (Some(_), Some(mine)) = (foreign, mine) else { return false };
-    let age = Record::decode(&mine.value).and_then(|record| record.age());
-    let is_drawn = id.as_bytes().last().is_some_and(|drawn| drawn % IN_A_ROW == 0);
-    is_drawn || age.is_some_and(|age| age >= LONG_TURN)
+    let (Some(_), Some(mine), Some(drawn)) = (foreign, mine, id.as_bytes().last()) else { return false };
+    is_due(*drawn, Record::decode(&mine.value).and_then(|record| record.age()))
+}
+
+/// About once a second of turns, so that the pauses do not become most of the time.
+fn is_due(drawn: u8, age: Option<Duration>) -> bool {
+    let chance = age.unwrap_or_default().as_millis() * 256 / LONG_TURN.as_millis();
+    u128::from(drawn) < chance.max(256 / IN_A_ROW)
 }
 
 /// Everything a claim may have left.
@@ -332,32 +336,14 @@ fn found(deleted: i64) -> Withdrawn {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-    use tooz_core::{Name, Seat};
-
     use super::*;
 
-    /// Two that take turns on a server that nobody else writes to are granted every second revision, for ever.
+    /// Whatever the revisions: two that take turns on a server that nobody else writes to are granted every second one.
     #[test]
-    fn one_in_eight_leaves_the_seat_open_whatever_the_revisions() {
-        let (name, mode) = (Name::new("nightly").unwrap(), Mode::Exclusive);
-        let seat = Seat::Lock(name.clone());
-        let claim = Claim { id: ClaimId::random(), seat, mode, member: name, value: Bytes::new() };
-        let seen = |at| Seen {
-            key: Bytes::new(),
-            value: Record::waiting(&claim).granted().encode().unwrap().into(),
-            created: at,
-            modified: at,
-            lease: 1,
-        };
-        for parity in [0, 1] {
-            let turns =
-                (0..=u8::MAX).map(|drawn| (ClaimId::from_bytes([drawn; 16]), i64::from(drawn) * 2 + parity));
-            let open = turns.filter(|(id, at)| yields(Some(&seen(1)), *id, Some(&seen(*at)))).count();
-            assert_eq!(open, 32, "of 256 turns");
-        }
-        let drawn = ClaimId::from_bytes([0; 16]);
-        assert!(!yields(None, drawn, Some(&seen(9))), "no foreign client was seen");
-        assert!(!yields(Some(&seen(1)), drawn, None), "it holds nothing");
+    fn the_seat_is_left_open_as_often_as_turns_are_long_and_now_and_then_in_any_case() {
+        let of_256 = |age| (0..=u8::MAX).filter(|drawn| is_due(*drawn, age)).count();
+        let after = |ms| of_256(Some(Duration::from_millis(ms)));
+        assert_eq!([after(0), after(50), after(500), after(1_000)], [2, 12, 128, 256]);
+        assert_eq!((of_256(None), of_256(Some(Duration::MAX))), (2, 256));
     }
 }
