@@ -9,6 +9,7 @@ use std::time::Duration;
 use conformance::servers::Redis;
 use conformance::{Session, within};
 use redis_server::{lock, name, session_at};
+use tooz_core::ErrorKind;
 use tooz_core::backend::{Deleted, Left};
 
 const LONG: Duration = Duration::from_secs(30);
@@ -18,6 +19,12 @@ const READERS: &str = "{_tooz_nightly_lock}:readers";
 const GROUP: &str = "_tooz_group:blue";
 const SESSIONS: &str = "{_tooz_group:blue}:sessions";
 const ID: &str = "0123456789abcdef0123456789abcdef";
+
+/// More members than a look shows, of a version that may keep them alive.
+const PLANT_NEWER: &str = "for i = 1, 10001 do
+  redis.call('HSET', KEYS[1], i, 'x')
+  redis.call('HSET', KEYS[2], i, '2 in another way')
+end";
 
 async fn session(redis: &Redis, member: &str) -> Session {
     session_at(&redis.url(), member, LONG).await
@@ -158,4 +165,87 @@ async fn a_member_of_a_newer_version_is_left_alone() {
     assert_eq!(redis.command(&["HGET", GROUP, "ghost"]).text(), "x");
     a.closed().await;
     ghost.closed().await;
+}
+
+fn fields(redis: &Redis, key: &str) -> Vec<String> {
+    let mut fields: Vec<_> = redis.command(&["HKEYS", key]).list().iter().map(|field| field.text()).collect();
+    fields.sort();
+    fields
+}
+
+/// Whoever has been dead for long and shows no sign of life is removed by those who look, and nobody else is.
+#[tokio::test]
+async fn the_long_dead_are_removed_from_a_group_and_nobody_else() {
+    let redis = Redis::start();
+    let a = session(&redis, "a").await;
+    let blue = name("blue");
+    a.groups().create(&blue).await.unwrap();
+    a.groups().join(&a.enrolment(&blue, b"\xc0")).await.unwrap();
+    let now: u64 = redis.command(&["TIME"]).list()[0].text().parse().unwrap();
+    // Seven and a half minutes ago and one: five times the time to live are two and a half.
+    let over = |ago: u64| format!("1 {ID} {} 1", (now - ago) * 1000);
+    let (long, lately) = (over(450), over(60));
+    for (member, record, beat) in [
+        ("dead", Some(&*long), None),
+        ("dead-lately", Some(&*lately), None),
+        ("dead-python", None, None),
+        ("newer", Some("2 in another way"), None),
+        ("python", None, Some("Not dead!")),
+        ("pythons-namesake", Some(&*long), Some("Not dead!")),
+        ("our-namesake", Some(&*long), Some(ID)),
+    ] {
+        redis.command(&["HSET", GROUP, member, "x"]);
+        record.map(|record| redis.command(&["HSET", SESSIONS, member, record]));
+        beat.map(|beat| redis.command(&["SET", &format!("_tooz_beats:{member}"), beat]));
+    }
+    let roster = a.members(&blue).await.unwrap();
+    let mut shown: Vec<_> = roster.members.iter().map(|entry| entry.member.to_string()).collect();
+    shown.sort();
+    assert_eq!(shown, ["a", "python", "pythons-namesake"]);
+    let left = ["__created__", "a", "dead-lately", "newer", "our-namesake", "python", "pythons-namesake"];
+    assert_eq!(fields(&redis, GROUP), left);
+    assert_eq!(fields(&redis, SESSIONS), ["a", "dead-lately", "newer", "our-namesake", "pythons-namesake"]);
+    a.closed().await;
+}
+
+/// However many died in a group that nobody looked at: the living are shown.
+#[tokio::test]
+async fn a_group_full_of_the_dead_shows_the_living() {
+    let redis = Redis::start();
+    let (a, b) = (session(&redis, "a").await, session(&redis, "b").await);
+    let blue = name("blue");
+    a.groups().create(&blue).await.unwrap();
+    let dead: Vec<_> = (0..12_000).map(|number| format!("dead-{number}")).collect();
+    for some in dead.chunks(1_000) {
+        let mut command = vec!["HSET", GROUP];
+        command.extend(some.iter().flat_map(|member| [member.as_str(), "x"]));
+        redis.command(&command);
+    }
+    a.groups().join(&a.enrolment(&blue, b"\xc0")).await.unwrap();
+    let roster = within("a look", b.members(&blue)).await.unwrap();
+    assert_eq!(roster.members.iter().map(|it| it.member.as_str()).collect::<Vec<_>>(), ["a"]);
+    // Each look removes some, until none are left.
+    within("the last of the dead", async {
+        while fields(&redis, GROUP).len() > 2 {
+            b.members(&blue).await.unwrap();
+        }
+    })
+    .await;
+    assert_eq!(fields(&redis, GROUP), ["__created__", "a"]);
+    a.closed().await;
+    b.closed().await;
+}
+
+/// Where nobody can be removed a group of too many is an error, and not half of it shown.
+#[tokio::test]
+async fn a_group_of_too_many_that_may_live_is_an_error() {
+    let redis = Redis::start();
+    let a = session(&redis, "a").await;
+    let blue = name("blue");
+    a.groups().create(&blue).await.unwrap();
+    redis.command(&["EVAL", PLANT_NEWER, "2", GROUP, SESSIONS]);
+    let error = within("a look", a.groups().members(&blue)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    assert!(error.to_string().contains("more members than are looked at (10000)"), "{error}");
+    a.closed().await;
 }

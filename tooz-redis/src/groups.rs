@@ -15,24 +15,24 @@ use tooz_core::{Error, ErrorKind, MAX_CAPABILITIES_BYTES, Name, Result, SessionI
 use crate::keys::{GroupKeys, field, member_of};
 use crate::line::Call;
 use crate::reply::{self, bytes, count, list, word};
-use crate::scripts::{BEAT, GROUP};
+use crate::scripts::GROUP;
 use crate::session::{Session, is_namesake, millis};
 
 /// How many members of a group and how many groups are looked at at most.
-const MOST: usize = 10_000;
+pub(crate) const MOST: usize = 10_000;
 
 /// The groups of one session.
 pub(crate) struct Groups {
-    session: Arc<Session>,
+    pub(crate) session: Arc<Session>,
 }
 
 /// One member as it stands in the store, alive or not.
 pub(crate) struct Seen {
-    field: Vec<u8>,
+    pub(crate) field: Vec<u8>,
     member: Name,
     capabilities: Bytes,
     session: Option<SessionId>,
-    expiry: u64,
+    pub(crate) expiry: u64,
     joined: u64,
 }
 
@@ -41,11 +41,11 @@ impl Groups {
         Self { session }
     }
 
-    async fn act(&self, act: &str, keys: &GroupKeys, args: Vec<Vec<u8>>) -> Result<Value> {
+    pub(crate) async fn act(&self, act: &str, keys: &GroupKeys, args: Vec<Vec<u8>>) -> Result<Value> {
         self.session.line.run(self.call(act, keys, args)).await
     }
 
-    fn call(&self, act: &str, keys: &GroupKeys, args: Vec<Vec<u8>>) -> Call {
+    pub(crate) fn call(&self, act: &str, keys: &GroupKeys, args: Vec<Vec<u8>>) -> Call {
         let mut all = vec![act.as_bytes().to_vec(), self.session.keys.group_channel(keys)];
         all.extend(args);
         let mut names = vec![keys.group.clone(), keys.sessions.clone()];
@@ -70,28 +70,6 @@ impl Groups {
 
     fn me(&self) -> Vec<u8> {
         self.session.id.to_string().into_bytes()
-    }
-
-    /// Which of these fields are members that Python keeps alive.
-    async fn living(&self, fields: &[Vec<u8>]) -> Result<BTreeSet<Vec<u8>>> {
-        let known: Vec<_> = fields.iter().filter_map(|field| Some((field, member_of(field)?))).collect();
-        if known.is_empty() {
-            return Ok(BTreeSet::new());
-        }
-        let look = |member: &Name| Call {
-            script: &BEAT,
-            keys: vec![self.session.keys.beat(member)],
-            args: vec![b"look".to_vec(), Vec::new(), Vec::new()],
-        };
-        let calls = known.iter().map(|(_, member)| look(member)).collect();
-        let beats = self.session.line.run_all(calls).await?;
-        let mut living = BTreeSet::new();
-        for ((field, _), beat) in known.into_iter().zip(beats) {
-            if is_namesake(&beat?) {
-                living.insert(field.clone());
-            }
-        }
-        Ok(living)
     }
 }
 
@@ -118,7 +96,7 @@ impl GroupSteps for Groups {
             // Members without a session of ours: alive if Python keeps them so. The dead are named, so
             // that nobody who comes meanwhile is deleted with them.
             let fields: Vec<_> = unsure.iter().filter_map(|field| Some(bytes(field)?.to_vec())).collect();
-            if !self.living(&fields).await?.is_empty() {
+            if self.beats(&fields).await?.iter().any(|(_, beat)| is_namesake(beat)) {
                 return Ok(Deleted::NotEmpty);
             }
             answer = self.act("delete", &keys, named.into_iter().chain(fields).collect()).await?;
@@ -131,7 +109,7 @@ impl GroupSteps for Groups {
         if self.session.is_clustered() {
             self.list_apart("SREM", group).await?;
             // Made again meanwhile, it has to be listed again.
-            if word(&self.act("look", &keys, vec![MOST.to_string().into_bytes()]).await?) != Some("none") {
+            if self.look(&keys).await?.is_some() {
                 self.list_apart("SADD", group).await?;
             }
         }
@@ -213,20 +191,21 @@ impl GroupSteps for Groups {
         let keys = session.keys.group(group);
         let channel = session.keys.group_channel(&keys);
         let mark = session.ear.follow(&channel).await?;
-        let answer = self.act("look", &keys, vec![MOST.to_string().into_bytes()]).await;
-        let answer = answer.map_err(|e| doing("look at", group, e))?;
-        if word(&answer) == Some("none") {
+        let Some((now, seen, newer)) = self.look(&keys).await.map_err(|e| doing("look at", group, e))? else {
             session.ear.saw_absent(&channel, mark);
             return Ok(None);
-        }
-        let (now, seen, newer) = read(&answer).ok_or_else(|| reply::odd("look", &answer))?;
+        };
         if newer > 0 {
             tracing::warn!(%group, newer, "members of a newer version are not shown: upgrade this one");
         }
         let is_ours = |seen: &Seen| seen.session.is_some() && seen.expiry > now;
         let unsure: Vec<_> =
             seen.iter().filter(|seen| !is_ours(seen)).map(|seen| seen.field.clone()).collect();
-        let living = self.living(&unsure).await?;
+        let beats = self.beats(&unsure).await?;
+        self.bury_found(&keys, now, &seen, &beats).await;
+        // Those that Python keeps alive.
+        let living: BTreeSet<_> =
+            beats.into_iter().filter(|(_, beat)| is_namesake(beat)).map(|(field, _)| field).collect();
         let soonest = seen.iter().filter(|seen| is_ours(seen)).map(|seen| seen.expiry - now + 5).min();
         let beat = session.foreign().then(|| session.lease() / 3);
         let revisit = soonest.map(Duration::from_millis).into_iter().chain(beat).min();

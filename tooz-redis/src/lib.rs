@@ -53,6 +53,7 @@
 //! URLs, options and what happens when are described in `docs/guide/redis.md`.
 
 mod config;
+mod dead;
 mod driver;
 mod ear;
 mod error;

@@ -1,5 +1,5 @@
 -- Steps of one group.
--- KEYS: group sessions [session for join | the set of groups for create and delete]
+-- KEYS: group sessions [session for join | the set of groups for create and delete | beat… for bury]
 -- ARGV: act stir … by act
 --   create name
 --   delete name member…                               (members known to be dead)
@@ -7,7 +7,8 @@
 --   leave  field session
 --   update field session capabilities
 --   renew  field session ttl
---   look   most
+--   look   most grace most-doubtful
+--   bury   grace field…                               (of members without a sign of life)
 local group, sessions = KEYS[1], KEYS[2]
 local act, stir = ARGV[1], ARGV[2]
 local time = redis.call('TIME')
@@ -25,6 +26,12 @@ local function read(text)
     return nil
   end
   return owner, tonumber(expiry), began
+end
+
+-- Whether it has no record of ours, or one that has been over for so long.
+local function is_doubtful(field, grace)
+  local owner, expiry, _, version = read(redis.call('HGET', sessions, field))
+  return not version and (not owner or expiry + grace <= now)
 end
 
 local function write(field, owner, expiry, began)
@@ -52,7 +59,17 @@ if act == 'look' then
     return 'none'
   end
   if redis.call('HLEN', group) > tonumber(ARGV[3]) then
-    error('the group ' .. group .. ' has more members than are looked at (' .. ARGV[3] .. ')')
+    -- More than are told: who may be dead, so that the asker makes sure, buries them and looks again.
+    local doubtful = {'full'}
+    for _, field in ipairs(redis.call('HKEYS', group)) do
+      if #doubtful > tonumber(ARGV[5]) then
+        break
+      end
+      if field ~= '__created__' and is_doubtful(field, tonumber(ARGV[4])) then
+        doubtful[#doubtful + 1] = field
+      end
+    end
+    return doubtful
   end
   local found, newer = {}, 0
   local all = redis.call('HGETALL', group)
@@ -67,6 +84,20 @@ if act == 'look' then
     end
   end
   return {now, found, newer}
+end
+
+-- Of those who are named with their beats' keys, where this server has them, whoever shows no life is removed.
+if act == 'bury' then
+  local buried = 0
+  for i = 4, #ARGV do
+    local beat = KEYS[i - 1]
+    local shows_life = beat and redis.call('EXISTS', beat) == 1
+    if not shows_life and is_doubtful(ARGV[i], tonumber(ARGV[3])) then
+      redis.call('HDEL', sessions, ARGV[i])
+      buried = buried + redis.call('HDEL', group, ARGV[i])
+    end
+  end
+  return buried
 end
 
 if act == 'delete' then
