@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use tooz_core::backend::{
     Created, Deleted, Enrolment, GroupSteps, Joined, Left, Mark, RosterEntry, RosterFact, Updated,
 };
-use tooz_core::{Name, Result};
+use tooz_core::{Error, ErrorKind, Name, Result};
 
 use crate::contest::{Life, NAME, life};
 use crate::folder::Folder;
@@ -146,16 +146,25 @@ pub(crate) fn member_file(member: &Name) -> String {
 impl GroupSteps for Groups {
     async fn create(&self, group: &Name) -> Result<Created> {
         self.session.check()?;
-        if self.find(group)?.is_some() {
-            return Ok(Created::Existed);
+        let (groups, segment) = (&self.session.root.groups, Segment::of(group));
+        for _ in 0..8 {
+            if self.find(group)?.is_some() {
+                return Ok(Created::Existed);
+            }
+            let files: &[(&str, &[u8])] = &[(GATE, b""), (NAME, group.as_str().as_bytes())];
+            if self.session.build(groups, segment.as_str(), files)? {
+                return Ok(Created::New);
+            }
+            // Just made by somebody else, or somebody took its gate away by hand: one that is deleted goes as a whole.
+            let Some(folder) = groups.sub(segment.as_str())? else { continue };
+            match folder.create(GATE) {
+                Ok(_) if self.find(group)?.is_some() => return Ok(Created::New),
+                Err(error) if error.kind() != ErrorKind::Unavailable => return Err(error),
+                Ok(_) | Err(_) => {}
+            }
         }
-        let name = group.as_str().as_bytes();
-        let made = self.session.build(
-            &self.session.root.groups,
-            Segment::of(group).as_str(),
-            &[(GATE, b""), (NAME, name)],
-        )?;
-        Ok(if made { Created::New } else { Created::Existed })
+        let text = format!("somebody keeps changing {:?} by hand", groups.path_of(segment.as_str()));
+        Err(Error::new(ErrorKind::Unavailable, text))
     }
 
     async fn delete(&self, group: &Name) -> Result<Deleted> {
@@ -175,7 +184,12 @@ impl GroupSteps for Groups {
         let mut groups = Vec::new();
         for segment in self.session.root.groups.again()?.names()? {
             match read_segment(&segment) {
-                Reading::Spelled(name) => groups.extend(self.find(&name)?.map(|_| name)),
+                Reading::Spelled(name) => match self.find(&name) {
+                    Ok(folder) => groups.extend(folder.map(|_| name)),
+                    // Planted by somebody: it hides no other.
+                    Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Denied) => {}
+                    Err(error) => return Err(error),
+                },
                 Reading::Hashed => groups.extend(self.written_name(&segment)),
                 Reading::Foreign => {}
             }

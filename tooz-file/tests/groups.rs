@@ -274,12 +274,33 @@ async fn planted_entries_are_no_members_and_stall_nobody() {
     open.try_lock().unwrap();
     std::fs::create_dir(root.path().join("groups/%zz")).unwrap();
     std::fs::create_dir(root.path().join("groups/planted")).unwrap();
+    std::fs::write(root.path().join("groups/notes"), "").unwrap();
+    std::os::unix::fs::symlink("/etc", root.path().join("groups/elsewhere")).unwrap();
+    let open_to_all = root.path().join("groups/open");
+    std::fs::create_dir(&open_to_all).unwrap();
+    std::fs::set_permissions(&open_to_all, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
 
     assert_eq!(roster(&a).await.members.len(), 1);
     assert_eq!(groups(&a).list().await.unwrap(), [name("g")]);
     groups(&a).leave(&me).await.unwrap();
     drop(open);
     assert_eq!(groups(&a).delete(&me.group).await.unwrap(), Deleted::Gone);
+    std::fs::remove_file(root.path().join("groups/notes")).unwrap();
+    std::fs::remove_file(root.path().join("groups/elsewhere")).unwrap();
     a.close().await.unwrap();
     assert_eq!(leftovers(&root.path()), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_group_whose_gate_was_removed_is_none_and_can_be_made_anew() {
+    let root = Root::new();
+    let (a, me) = joiner(&root, "m").await;
+    groups(&a).create(&me.group).await.unwrap();
+    std::fs::remove_file(root.path().join("groups/g/gate")).unwrap();
+    assert_eq!(groups(&a).join(&me).await.unwrap(), Joined::NoGroup);
+
+    assert_eq!(groups(&a).create(&me.group).await.unwrap(), Created::New);
+    assert_eq!(groups(&a).create(&me.group).await.unwrap(), Created::Existed);
+    assert_eq!(groups(&a).join(&me).await.unwrap(), Joined::Done);
+    assert_eq!(groups(&a).list().await.unwrap(), [me.group]);
 }
