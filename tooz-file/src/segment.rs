@@ -57,6 +57,12 @@ pub(crate) fn read_index_name(name: &str) -> Option<u64> {
     (index_name(first) == name).then_some(first)
 }
 
+/// The same for the data of a segment.
+pub(crate) fn read_data_name(name: &str) -> Option<u64> {
+    let first = name.strip_prefix("d-")?.parse().ok()?;
+    (data_name(first) == name).then_some(first)
+}
+
 impl<'a> Segment<'a> {
     /// Opens a segment; `None` if it is gone, or if whoever began it died before it was one.
     pub(crate) fn open(folder: &'a Folder, first: u64, access: Access) -> Result<Option<Self>> {

@@ -16,7 +16,7 @@ use crate::keys::channel_folder;
 use crate::known::Known;
 use crate::log;
 use crate::record::wall_us;
-use crate::segment::{Access, INDEX, Segment, data_name, index_name};
+use crate::segment::{Access, INDEX, Segment, data_name, index_name, read_data_name};
 use crate::session::Session;
 use crate::short::ShortLock;
 use crate::watch::{Interest, Watch};
@@ -182,13 +182,17 @@ impl TopicSteps for Topics {
         let _gate = self.enter(&folder).await?;
         let Some((state, head)) = beyond(&folder, retention)? else { return Ok(0) };
         log::set_head(&folder, head)?;
-        // The newest segment stays: it knows the count.
-        for pair in state.segments.windows(2) {
-            if let [first, next] = *pair
-                && next <= head
-            {
-                folder.remove(&index_name(first))?;
-                folder.remove(&data_name(first))?;
+        // The one that has the first message stays, or is to have it: the newest knows the count.
+        let kept = state.segments.iter().copied().filter(|first| *first <= head).max().unwrap_or(0);
+        for first in state.segments.into_iter().filter(|first| *first < kept) {
+            folder.remove(&index_name(first))?;
+        }
+        // Those as well whose index went when somebody trimmed who was killed.
+        for first in folder.list(read_data_name)?.into_iter().filter(|first| *first < kept) {
+            match folder.remove(&data_name(first)) {
+                // Planted by somebody: it stalls nobody.
+                Err(error) if error.kind() == ErrorKind::Corrupt => {}
+                removed => drop(removed?),
             }
         }
         Ok(head - state.head)

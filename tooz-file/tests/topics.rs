@@ -287,6 +287,14 @@ async fn trimmed_segments_are_removed() {
     assert!(size() < 10 << 20, "{} bytes are left", size());
     assert_eq!(read(&session, None).await.messages.len(), 3);
     assert_eq!(say(&session, "next").await.number(), 31);
+
+    // Somebody was killed between removing an index and removing its data.
+    let orphan = folder(&root).join("d-00000000000000000001");
+    std::fs::write(&orphan, "data").unwrap();
+    std::fs::create_dir(folder(&root).join("d-00000000000000000002")).unwrap();
+    assert_eq!(topics(&session).trim(&news(), retention).await.unwrap(), 1);
+    assert!(!orphan.exists(), "data without an index stay for ever");
+    assert_eq!(read(&session, None).await.messages.len(), 3);
 }
 
 /// A late copy of a request is recognised by a process that was not there when the first one came.
