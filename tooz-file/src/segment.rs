@@ -174,8 +174,6 @@ impl<'a> Segment<'a> {
         if sync {
             file.sync_data().map_err(fault)?;
         }
-        // What is closed later is heard later: the index is the last.
-        drop(file);
 
         let too_long = |_| Error::new(ErrorKind::InvalidValue, "the message is too long for a segment");
         let entry = Entry {

@@ -131,7 +131,7 @@ impl Topics {
     fn attend(&self, channel: &Channel) -> Result<Option<(Watch, Subject)>> {
         let topics = &self.session.root.topics;
         let name = channel_folder(channel);
-        if let Some(watch) = self.listen(&topics.path_of(&name), Interest::Entries(INDEX))? {
+        if let Some(watch) = self.listen(&topics.path_of(&name), Interest::Writings(INDEX))? {
             return Ok(Some((watch, Subject::Channel)));
         }
         let watch = self.listen(topics.path(), Interest::Entry(name.clone()))?;

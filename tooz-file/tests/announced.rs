@@ -7,11 +7,13 @@
 mod common;
 
 use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use common::*;
 use rustix::fs::FlockOperation;
-use tooz_core::backend::{Doubt, Joined, Turn};
+use tooz_core::backend::{Doubt, Joined, Limit, Publication, Turn};
+use tooz_core::{Channel, MessageId};
 
 /// Locks a file through a descriptor that only reads.
 fn lock_silently(path: &Path) -> File {
@@ -136,4 +138,39 @@ async fn whoever_waits_at_a_gate_that_is_unlocked_without_a_word_gets_in() {
     drop(owner);
 
     assert_eq!(soon(join).await.unwrap(), Joined::Done);
+}
+
+/// A child that another thread forks while a message is written has a copy of the index, and closes it when it ends.
+#[tokio::test]
+async fn a_message_is_heard_of_when_it_is_written_however_long_its_file_stays_open() {
+    let root = Root::new();
+    let a = open(&root.path()).await;
+    let channel = Channel::Topic(name("news"));
+    let path = root.path().join("topics/t-news/x-00000000000000000001");
+    let mut indexes = Vec::new();
+    for text in ["one", "two"] {
+        let publication = Publication {
+            id: MessageId::random(),
+            channel: channel.clone(),
+            sender: name("me"),
+            body: text.into(),
+        };
+        a.topics().unwrap().publish(&publication).await.unwrap();
+        indexes.push(std::fs::read(&path).unwrap());
+    }
+    // The same once more, by somebody who does not close.
+    let end = indexes[0].len() as u64;
+    let open = File::options().write(true).open(&path).unwrap();
+    open.set_len(end).unwrap();
+    let all = Limit { messages: usize::MAX, bytes: usize::MAX };
+    let before = a.topics().unwrap().fetch(&channel, None, all).await.unwrap();
+    assert_eq!(before.messages.len(), 1);
+    let mut stirred = a.topics().unwrap().stirred(&channel, before.mark);
+    assert!(is_pending(&mut stirred).await);
+
+    open.write_all_at(&indexes[1][indexes[0].len()..], end).unwrap();
+
+    soon(stirred).await;
+    let now = a.topics().unwrap().fetch(&channel, None, all).await.unwrap();
+    assert_eq!(now.messages.len(), 2);
 }

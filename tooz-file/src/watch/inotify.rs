@@ -35,6 +35,9 @@ const FOLDER_NEWS: WatchFlags = WatchFlags::CLOSE_WRITE
     .union(WatchFlags::DONT_FOLLOW)
     .union(WatchFlags::ONLYDIR);
 
+/// Of folders: entries that come and go or are written to, and the end. That they are closed is no news then.
+const WRITING_NEWS: WatchFlags = FOLDER_NEWS.difference(WatchFlags::CLOSE_WRITE).union(WatchFlags::MODIFY);
+
 /// Of folders that only have to stay: their end. What comes and goes in them wakes nobody.
 const STAY_NEWS: WatchFlags = WatchFlags::DELETE_SELF
     .union(WatchFlags::MOVE_SELF)
@@ -70,6 +73,7 @@ impl Inotify {
             About::File => FILE_NEWS,
             About::Folder => STAY_NEWS,
             About::Entries => FOLDER_NEWS,
+            About::Writings => WRITING_NEWS,
         };
         // Added to what others listen for there. Events of the new watch wait for the lock, and so for its listener.
         let mut table = self.table();
@@ -160,7 +164,9 @@ impl Shared {
         } else if events.contains(ReadFlags::IGNORED) {
             bells.extend(table.end(subject));
         } else if let Some(name) = name {
-            bells.extend(table.hearers(subject, News::Entry(name)));
+            let is_written = events.contains(ReadFlags::MODIFY);
+            let news = if is_written { News::EntryWritten(name) } else { News::Entry(name) };
+            bells.extend(table.hearers(subject, news));
         } else {
             let news = [
                 (ReadFlags::CLOSE_WRITE, News::Closed),

@@ -16,6 +16,8 @@ pub(super) enum News<'a> {
     Moved,
     /// An entry of the folder came, went, or was closed by a writer.
     Entry(&'a str),
+    /// An entry of the folder was written to or cut.
+    EntryWritten(&'a str),
 }
 
 /// What an interest is about.
@@ -27,6 +29,8 @@ pub(super) enum About {
     Folder,
     /// What is in a folder, and the folder itself.
     Entries,
+    /// The same, and what is written in it.
+    Writings,
 }
 
 /// What one listener wants to hear.
@@ -44,6 +48,8 @@ pub(crate) enum Interest {
     Stay,
     /// That an entry whose name begins so came or went, or that the folder was moved or removed.
     Entries(&'static [&'static str]),
+    /// The same of an entry that is written to. It may stay open for long: a forked child has a copy.
+    Writings(&'static [&'static str]),
     /// That the entry of this name came or went.
     Entry(String),
 }
@@ -51,17 +57,20 @@ pub(crate) enum Interest {
 impl Interest {
     pub(super) fn hears(&self, news: News<'_>) -> bool {
         match (self, news) {
-            (Self::Release, News::Entry(_)) => false,
+            (Self::Release | Self::Gate, News::Entry(_) | News::EntryWritten(_)) => false,
             (Self::Release, _) => true,
-            (Self::Gate, news) => !matches!(news, News::Entry(_) | News::Written),
+            (Self::Gate, news) => news != News::Written,
             (Self::End, news) => matches!(news, News::Closed | News::Changed | News::Gone),
             (Self::Keep, news) => matches!(news, News::Changed | News::Gone | News::Moved),
             (Self::Stay, news) => matches!(news, News::Gone | News::Moved),
-            (Self::Entries(prefixes), News::Entry(name)) => {
+            (Self::Entries(prefixes), News::Entry(name))
+            | (Self::Writings(prefixes), News::Entry(name) | News::EntryWritten(name)) => {
                 prefixes.iter().any(|prefix| name.starts_with(prefix))
             }
             (Self::Entry(wanted), News::Entry(name)) => name == wanted,
-            (Self::Entries(_) | Self::Entry(_), news) => matches!(news, News::Gone | News::Moved),
+            (Self::Entries(_) | Self::Writings(_) | Self::Entry(_), news) => {
+                matches!(news, News::Gone | News::Moved)
+            }
         }
     }
 
@@ -71,6 +80,7 @@ impl Interest {
         match self {
             Self::Stay => About::Folder,
             Self::Entries(_) | Self::Entry(_) => About::Entries,
+            Self::Writings(_) => About::Writings,
             Self::Release | Self::Gate | Self::End | Self::Keep => About::File,
         }
     }
@@ -90,6 +100,9 @@ mod tests {
         assert!(!Interest::Stay.hears(News::Entry("x")));
         assert!(Interest::Entries(&["q-"]).hears(News::Entry("q-1")));
         assert!(!Interest::Entries(&["q-"]).hears(News::Entry("counter")));
+        assert!(!Interest::Entries(&["q-"]).hears(News::EntryWritten("q-1")));
+        assert!(Interest::Writings(&["x-"]).hears(News::EntryWritten("x-1")));
+        assert!(!Interest::Writings(&["x-"]).hears(News::EntryWritten("d-1")));
         assert!(
             Interest::Entry("a".into()).hears(News::Entry("a"))
                 && !Interest::Entry("a".into()).hears(News::Entry("ab"))
