@@ -42,6 +42,8 @@
 //!
 //! # Limits
 //! * One machine. Not shared with Python tooz's file driver, whose POSIX record locks do not conflict with `flock`.
+//! * Whoever moves or renames a folder *above* the root while it is in use ends the sessions in it, but none of them
+//!   is told: they go on until they look, and may hold what others take at the old path meanwhile. End them first.
 //! * A child that was forked and never calls `exec` has copies of all descriptors: what its parent does not give
 //!   back before it dies stays held until the child ends, too.
 //! * A seat's folder stays when nobody uses it any more, because its tokens must go on. It is some hundred bytes.

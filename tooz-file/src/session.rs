@@ -284,7 +284,8 @@ fn sweep_one(root: &Root, name: &str) -> Result<()> {
         // Just being removed.
         return root.sessions.remove_empty(name);
     };
-    if flock::try_lock(&alive, Mode::Exclusive).map_err(|error| failed("lock", folder.path(), error))? {
+    // Shared is enough to keep a living one out, and all that NFS grants on a descriptor that only reads.
+    if flock::try_lock(&alive, Mode::Shared).map_err(|error| failed("lock", folder.path(), error))? {
         root.sessions.remove_folder(name)?;
     }
     Ok(())
