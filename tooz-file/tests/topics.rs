@@ -137,8 +137,8 @@ async fn damaged_messages_are_left_out_and_the_rest_goes_on() {
         offsets.push(say(&session, text).await);
     }
     let [data, index] = first_segment(&root);
-    // "me" and "one" come before the second message.
-    overwrite(&data, 6, 0xff);
+    // "me" and "one" and another "me" come before the second message's body.
+    overwrite(&data, 8, 0xff);
     overwrite(&index, 64 * 3 + 17, 0xff);
     let reader = open(&root.path()).await;
     let left = [(1, "one".to_owned()), (4, "four".to_owned())];
