@@ -68,6 +68,7 @@ mod look;
 mod message;
 mod news;
 mod record;
+mod refusal;
 mod reply;
 mod scripts;
 mod server;

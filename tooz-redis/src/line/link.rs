@@ -17,7 +17,7 @@ use tooz_core::{Error, ErrorKind, Result};
 use super::reach::Reach;
 use super::{Call, cluster};
 use crate::config::Topology;
-use crate::error::{refused, silent, unanswered, unconnected};
+use crate::error::{is_turned_away, refused, silent, unanswered, unconnected};
 
 /// The connection of one runtime, shared by everyone there: opened when needed, and again after it broke.
 pub(crate) struct Link {
@@ -82,7 +82,7 @@ impl Link {
         let healed = answers.into_iter().zip(calls).map(|(answer, call)| async move {
             match answer {
                 Value::ServerError(reply) if reply.code() == "NOSCRIPT" => self.run(call, deadline).await,
-                Value::ServerError(reply) if is_turned_away(reply.code()) => self.run(call, deadline).await,
+                answer if turns_away(&answer) => self.run(call, deadline).await,
                 Value::ServerError(reply) => Err(refused(&reply)),
                 value => Ok(value),
             }
@@ -105,7 +105,9 @@ impl Link {
         let mut open = self.open(deadline).await.map_err(Failure::Unsent)?;
         let answer = self.send(&mut open, command, key, deadline).await;
         match answer {
-            Err(Failure::Said(error)) if error.code().is_some_and(is_turned_away) && self.renounce(&open) => {
+            Err(Failure::Said(error))
+                if is_turned_away(error.code(), error.detail()) && self.renounce(&open) =>
+            {
                 let mut open = self.open(deadline).await.map_err(Failure::Unsent)?;
                 self.send(&mut open, command, key, deadline).await
             }
@@ -131,9 +133,7 @@ impl Link {
         };
         let answers = self.in_time(sending, deadline, patience).await;
         let answers = answers.inspect_err(|failure| open.judge(failure)).map_err(Failure::told)?;
-        let turned_away =
-            answers.iter().any(|a| matches!(a, Value::ServerError(reply) if is_turned_away(reply.code())));
-        if turned_away {
+        if answers.iter().any(turns_away) {
             self.renounce(&open);
         }
         Ok(answers)
@@ -291,7 +291,8 @@ fn is_unknown_script(failure: &Failure) -> bool {
     matches!(failure, Failure::Said(error) if error.code() == Some("NOSCRIPT"))
 }
 
-/// Whether the server says that another is primary, having changed nothing.
-fn is_turned_away(code: &str) -> bool {
-    matches!(code, "READONLY" | "MASTERDOWN")
+/// Whether the answer is that another is primary.
+fn turns_away(answer: &Value) -> bool {
+    let Value::ServerError(reply) = answer else { return false };
+    is_turned_away(Some(reply.code()), reply.details())
 }
