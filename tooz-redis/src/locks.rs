@@ -236,7 +236,8 @@ impl LockSteps for Locks {
         if void.is_some() {
             session.note_void(seat.void(claim.id));
         }
-        let answer = session.line.run(session.withdrawal(claim.id, &seat, void)).await;
+        let withdrawal = session.withdrawal(claim.id, &seat, void);
+        let answer = session.line.run_once(withdrawal, |answer| *answer == Value::Int(0)).await;
         let answer = answer.map_err(|e| e.while_doing(format!("withdraw from {}", claim.seat)))?;
         session.ear.forget(claim.id);
         match answer {

@@ -1,6 +1,8 @@
 //! Connecting to a cluster.
 
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use redis::aio::MultiplexedConnection;
 use redis::cluster_async::ClusterConnection;
@@ -41,13 +43,13 @@ pub(super) async fn connect(
     Err(all_failed(&complaints))
 }
 
-/// Connects to all nodes.
-pub(super) async fn connect_to_all(reach: &Reach) -> Result<ClusterConnection> {
+/// Connects to all nodes; whenever a connection breaks, it is counted.
+pub(super) async fn connect_to_all(reach: &Reach, breaks: Arc<AtomicU64>) -> Result<ClusterConnection> {
     let patience = reach.patience();
     let attempt = async {
         // Checks that the password may go to all of them before the client crate sends it.
         drop(connect(reach, mpsc::unbounded_channel().0).await?);
-        let client = reach.cluster_client().map_err(|e| unreached(reach, e))?;
+        let client = reach.cluster_client(breaks).map_err(|e| unreached(reach, e))?;
         client.get_async_connection().await.map_err(|e| unreached(reach, e))
     };
     timeout(patience, attempt).await.unwrap_or_else(|_| Err(unconnected(reach, patience)))

@@ -1,6 +1,6 @@
 //! The connection of one runtime.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -23,6 +23,8 @@ use crate::error::{is_turned_away, refused, silent, unanswered, unconnected};
 pub(crate) struct Link {
     reach: Arc<Reach>,
     state: Mutex<State>,
+    /// How many connections to nodes of a cluster broke: the client crate opens them again by itself.
+    breaks: Arc<AtomicU64>,
 }
 
 enum State {
@@ -51,7 +53,7 @@ enum Wire {
 impl Link {
     /// Nothing opened yet.
     pub(super) fn new(reach: Arc<Reach>) -> Self {
-        Self { reach, state: Mutex::new(State::Down) }
+        Self { reach, state: Mutex::new(State::Down), breaks: Arc::default() }
     }
 
     /// Runs one script.
@@ -63,6 +65,23 @@ impl Link {
             }
             answer => answer.map_err(Failure::told),
         }
+    }
+
+    /// Runs a script that finds nothing left to do (`is_idle`) when it is run again. The client crate sends again what was
+    /// on a connection to a node of a cluster that broke: whether it was run before is then unknown.
+    pub(super) async fn run_once(
+        &self,
+        call: &Call,
+        is_idle: impl Fn(&Value) -> bool,
+        deadline: Instant,
+    ) -> Result<Value> {
+        let before = self.breaks.load(Ordering::Acquire);
+        let answer = self.run(call, deadline).await?;
+        if is_idle(&answer) && self.breaks.load(Ordering::Acquire) != before {
+            let text = "a connection broke, and what it carried may have been sent twice";
+            return Err(Error::new(ErrorKind::Unavailable, text).effect_unknown());
+        }
+        Ok(answer)
     }
 
     /// Runs scripts in one flush, on a cluster in one for each node.
@@ -180,7 +199,7 @@ impl Link {
             // An attempt that everybody gave up waiting for is over by now, and its failure is old.
             State::Opening(opening, since) if since.elapsed() < self.reach.patience() => opening.clone(),
             state => {
-                let dialling = tokio::spawn(dial(Arc::clone(&self.reach)));
+                let dialling = tokio::spawn(dial(Arc::clone(&self.reach), Arc::clone(&self.breaks)));
                 let ended = |e| Error::new(ErrorKind::Unavailable, "the runtime is ending").with_source(e);
                 let opening = dialling.map(move |opened| opened.unwrap_or_else(|e| Err(ended(e))));
                 let opening = opening.boxed().shared();
@@ -235,11 +254,11 @@ impl Open {
     }
 }
 
-async fn dial(reach: Arc<Reach>) -> Result<Open> {
+async fn dial(reach: Arc<Reach>, breaks: Arc<AtomicU64>) -> Result<Open> {
     let epoch = reach.epoch();
     let broken = Arc::new(AtomicBool::new(false));
     let wire = if let Topology::Cluster(_) = reach.config().topology {
-        Wire::Cluster(cluster::connect_to_all(&reach).await?)
+        Wire::Cluster(cluster::connect_to_all(&reach, breaks).await?)
     } else {
         let (news, mut pushes) = mpsc::unbounded_channel::<PushInfo>();
         let connection = reach.connect(news).await?;

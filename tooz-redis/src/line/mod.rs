@@ -71,6 +71,14 @@ impl Line {
         link.run(&call, deadline).await.map_err(|e| e.while_doing(call.script.name()))
     }
 
+    /// Runs a script that answers something else when it is run again: where that may have happened and its answer is
+    /// that of having nothing to do, the effect is unknown.
+    pub(crate) async fn run_once(&self, call: Call, is_idle: impl Fn(&Value) -> bool) -> Result<Value> {
+        let deadline = self.deadline();
+        let link = self.link().await?;
+        link.run_once(&call, is_idle, deadline).await.map_err(|e| e.while_doing(call.script.name()))
+    }
+
     /// Runs scripts in one flush; on a cluster one for each node, all at once.
     pub(crate) async fn run_all(&self, calls: Vec<Call>) -> Result<Vec<Result<Value>>> {
         let deadline = self.deadline();

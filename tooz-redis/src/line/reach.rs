@@ -3,15 +3,15 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use redis::aio::MultiplexedConnection;
+use redis::aio::{MultiplexedConnection, SendError};
 use redis::cluster::{ClusterClient, ClusterClientBuilder};
 use redis::io::tcp::TcpSettings;
 use redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion,
-    PushInfo, RedisConnectionInfo, TlsCertificates,
+    PushInfo, PushKind, RedisConnectionInfo, TlsCertificates,
 };
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
@@ -151,8 +151,8 @@ impl Reach {
         *self.nodes.write().unwrap_or_else(PoisonError::into_inner) = nodes;
     }
 
-    /// What the client crate needs to connect to all nodes of a cluster.
-    pub(super) fn cluster_client(&self) -> redis::RedisResult<ClusterClient> {
+    /// What the client crate needs to connect to all nodes of a cluster; it counts the connections that broke.
+    pub(super) fn cluster_client(&self, breaks: Arc<AtomicU64>) -> redis::RedisResult<ClusterClient> {
         let login = settings(&self.config.login);
         let nodes = self.nodes().into_iter();
         let nodes = nodes.map(|place| information(&place, login.clone(), self.certificates.is_some()));
@@ -167,7 +167,12 @@ impl Reach {
             // Bounded by the deadline of each call; waits grow from the first to the second figure.
             .retries(32)
             .min_retry_wait(20)
-            .max_retry_wait(250);
+            .max_retry_wait(250)
+            .push_sender(move |push: PushInfo| -> std::result::Result<(), SendError> {
+                let is_break = push.kind == PushKind::Disconnection;
+                breaks.fetch_add(u64::from(is_break), Ordering::AcqRel);
+                Ok(())
+            });
         if let Some(certificates) = &self.certificates {
             builder = builder.certs(certificates.clone());
         }
