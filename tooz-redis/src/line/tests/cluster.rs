@@ -51,7 +51,7 @@ async fn every_key_is_reached_through_resharding_and_failover() {
     assert_eq!(line.run(echo("key-1", "moved")).await.unwrap(), bulk("moved"));
     assert_eq!(to.command(&["GET", "key-1"]).text(), "moved");
     let answers = line.run_all(keys.iter().map(|key| echo(key, key)).collect()).await.unwrap();
-    assert!(answers.iter().all(Result::is_ok));
+    assert!(answers.iter().all(Result::is_ok), "{answers:?}");
 
     // A primary is killed: its keys are back when its replica has taken over.
     let dead = cluster.primary(slot).port();
