@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use tooz::backend::Liveness;
-use tooz::{Cause, Coordinator, ErrorKind, Guard, Moment, Seat};
+use tooz::{Cause, Coordinator, Guard, Moment, Seat};
 
 use super::context::Context;
 use super::exit::Exit;
@@ -64,22 +64,26 @@ pub(crate) async fn run(
     Ok(exit)
 }
 
-/// Passes on how the child ended, whatever became of giving back.
-pub(crate) fn after(
+/// Gives back and passes on how the child ended, whatever became of giving back. A signal cuts it short.
+pub(crate) async fn after(
     context: &Context,
     ended: Result<Exit, Failure>,
-    released: tooz::Result<()>,
+    release: impl Future<Output = tooz::Result<()>>,
+    signals: &mut Signals,
 ) -> Result<Exit, Failure> {
-    match released {
-        Ok(()) => ended,
-        // Told by the exit code already.
-        Err(error) if error.kind() == ErrorKind::Lost && ended.is_err() => ended,
-        Err(error) => {
-            let note = json!({ "note": "not_released", "message": error.to_string() });
-            context.out.note(format_args!("the child has ended, but: {error}"), &note);
-            ended
-        }
+    if ended.as_ref().is_err_and(|failure| failure.exit == Exit::Lost) {
+        return ended; // what is lost needs no giving back, and its store may be silent
     }
+    let obstacle = tokio::select! {
+        released = release => match released {
+            Ok(()) => return ended,
+            Err(error) => error.to_string(),
+        },
+        number = signals.next_ending() => format!("signal {number} came before it was given back"),
+    };
+    let note = json!({ "note": "not_released", "message": obstacle });
+    context.out.note(format_args!("the child has ended, but: {obstacle}"), &note);
+    ended
 }
 
 fn lost(seat: &Seat, what: &str) -> Failure {

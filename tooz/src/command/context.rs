@@ -11,6 +11,7 @@ use super::args::Common;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::output::Output;
+use super::signals::Signals;
 use super::{member, root, span};
 
 /// One run of the command.
@@ -91,6 +92,25 @@ impl Context {
             Err(Failure::new(Exit::Unavailable, "unavailable", text))
         })
     }
+}
+
+/// How long a session that holds nothing any more may take to end.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// Ends a session that holds nothing any more: a courtesy that no result may wait for long.
+pub(crate) async fn farewell(coord: &Coordinator) {
+    // Whatever it leaves in the store ends with its time to live.
+    let _ = tokio::time::timeout(FAREWELL, coord.close()).await;
+}
+
+/// Gives up a place in a queue because a signal came; one more ends it at once.
+pub(crate) async fn withdraw(coord: &Coordinator, signal: i32, signals: &mut Signals) -> Exit {
+    tokio::select! {
+        // Its failure leaves nothing to be done: the place ends with its time to live.
+        _ = coord.close() => {}
+        _ = signals.next_ending() => {}
+    }
+    Exit::signal(signal)
 }
 
 /// Gives everything back. A failure of the work itself tells more than one of closing.

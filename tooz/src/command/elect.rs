@@ -24,8 +24,7 @@ pub(crate) async fn run(
         coord = context.connect() => coord?,
         number = signals.next_ending() => return Ok(Exit::signal(number)),
     };
-    let done = leading(context, &coord, &seat, value, command, &mut signals).await;
-    context::close(&coord, done).await
+    leading(context, &coord, &seat, value, command, &mut signals).await
 }
 
 async fn leading(
@@ -39,13 +38,20 @@ async fn leading(
     let election = coord.group(seat.name()).election();
     let contest = campaign(context, &election, value);
     let leadership = tokio::select! {
-        won = waiting::tell(context.out, seat, coord.member(), election.watch(), contest) => won?,
-        number = signals.next_ending() => return Ok(Exit::signal(number)),
+        won = waiting::tell(context.out, seat, coord.member(), election.watch(), contest) => won,
+        number = signals.next_ending() => return Ok(context::withdraw(coord, number, signals).await),
     };
-    let Some(leadership) = leadership else { return Err(busy(context, seat)) };
-    let environment = vec![("TOOZ_GROUP", seat.name().as_str().to_owned())];
-    let ended = child::run(coord, seat, leadership.guard(), command, environment, signals).await;
-    child::after(context, ended, leadership.resign().await)
+    let done = match leadership {
+        Ok(Some(leadership)) => {
+            let environment = vec![("TOOZ_GROUP", seat.name().as_str().to_owned())];
+            let ended = child::run(coord, seat, leadership.guard(), command, environment, signals).await;
+            child::after(context, ended, leadership.resign(), signals).await
+        }
+        Ok(None) => Err(busy(context, seat)),
+        Err(error) => Err(error.into()),
+    };
+    context::farewell(coord).await;
+    done
 }
 
 async fn campaign(context: &Context, election: &Election, value: &str) -> tooz::Result<Option<Leadership>> {

@@ -25,8 +25,7 @@ pub(crate) async fn run(
         number = signals.next_ending() => return Ok(Exit::signal(number)),
     };
     let lock = if shared { coord.lock(name).shared() } else { coord.lock(name) };
-    let done = held(context, &coord, &lock, &seat, command, &mut signals).await;
-    context::close(&coord, done).await
+    held(context, &coord, &lock, &seat, command, &mut signals).await
 }
 
 async fn held(
@@ -39,13 +38,20 @@ async fn held(
 ) -> Result<Exit, Failure> {
     let contest = acquire(context, lock);
     let guard = tokio::select! {
-        guard = waiting::tell(context.out, seat, coord.member(), lock.watch(), contest) => guard?,
-        number = signals.next_ending() => return Ok(Exit::signal(number)),
+        guard = waiting::tell(context.out, seat, coord.member(), lock.watch(), contest) => guard,
+        number = signals.next_ending() => return Ok(context::withdraw(coord, number, signals).await),
     };
-    let Some(guard) = guard else { return Err(busy(context, seat)) };
-    let environment = vec![("TOOZ_LOCK", seat.name().as_str().to_owned())];
-    let ended = child::run(coord, seat, &guard, command, environment, signals).await;
-    child::after(context, ended, guard.release().await)
+    let done = match guard {
+        Ok(Some(guard)) => {
+            let environment = vec![("TOOZ_LOCK", seat.name().as_str().to_owned())];
+            let ended = child::run(coord, seat, &guard, command, environment, signals).await;
+            child::after(context, ended, guard.release(), signals).await
+        }
+        Ok(None) => Err(busy(context, seat)),
+        Err(error) => Err(error.into()),
+    };
+    context::farewell(coord).await;
+    done
 }
 
 async fn acquire(context: &Context, lock: &Lock) -> tooz::Result<Option<Guard>> {

@@ -10,6 +10,7 @@ mod hostile;
 mod leading;
 mod line;
 mod lock;
+mod outage;
 mod pty;
 mod redis;
 mod ring;
