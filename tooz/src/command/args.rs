@@ -30,7 +30,8 @@ pub(crate) struct Common {
     /// Write JSON: one document, or one object a line where news arrive one by one
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// Longest wait, like 5s, 500ms or 0 (lock, elect: for the turn [default: for ever]; others: for the store)
+    /// Longest wait for the store, like 5s or 500ms: to connect, and for the answer to each request; watchers and
+    /// readers go on for as long as they like. lock, elect: also for the turn [default: for ever], 0: not at all
     #[arg(long, global = true, value_name = "TIME", value_parser = span::parse)]
     pub(crate) timeout: Option<Duration>,
     /// Time to live of what we hold in stores that lease, like 30s
@@ -62,7 +63,7 @@ pub(crate) enum Verb {
     },
     /// Run a command while leading a group
     ///
-    /// As `lock`; the child gets TOOZ_GROUP, TOOZ_FENCING_TOKEN (the term) and TOOZ_MEMBER.
+    /// As `lock`; the group need not exist. The child gets TOOZ_GROUP, TOOZ_FENCING_TOKEN (the term) and TOOZ_MEMBER.
     Elect {
         /// The group's name
         group: String,
@@ -190,7 +191,7 @@ pub(crate) enum TopicVerb {
         #[command(flatten)]
         data: Data,
         /// Let go of all but the newest so many messages [default: 10000]
-        #[arg(long, value_name = "N")]
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
         keep: Option<u64>,
         /// Let go of messages older than this [default: 1h]
         #[arg(long, value_name = "TIME", value_parser = span::parse_positive)]

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use serde_json::json;
 use tooz::backend::Liveness;
 use tooz::{Cause, Coordinator, Guard, Moment, Seat};
@@ -51,7 +52,7 @@ pub(crate) async fn run(
     let deadline = guard.deadline();
     // Without a deadline a lease is lost, which must not pass for a lock that never ends.
     if !guard.is_held() || (deadline.is_none() && liveness != Liveness::Kernel) {
-        return Err(lost(seat, "before the child was started"));
+        return Err(Failure::lost(seat, cause(guard), "the child was not started"));
     }
     environment.push(("TOOZ_FENCING_TOKEN", guard.fencing_token().to_string()));
     environment.push(("TOOZ_MEMBER", coord.member().as_str().to_owned()));
@@ -59,7 +60,7 @@ pub(crate) async fn run(
     let supervisor = Supervisor::start(command, &environment, guard, deadline, lead).await?;
     let exit = supervisor.attend(guard, signals, deadline, lead / 4).await?;
     if exit == Exit::Lost {
-        return Err(lost(seat, "the child was terminated"));
+        return Err(Failure::lost(seat, cause(guard), "the child was terminated"));
     }
     Ok(exit)
 }
@@ -86,14 +87,17 @@ pub(crate) async fn after(
     ended
 }
 
-fn lost(seat: &Seat, what: &str) -> Failure {
-    Failure::new(Exit::Lost, "lost", format!("{seat} was lost or about to be: {what}"))
+/// Why it is held no more; `None` if it is still.
+fn cause(guard: &Guard) -> Option<Cause> {
+    let told = guard.lost().now_or_never();
+    // Whoever was stopped wakes before its own engine has looked at the clock.
+    told.or_else(|| (!guard.is_held()).then_some(Cause::Expired))
 }
 
 /// How long before the deadline the child is told to end: after all renewals but the last attempt failed.
 fn lead(liveness: Liveness) -> Duration {
     match liveness {
         Liveness::Kernel => Duration::ZERO,
-        Liveness::Lease(ttl) => (ttl / 6).clamp(Duration::from_millis(100), Duration::from_secs(5)),
+        Liveness::Lease(ttl) => (ttl / 6).min(Duration::from_secs(5)),
     }
 }

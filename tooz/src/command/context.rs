@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use tokio::signal::unix::SignalKind;
+use tokio::time::Instant;
 use tooz::Coordinator;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -12,7 +13,7 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::output::Output;
 use super::signals::Signals;
-use super::{member, root, span};
+use super::{member, reader, root, span};
 
 /// One run of the command.
 #[derive(Debug)]
@@ -61,7 +62,8 @@ impl Context {
         if let Some(ttl) = self.common.ttl {
             builder = builder.ttl(ttl);
         }
-        let coord = builder.connect().await?;
+        let connect = async { Ok(builder.connect().await?) };
+        let coord = self.bounded(connect).await?;
         if coord.endpoint().scheme() == "memory" {
             self.out.note(
                 "memory:// is a store inside this process: no other process sees what happens in it",
@@ -71,25 +73,75 @@ impl Context {
         Ok(coord)
     }
 
-    /// Opens a session for one look or change, which `--timeout` bounds, and closes it on every way out.
+    /// Opens a session for one look or change, which `--timeout` bounds, and ends it.
     pub(crate) async fn briefly<T>(
         &self,
         work: impl AsyncFnOnce(&Coordinator) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        self.bounded(async {
-            let coord = self.connect().await?;
-            let done = work(&coord).await;
-            close(&coord, done).await
-        })
-        .await
+        let begun = Instant::now();
+        let coord = self.connect().await?;
+        let left = self.limit().map(|limit| limit.saturating_sub(begun.elapsed()));
+        // A store that let the time pass hears no farewell either.
+        let done = self.within(left, work(&coord)).await?;
+        farewell(&coord).await;
+        done
     }
 
-    async fn bounded<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-        let limit = self.common.timeout.filter(|limit| *limit > Duration::ZERO);
-        let Some(limit) = limit else { return work.await };
-        tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
-            let text = format!("the store did not answer within --timeout {}", span::show(limit));
-            Err(Failure::new(Exit::Unavailable, "unavailable", text))
+    /// Opens a session for what goes on until it is done or a signal comes, and ends it. It holds nothing, so
+    /// that nothing is waited for when it is told to end.
+    pub(crate) async fn until_told(
+        &self,
+        work: impl AsyncFnOnce(&Coordinator) -> Result<Exit, Failure>,
+    ) -> Result<Exit, Failure> {
+        let mut signals = Signals::ending().map_err(|e| Failure::system("listen for signals", &e))?;
+        let coord = tokio::select! {
+            coord = self.connect() => coord?,
+            number = signals.next() => return Ok(ended_by(number)),
+        };
+        let done = tokio::select! {
+            done = work(&coord) => done,
+            number = signals.next() => Ok(ended_by(number)),
+        };
+        tokio::select! {
+            () = farewell(&coord) => {}
+            _ = signals.next() => {}
+        }
+        done
+    }
+
+    /// As [`until_told`](Self::until_told), and until nobody reads any more what is printed.
+    pub(crate) async fn until_unread(
+        &self,
+        read: impl AsyncFnOnce(&Coordinator) -> Result<Exit, Failure>,
+    ) -> Result<Exit, Failure> {
+        let read = async |coord: &Coordinator| {
+            tokio::select! {
+                done = read(coord) => done,
+                failure = reader::gone() => Err(failure),
+            }
+        };
+        self.until_told(read).await
+    }
+
+    /// Waits for one answer of the store as long as `--timeout` allows.
+    pub(crate) async fn bounded<T>(
+        &self,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        self.within(self.limit(), work).await?
+    }
+
+    /// `--timeout`, unless it is the zero by which `lock` and `elect` do not wait for their turn.
+    fn limit(&self) -> Option<Duration> {
+        self.common.timeout.filter(|limit| *limit > Duration::ZERO)
+    }
+
+    async fn within<T>(&self, limit: Option<Duration>, work: impl Future<Output = T>) -> Result<T, Failure> {
+        let Some(limit) = limit else { return Ok(work.await) };
+        tokio::time::timeout(limit, work).await.map_err(|_| {
+            let given = span::show(self.limit().unwrap_or_default());
+            let text = format!("the store did not answer within --timeout {given}");
+            Failure::new(Exit::Unavailable, "unavailable", text).effect_unknown()
         })
     }
 }
@@ -103,22 +155,13 @@ pub(crate) async fn farewell(coord: &Coordinator) {
     let _ = tokio::time::timeout(FAREWELL, coord.close()).await;
 }
 
-/// Gives up a place in a queue because a signal came; one more ends it at once.
-pub(crate) async fn withdraw(coord: &Coordinator, signal: i32, signals: &mut Signals) -> Exit {
+/// Gives back whatever is still held; a signal cuts it short.
+pub(crate) async fn give_back(coord: &Coordinator, signals: &mut Signals) {
     tokio::select! {
-        // Its failure leaves nothing to be done: the place ends with its time to live.
+        // Its failure leaves nothing to be done: what stays behind ends with its time to live.
         _ = coord.close() => {}
         _ = signals.next_ending() => {}
     }
-    Exit::signal(signal)
-}
-
-/// Gives everything back. A failure of the work itself tells more than one of closing.
-pub(crate) async fn close<T>(coord: &Coordinator, done: Result<T, Failure>) -> Result<T, Failure> {
-    let closed = coord.close().await;
-    let done = done?;
-    closed?;
-    Ok(done)
 }
 
 /// How a command ends that runs until told: INT and TERM are the agreed ways.

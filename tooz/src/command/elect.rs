@@ -39,7 +39,10 @@ async fn leading(
     let contest = campaign(context, &election, value);
     let leadership = tokio::select! {
         won = waiting::tell(context.out, seat, coord.member(), election.watch(), contest) => won,
-        number = signals.next_ending() => return Ok(context::withdraw(coord, number, signals).await),
+        number = signals.next_ending() => {
+            context::give_back(coord, signals).await;
+            return Ok(Exit::signal(number));
+        }
     };
     let done = match leadership {
         Ok(Some(leadership)) => {

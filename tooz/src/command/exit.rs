@@ -15,6 +15,8 @@ pub(crate) enum Exit {
     Conflict,
     /// The store refuses: credentials, permissions, an unsafe directory.
     Denied,
+    /// A line of standard input is wrong. Those before it were taken.
+    Input,
     /// The store is full, holds something unreadable, or there is a defect.
     Failed,
     /// The supervisor of the child ended before the child; the child was killed.
@@ -43,6 +45,7 @@ impl Exit {
             Self::NotFound => 111,
             Self::Conflict => 112,
             Self::Denied => 113,
+            Self::Input => 114,
             Self::Failed => 115,
             Self::Unsupervised => 116,
             Self::Busy => 117,
@@ -69,6 +72,7 @@ Exit codes:
   111  no such group
   112  the group exists or has members, or the member id is taken
   113  the store refuses: credentials, permissions, an unsafe directory
+  114  a line of standard input is wrong; those before it were taken
   115  the store is full or unreadable, or a defect of tooz
   116  the child's supervisor was killed; the child was killed too
   117  busy: the lock was not free within --timeout
@@ -91,6 +95,7 @@ mod tests {
             Exit::NotFound,
             Exit::Conflict,
             Exit::Denied,
+            Exit::Input,
             Exit::Failed,
             Exit::Unsupervised,
             Exit::Busy,

@@ -1,14 +1,12 @@
 //! `tooz leader`: who leads a group.
 
 use serde_json::{Value, json};
-use tooz::{FencingToken, Leader, Name, Observation};
+use tooz::{Coordinator, FencingToken, Leader, Name, Observation};
 
-use super::context::{self, Context};
+use super::context::Context;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::output::plain;
-use super::reader;
-use super::signals::Signals;
 use super::{span, value, who};
 
 pub(crate) async fn run(context: &Context, group: &str, watch: bool) -> Result<Exit, Failure> {
@@ -22,9 +20,7 @@ pub(crate) async fn run(context: &Context, group: &str, watch: bool) -> Result<E
 }
 
 async fn follow(context: &Context, group: &Name) -> Result<Exit, Failure> {
-    let mut signals = Signals::ending().map_err(|e| Failure::system("listen for signals", &e))?;
-    let coord = context.connect().await?;
-    let told = async {
+    let watch = async |coord: &Coordinator| {
         let mut observer = coord.group(group).election().observe().await?;
         while let Some(observation) = observer.next().await {
             match observation {
@@ -34,12 +30,7 @@ async fn follow(context: &Context, group: &Name) -> Result<Exit, Failure> {
         }
         Err(Failure::new(Exit::Unavailable, "closed", "the session ended"))
     };
-    let done = tokio::select! {
-        ended = told => ended,
-        number = signals.next() => Ok(context::ended_by(number)),
-        failure = reader::gone() => Err(failure),
-    };
-    context::close(&coord, done).await
+    context.until_unread(watch).await
 }
 
 fn tell(context: &Context, group: &Name, leader: Option<&Leader>) -> Result<(), Failure> {

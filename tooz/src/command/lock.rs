@@ -39,7 +39,10 @@ async fn held(
     let contest = acquire(context, lock);
     let guard = tokio::select! {
         guard = waiting::tell(context.out, seat, coord.member(), lock.watch(), contest) => guard,
-        number = signals.next_ending() => return Ok(context::withdraw(coord, number, signals).await),
+        number = signals.next_ending() => {
+            context::give_back(coord, signals).await;
+            return Ok(Exit::signal(number));
+        }
     };
     let done = match guard {
         Ok(Some(guard)) => {

@@ -69,6 +69,11 @@ fn told(context: &Context, done: Result<Exit, Failure>) -> Exit {
 }
 
 async fn perform(context: &Context, verb: &Verb) -> Result<Exit, Failure> {
+    let waits_for_a_turn = matches!(verb, Verb::Lock { .. } | Verb::Elect { .. });
+    if context.common.timeout.is_some_and(|limit| limit.is_zero()) && !waits_for_a_turn {
+        let text = "--timeout 0 means not to wait for a turn (lock, elect); give the store a time, like 1s";
+        return Err(Failure::usage(text));
+    }
     match verb {
         Verb::Lock { name, shared, command } => Box::pin(lock::run(context, name, *shared, command)).await,
         Verb::Elect { group, value, command } => Box::pin(elect::run(context, group, value, command)).await,

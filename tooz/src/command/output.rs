@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::failure::Failure;
 
@@ -61,8 +61,10 @@ impl Output {
             return;
         }
         if self.json {
-            let error = json!({ "error": { "kind": failure.kind, "message": failure.message } });
-            complain(&error.to_string());
+            let facts = [("kind", failure.kind), ("message", failure.message.as_str())];
+            let facts = facts.into_iter().chain(failure.facts.iter().copied());
+            let error: Map<_, _> = facts.map(|(name, word)| (name.to_owned(), word.into())).collect();
+            complain(&json!({ "error": error }).to_string());
         } else {
             complain(&format!("tooz: {}", plain(&failure.message)));
         }

@@ -140,6 +140,10 @@ fn a_watcher_sees_every_new_wording_of_a_member() {
     one.type_line(r#"{"weight": 2}"#);
     assert_eq!(watcher.out.next(), r#"updated one {"weight":2}"#);
 
+    // A slip of the pen takes nothing away.
+    one.type_line("oops");
+    assert!(one.err.until("not updated").contains("line 3 of standard input is no JSON"));
+
     // The end of the input is not the end of the membership.
     one.input = None;
     one.out.until("updated");

@@ -7,6 +7,7 @@ use conformance::servers::Zookeeper;
 use rustix::process::Signal;
 use serde_json::json;
 
+use crate::run::Run;
 use crate::store::Store;
 
 #[test]
@@ -135,10 +136,18 @@ fn what_cannot_be_sent_or_read_is_refused_with_code_2() {
     assert_eq!(refused.code, 2);
     assert!(refused.complaint().contains("1 MiB"), "{refused:?}");
 
+    let mut publisher = store.start(&["topic", "publish", "news"]);
+    publisher.type_line("small");
+    let _ = std::io::Write::write_all(publisher.input.as_mut().unwrap(), large.as_bytes());
+    let stopped = publisher.end();
+    assert_eq!((stopped.code, stopped.out.len()), (114, 1), "{stopped:?}");
+    assert!(stopped.complaint().contains("line 2 of standard input"), "{stopped:?}");
+
     let unclear = store.run(&["topic", "subscribe", "news", "--from", "yesterday"]);
     assert_eq!(unclear.code, 2);
     assert!(unclear.err.iter().any(|line| line.contains("beginning")), "{unclear:?}");
     assert_eq!(store.run(&["topic", "publish", "", "--data", "x"]).code, 2);
+    assert_eq!(store.run(&["topic", "publish", "news", "--data", "x", "--keep", "0"]).code, 2);
 }
 
 /// `| head -1` ends the command at once, and not with the message after the next.
@@ -177,9 +186,11 @@ fn a_person_is_told_what_is_waited_for() {
     ] {
         crate::pty::Pty::start(&store.command(words)).until(what);
     }
-    let named = store.start(&["inbox", "--member", "bob"]);
-    assert!(named.err.until("reading").ends_with("the inbox of bob in group \"tooz\""));
-    named.signal(Signal::TERM);
+    let mut inbox = store.command(&["inbox"]);
+    for named in [store.start(&["inbox", "--member", "bob"]), Run::start(inbox.env("TOOZ_MEMBER", "bob"))] {
+        assert!(named.err.until("reading").ends_with("the inbox of bob in group \"tooz\""));
+        named.signal(Signal::TERM);
+    }
 }
 
 #[test]

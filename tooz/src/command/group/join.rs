@@ -7,6 +7,7 @@ use super::wording::Wording;
 use crate::command::context::{self, Context};
 use crate::command::exit::Exit;
 use crate::command::failure::Failure;
+use crate::command::output::plain;
 use crate::command::signals::Signals;
 
 pub(super) async fn run(
@@ -18,37 +19,66 @@ pub(super) async fn run(
     let name = Name::new(group)?;
     let mut wording = Wording::read(capabilities)?;
     let mut signals = Signals::ending().map_err(|e| Failure::system("listen for signals", &e))?;
-    let coord = context.connect().await?;
-    let done = tokio::select! {
-        joined = join(&coord, &name, &mut wording, create) => match joined {
-            Ok(membership) => stay(context, &coord, membership, &mut wording, &mut signals).await,
-            Err(failure) => Err(failure),
-        },
-        number = signals.next() => Ok(context::ended_by(number)),
+    let coord = tokio::select! {
+        coord = context.connect() => coord?,
+        number = signals.next() => return Ok(context::ended_by(number)),
     };
-    context::close(&coord, done).await
+    let ended = tokio::select! {
+        joined = join(context, &coord, &name, &mut wording, create) => joined.map(Ok),
+        number = signals.next() => Ok(Err(number)),
+    };
+    match ended {
+        Ok(Ok(membership)) => match stay(context, &coord, &membership, &mut wording, &mut signals).await {
+            Ok(number) => {
+                let left = leave(context, &coord, membership, number, &mut signals).await;
+                context::farewell(&coord).await;
+                left
+            }
+            Err(failure) => {
+                // Told first: giving the membership back may take as long as the store is silent.
+                context.out.fail(&failure);
+                context::give_back(&coord, &mut signals).await;
+                Ok(failure.exit)
+            }
+        },
+        // It may have been joined all the same.
+        Ok(Err(number)) => {
+            context::give_back(&coord, &mut signals).await;
+            Ok(context::ended_by(number))
+        }
+        Err(failure) => {
+            context::farewell(&coord).await;
+            Err(failure)
+        }
+    }
 }
 
 async fn join(
+    context: &Context,
     coord: &Coordinator,
     name: &Name,
     wording: &mut Wording,
     create: bool,
 ) -> Result<Membership, Failure> {
     let group = coord.group(name);
-    if create {
-        group.create_if_missing().await?;
-    }
-    Ok(group.join(&wording.first().await?).await?)
+    let capabilities = wording.first().await?;
+    let join = async {
+        if create {
+            group.create_if_missing().await?;
+        }
+        Ok(group.join(&capabilities).await?)
+    };
+    context.bounded(join).await.map_err(|failure| failure.perhaps("joined"))
 }
 
+/// Tells of a change that came, until a signal does; tells which.
 async fn stay(
     context: &Context,
     coord: &Coordinator,
-    membership: Membership,
+    membership: &Membership,
     wording: &mut Wording,
     signals: &mut Signals,
-) -> Result<Exit, Failure> {
+) -> Result<i32, Failure> {
     let mut state = membership.state();
     let mut told = None;
     loop {
@@ -57,11 +87,11 @@ async fn stay(
         let news = Some((now, coord.session())) != told;
         told = Some((now, coord.session()));
         match now {
-            MembershipState::Joined if news => tell(context, coord, &membership, "joined")?,
-            MembershipState::Rejoining if news => tell(context, coord, &membership, "rejoining")?,
+            MembershipState::Joined if news => tell(context, coord, membership, "joined")?,
+            MembershipState::Rejoining if news => tell(context, coord, membership, "rejoining")?,
             MembershipState::Joined | MembershipState::Rejoining => {}
             MembershipState::Left => {
-                tell(context, coord, &membership, "left")?;
+                tell(context, coord, membership, "left")?;
                 let text = format!(
                     "the membership of \"{}\" is over: the group was deleted, or another member took the id",
                     membership.group()
@@ -75,18 +105,36 @@ async fn stay(
                     return Err(Failure::new(Exit::Unavailable, "closed", "the session ended"));
                 }
             }
-            capabilities = wording.next() => {
-                membership.update(&capabilities?).await?;
-                tell(context, coord, &membership, "updated")?;
-            }
-            number = signals.next() => {
-                let last = line(coord, &membership, "left");
-                membership.leave().await?;
-                context.out.say(last.0, &last.1)?;
-                return Ok(context::ended_by(number));
-            }
+            capabilities = wording.next() => match capabilities {
+                Ok(capabilities) => {
+                    membership.update(&capabilities).await.map_err(|e| Failure::from(e).perhaps("updated"))?;
+                    tell(context, coord, membership, "updated")?;
+                }
+                Err(wrong) => {
+                    let note = json!({ "note": "not_updated", "message": wrong.message });
+                    context.out.note(format_args!("not updated: {}", plain(&wrong.message)), &note);
+                }
+            },
+            number = signals.next() => return Ok(number),
         }
     }
+}
+
+/// Leaves because of a signal. A further one is a word to stop waiting for the store.
+async fn leave(
+    context: &Context,
+    coord: &Coordinator,
+    membership: Membership,
+    number: i32,
+    signals: &mut Signals,
+) -> Result<Exit, Failure> {
+    let last = line(coord, &membership, "left");
+    tokio::select! {
+        left = membership.leave() => left?,
+        further = signals.next() => return Ok(Exit::signal(further)),
+    }
+    context.out.say(last.0, &last.1)?;
+    Ok(context::ended_by(number))
 }
 
 fn tell(context: &Context, coord: &Coordinator, membership: &Membership, event: &str) -> Result<(), Failure> {

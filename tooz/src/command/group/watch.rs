@@ -4,22 +4,13 @@ use serde_json::{Value, json};
 use tooz::{Coordinator, Event, Member, Name, View};
 
 use super::folk;
-use crate::command::context::{self, Context};
+use crate::command::context::Context;
 use crate::command::exit::Exit;
 use crate::command::failure::Failure;
-use crate::command::reader;
-use crate::command::signals::Signals;
 
 pub(super) async fn run(context: &Context, group: &str) -> Result<Exit, Failure> {
     let name = Name::new(group)?;
-    let mut signals = Signals::ending().map_err(|e| Failure::system("listen for signals", &e))?;
-    let coord = context.connect().await?;
-    let done = tokio::select! {
-        ended = follow(context, &coord, &name) => ended,
-        number = signals.next() => Ok(context::ended_by(number)),
-        failure = reader::gone() => Err(failure),
-    };
-    context::close(&coord, done).await
+    context.until_unread(async |coord| follow(context, coord, &name).await).await
 }
 
 async fn follow(context: &Context, coord: &Coordinator, name: &Name) -> Result<Exit, Failure> {

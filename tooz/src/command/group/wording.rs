@@ -12,7 +12,7 @@ use crate::command::failure::Failure;
 #[derive(Debug)]
 pub(super) struct Wording {
     given: Option<Value>,
-    lines: Option<Receiver<String>>,
+    lines: Option<Receiver<(u64, String)>>,
 }
 
 impl Wording {
@@ -21,7 +21,8 @@ impl Wording {
         if text == "-" {
             return Ok(Self { given: None, lines: Some(listen()) });
         }
-        Ok(Self { given: Some(parse(text)?), lines: None })
+        let given = parse(text).map_err(|wrong| Failure::usage(format!("--capabilities {wrong}")))?;
+        Ok(Self { given: Some(given), lines: None })
     }
 
     /// What to join with.
@@ -29,18 +30,18 @@ impl Wording {
         match (self.given.take(), self.lines.as_mut()) {
             (Some(given), _) => Ok(given),
             (None, Some(lines)) => match lines.recv().await {
-                Some(line) => parse(&line),
+                Some((number, line)) => parse(&line).map_err(|wrong| Failure::input(number, wrong)),
                 None => Err(Failure::usage("--capabilities -: standard input ended before the first line")),
             },
             (None, None) => Ok(Value::Null),
         }
     }
 
-    /// What replaces it. Never ends where nothing will; may be dropped and asked again.
+    /// What replaces it, or why the line does not. Never ends where nothing will; may be dropped and asked again.
     pub(super) async fn next(&mut self) -> Result<Value, Failure> {
         if let Some(lines) = self.lines.as_mut() {
-            if let Some(line) = lines.recv().await {
-                return parse(&line);
+            if let Some((number, line)) = lines.recv().await {
+                return parse(&line).map_err(|wrong| Failure::input(number, wrong));
             }
             self.lines = None;
         }
@@ -49,12 +50,12 @@ impl Wording {
 }
 
 /// A thread of its own: a read that blocks must not keep the process from ending.
-fn listen() -> Receiver<String> {
+fn listen() -> Receiver<(u64, String)> {
     let (lines, heard) = channel(1);
     thread::spawn(move || {
-        for line in std::io::stdin().lock().lines() {
+        for (number, line) in (1..).zip(std::io::stdin().lock().lines()) {
             let Ok(line) = line else { return };
-            if lines.blocking_send(line).is_err() {
+            if lines.blocking_send((number, line)).is_err() {
                 return;
             }
         }
@@ -62,8 +63,6 @@ fn listen() -> Receiver<String> {
     heard
 }
 
-fn parse(text: &str) -> Result<Value, Failure> {
-    serde_json::from_str(text).map_err(|e| {
-        Failure::usage(format!("--capabilities is no JSON: {e}; write it like '{{\"weight\": 3}}'"))
-    })
+fn parse(text: &str) -> Result<Value, String> {
+    serde_json::from_str(text).map_err(|e| format!("is no JSON: {e}; write it like '{{\"weight\": 3}}'"))
 }

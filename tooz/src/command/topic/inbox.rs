@@ -5,22 +5,14 @@ use tooz::{Coordinator, Mail, Name};
 
 use super::reading::{Countdown, machine, tell_gap, tell_reset};
 use crate::command::args::Reading;
-use crate::command::context::{self, Context};
+use crate::command::context::Context;
 use crate::command::exit::Exit;
 use crate::command::failure::Failure;
-use crate::command::reader;
-use crate::command::signals::Signals;
+use crate::command::member;
 
 pub(super) async fn run(context: &Context, group: &str, reading: &Reading) -> Result<Exit, Failure> {
     let name = Name::new(group)?;
-    let mut signals = Signals::ending().map_err(|e| Failure::system("listen for signals", &e))?;
-    let coord = context.connect().await?;
-    let done = tokio::select! {
-        ended = read(context, &coord, &name, reading) => ended,
-        number = signals.next() => Ok(context::ended_by(number)),
-        failure = reader::gone() => Err(failure),
-    };
-    context::close(&coord, done).await
+    context.until_unread(async |coord| read(context, coord, &name, reading).await).await
 }
 
 async fn read(
@@ -32,11 +24,12 @@ async fn read(
     // What waits for a member is what it wants to read first.
     let from = reading.from.unwrap_or(tooz::From::Beginning);
     let mut letters = coord.group(name).inbox_from(from).await?;
-    let member = coord.member();
-    let note = json!({ "note": "reading", "group": name.as_str(), "member": member.as_str() });
+    let me = coord.member();
+    let note = json!({ "note": "reading", "group": name.as_str(), "member": me.as_str() });
     // Nobody can know a name that was made up a moment ago.
-    let hint = if context.common.members.is_empty() { "; --member says whose" } else { "" };
-    context.out.note(format_args!("reading the inbox of {member} in group \"{name}\"{hint}"), &note);
+    let is_made_up = member::named(&context.common.members)?.is_none();
+    let hint = if is_made_up { "; --member says whose" } else { "" };
+    context.out.note(format_args!("reading the inbox of {me} in group \"{name}\"{hint}"), &note);
     let mut left = Countdown::from(reading.count);
     while !left.is_over() {
         match letters.next().await? {

@@ -48,8 +48,8 @@ fn listen() -> Receiver<Result<Vec<u8>, Failure>> {
     let (lines, heard) = channel(1);
     thread::spawn(move || {
         let mut input = std::io::stdin().lock();
-        loop {
-            let line = match read_line(&mut input) {
+        for number in 1.. {
+            let line = match read_line(&mut input, number) {
                 Ok(None) => return,
                 Ok(Some(line)) => Ok(line),
                 Err(failure) => Err(failure),
@@ -64,7 +64,7 @@ fn listen() -> Receiver<Result<Vec<u8>, Failure>> {
 }
 
 /// One line without its end, never more of it than a payload may have; `None` at the end of the input.
-fn read_line(input: &mut impl BufRead) -> Result<Option<Vec<u8>>, Failure> {
+fn read_line(input: &mut impl BufRead, number: u64) -> Result<Option<Vec<u8>>, Failure> {
     let mut line = Vec::new();
     let most = u64::try_from(MAX_PAYLOAD_BYTES).unwrap_or(u64::MAX).saturating_add(1);
     let read = input.take(most).read_until(b'\n', &mut line);
@@ -75,9 +75,8 @@ fn read_line(input: &mut impl BufRead) -> Result<Option<Vec<u8>>, Failure> {
         Some(last) => {
             line.push(last);
             if line.len() > MAX_PAYLOAD_BYTES {
-                let text =
-                    format!("a line on standard input has more than {MAX_PAYLOAD_BYTES} bytes (1 MiB)");
-                return Err(Failure::usage(text));
+                let what = format!("has more than {MAX_PAYLOAD_BYTES} bytes (1 MiB)");
+                return Err(Failure::input(number, what));
             }
             Ok(Some(line))
         }
@@ -87,12 +86,13 @@ fn read_line(input: &mut impl BufRead) -> Result<Option<Vec<u8>>, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::command::exit::Exit;
 
     #[test]
     fn lines_are_payloads_also_empty_ones_and_one_without_an_end() {
         let mut input = b"one\n\ntwo\xff".as_slice();
         let mut lines = vec![];
-        while let Some(line) = read_line(&mut input).unwrap() {
+        while let Some(line) = read_line(&mut input, 1).unwrap() {
             lines.push(line);
         }
         assert_eq!(lines, [b"one".to_vec(), vec![], b"two\xff".to_vec()]);
@@ -101,8 +101,14 @@ mod tests {
     #[test]
     fn a_line_beyond_a_payload_is_refused() {
         let most = [vec![b'x'; MAX_PAYLOAD_BYTES], vec![b'\n']].concat();
-        assert_eq!(read_line(&mut most.as_slice()).unwrap().map(|line| line.len()), Some(MAX_PAYLOAD_BYTES));
+        assert_eq!(
+            read_line(&mut most.as_slice(), 1).unwrap().map(|line| line.len()),
+            Some(MAX_PAYLOAD_BYTES)
+        );
         let more = vec![b'x'; MAX_PAYLOAD_BYTES + 1];
-        assert!(read_line(&mut more.as_slice()).unwrap_err().message.contains("1 MiB"));
+        let first = read_line(&mut more.as_slice(), 1).unwrap_err();
+        assert!(first.message.contains("1 MiB") && first.exit == Exit::Usage, "{first:?}");
+        let later = read_line(&mut more.as_slice(), 7).unwrap_err();
+        assert!(later.message.contains("line 7 of") && later.exit == Exit::Input, "{later:?}");
     }
 }

@@ -7,10 +7,9 @@ use tooz::{Coordinator, Name, Retention, Topic};
 
 use super::intake::Intake;
 use crate::command::args::Data;
-use crate::command::context::{self, Context};
+use crate::command::context::Context;
 use crate::command::exit::Exit;
 use crate::command::failure::Failure;
-use crate::command::signals::Signals;
 
 pub(super) async fn run(
     context: &Context,
@@ -21,29 +20,22 @@ pub(super) async fn run(
     let name = Name::new(topic)?;
     let usual = Retention::default();
     let retention = Retention { count: keep.unwrap_or(usual.count), age: keep_for.unwrap_or(usual.age) };
-    if data.data.is_some() {
-        let publish = async |coord: &Coordinator| {
-            let topic = coord.topic(&name).retain(retention);
-            publish_all(context, &name, &topic, data).await
-        };
-        context.briefly(publish).await?;
-        return Ok(Exit::Done);
-    }
-    let mut signals = Signals::ending().map_err(|e| Failure::system("listen for signals", &e))?;
-    let coord = context.connect().await?;
-    let topic = coord.topic(&name).retain(retention);
-    let done = tokio::select! {
-        ended = publish_all(context, &name, &topic, data) => ended.map(|()| Exit::Done),
-        number = signals.next() => Ok(context::ended_by(number)),
+    let publish = async |coord: &Coordinator| {
+        let topic = coord.topic(&name).retain(retention);
+        publish_all(context, &name, &topic, data).await
     };
-    context::close(&coord, done).await
+    if data.data.is_some() {
+        return context.briefly(publish).await;
+    }
+    context.until_told(publish).await
 }
 
-async fn publish_all(context: &Context, name: &Name, topic: &Topic, data: &Data) -> Result<(), Failure> {
+async fn publish_all(context: &Context, name: &Name, topic: &Topic, data: &Data) -> Result<Exit, Failure> {
     let mut intake = Intake::of(data);
     intake.prompt(context.out, "a message");
     while let Some(payload) = intake.next().await? {
-        let offset = topic.publish(payload).await?;
+        let publish = context.bounded(async { Ok(topic.publish(payload).await?) });
+        let offset = publish.await.map_err(|failure| failure.perhaps("published"))?;
         let told = json!({
             "topic": name.as_str(),
             "offset": offset.to_string(),
@@ -51,5 +43,5 @@ async fn publish_all(context: &Context, name: &Name, topic: &Topic, data: &Data)
         });
         context.out.say(offset, &told)?;
     }
-    Ok(())
+    Ok(Exit::Done)
 }

@@ -5,27 +5,17 @@ use tooz::{Coordinator, Group, Name};
 
 use super::intake::Intake;
 use crate::command::args::Data;
-use crate::command::context::{self, Context};
+use crate::command::context::Context;
 use crate::command::exit::Exit;
 use crate::command::failure::Failure;
-use crate::command::signals::Signals;
 
 pub(super) async fn run(context: &Context, member: &str, group: &str, data: &Data) -> Result<Exit, Failure> {
     let (member, name) = (Name::new(member)?, Name::new(group)?);
+    let send = async |coord: &Coordinator| send_all(context, &coord.group(&name), &name, &member, data).await;
     if data.data.is_some() {
-        let send =
-            async |coord: &Coordinator| send_all(context, &coord.group(&name), &name, &member, data).await;
-        context.briefly(send).await?;
-        return Ok(Exit::Done);
+        return context.briefly(send).await;
     }
-    let mut signals = Signals::ending().map_err(|e| Failure::system("listen for signals", &e))?;
-    let coord = context.connect().await?;
-    let group = coord.group(&name);
-    let done = tokio::select! {
-        ended = send_all(context, &group, &name, &member, data) => ended.map(|()| Exit::Done),
-        number = signals.next() => Ok(context::ended_by(number)),
-    };
-    context::close(&coord, done).await
+    context.until_told(send).await
 }
 
 async fn send_all(
@@ -34,11 +24,12 @@ async fn send_all(
     name: &Name,
     member: &Name,
     data: &Data,
-) -> Result<(), Failure> {
+) -> Result<Exit, Failure> {
     let mut intake = Intake::of(data);
     intake.prompt(context.out, "a letter");
     while let Some(payload) = intake.next().await? {
-        let offset = group.send(member, payload).await?;
+        let send = context.bounded(async { Ok(group.send(member, payload).await?) });
+        let offset = send.await.map_err(|failure| failure.perhaps("sent"))?;
         let told = json!({
             "to": member.as_str(),
             "group": name.as_str(),
@@ -47,5 +38,5 @@ async fn send_all(
         });
         context.out.say(offset, &told)?;
     }
-    Ok(())
+    Ok(Exit::Done)
 }

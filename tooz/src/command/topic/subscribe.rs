@@ -5,22 +5,13 @@ use tooz::{Coordinator, Delivery, Name};
 
 use super::reading::{Countdown, machine, tell_gap, tell_reset};
 use crate::command::args::Reading;
-use crate::command::context::{self, Context};
+use crate::command::context::Context;
 use crate::command::exit::Exit;
 use crate::command::failure::Failure;
-use crate::command::reader;
-use crate::command::signals::Signals;
 
 pub(super) async fn run(context: &Context, topic: &str, reading: &Reading) -> Result<Exit, Failure> {
     let name = Name::new(topic)?;
-    let mut signals = Signals::ending().map_err(|e| Failure::system("listen for signals", &e))?;
-    let coord = context.connect().await?;
-    let done = tokio::select! {
-        ended = read(context, &coord, &name, reading) => ended,
-        number = signals.next() => Ok(context::ended_by(number)),
-        failure = reader::gone() => Err(failure),
-    };
-    context::close(&coord, done).await
+    context.until_unread(async |coord| read(context, coord, &name, reading).await).await
 }
 
 async fn read(
