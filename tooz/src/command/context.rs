@@ -62,8 +62,9 @@ impl Context {
         if let Some(ttl) = self.common.ttl {
             builder = builder.ttl(ttl);
         }
-        let connect = async { Ok(builder.connect().await?) };
-        let coord = self.bounded(connect).await?;
+        let coord = self.within(self.limit(), builder.connect()).await?;
+        // Whatever it told the store, it was nothing that was asked for.
+        let coord = coord.map_err(|error| Failure::from(error).without_effect())?;
         if coord.endpoint().scheme() == "memory" {
             self.out.note(
                 "memory:// is a store inside this process: no other process sees what happens in it",
@@ -82,7 +83,7 @@ impl Context {
         let coord = self.connect().await?;
         let left = self.limit().map(|limit| limit.saturating_sub(begun.elapsed()));
         // A store that let the time pass hears no farewell either.
-        let done = self.within(left, work(&coord)).await?;
+        let done = self.within(left, work(&coord)).await.map_err(Failure::effect_unknown)?;
         farewell(&coord).await;
         done
     }
@@ -128,7 +129,7 @@ impl Context {
         &self,
         work: impl Future<Output = Result<T, Failure>>,
     ) -> Result<T, Failure> {
-        self.within(self.limit(), work).await?
+        self.within(self.limit(), work).await.map_err(Failure::effect_unknown)?
     }
 
     /// `--timeout`, unless it is the zero by which `lock` and `elect` do not wait for their turn.
@@ -141,13 +142,13 @@ impl Context {
         tokio::time::timeout(limit, work).await.map_err(|_| {
             let given = span::show(self.limit().unwrap_or_default());
             let text = format!("the store did not answer within --timeout {given}");
-            Failure::new(Exit::Unavailable, "unavailable", text).effect_unknown()
+            Failure::new(Exit::Unavailable, "unavailable", text)
         })
     }
 }
 
 /// How long a session that holds nothing any more may take to end.
-const FAREWELL: Duration = Duration::from_secs(1);
+const FAREWELL: Duration = Duration::from_millis(300);
 
 /// Ends a session that holds nothing any more: a courtesy that no result may wait for long.
 pub(crate) async fn farewell(coord: &Coordinator) {

@@ -19,7 +19,8 @@ pub(crate) async fn run(context: &Context, name: &str, now: bool) -> Result<Exit
             let holders = lock.queue().await?.holders;
             Ok((holders, lock.evict(how).await?))
         })
-        .await?;
+        .await
+        .map_err(|failure| failure.perhaps("taken away"))?;
     context.out.say(human(&lock_name, &holders, &evicted), &machine(&lock_name, &holders, &evicted))?;
     Ok(Exit::Done)
 }

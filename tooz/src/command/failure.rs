@@ -56,9 +56,16 @@ impl Failure {
         self
     }
 
-    /// Says of a change that failed if it may be there all the same.
+    /// The same failure of something that came before any change.
+    pub(crate) fn without_effect(mut self) -> Self {
+        self.effect = Effect::None;
+        self
+    }
+
+    /// Says, once, of a change that failed if it may be there all the same.
     pub(crate) fn perhaps(mut self, done: &str) -> Self {
         if self.effect == Effect::Unknown {
+            self.effect = Effect::None; // said
             self.message.push_str("; it may have been ");
             self.message.push_str(done);
             self.message.push_str(" all the same");

@@ -40,7 +40,9 @@ fn one_line(report: &str, kind: ErrorKind) -> String {
     let report = report.strip_prefix("error: ").unwrap_or(report);
     let (what, _) = report.split_once("\n\nUsage:").unwrap_or((report, ""));
     let (what, _) = what.split_once("\n\nFor more information").unwrap_or((what, ""));
-    let words: Vec<&str> = what.split_whitespace().collect();
+    // Whoever mistypes an option does not mean a value that looks like one.
+    let lines = what.lines().filter(|line| !line.trim_start().starts_with("tip: to pass "));
+    let words: Vec<&str> = lines.flat_map(str::split_whitespace).collect();
     let what = words.join(" ").replace(", supervise]", "]");
     let hint = if kind == ErrorKind::UnknownArgument { " (a command to run stands after --)" } else { "" };
     format!("{what}{hint}; see tooz --help")
@@ -63,13 +65,15 @@ mod tests {
             &["tooz", "lock", "a", "--timeout", "soon", "--", "true"],
             &["tooz", "lock", "a", "true"],
             &["tooz", "who", "a", "--nope"],
+            &["tooz", "lock", "a", "--fail-fast", "--", "true"],
             &["tooz"],
         ] {
             let told = wrong(line);
             assert!(!told.contains('\n') && told.contains("--help"), "{told}");
-            assert!(!told.contains("supervise"), "{told}");
+            assert!(!told.contains("supervise") && !told.contains("as a value"), "{told}");
         }
         assert!(wrong(&["tooz", "who", "a", "--timeout", "soon"]).contains("5s"));
+        assert!(wrong(&["tooz", "lock", "a", "--timout", "5s", "--", "true"]).contains("'--timeout'"));
     }
 
     #[test]

@@ -61,7 +61,8 @@ fn a_busy_leadership_gives_117_too() {
 fn groups_tell_missing_from_taken() {
     let store = Store::file();
     assert_eq!(store.run(&["group", "members", "g"]).code, 111);
-    assert_eq!(store.run(&["group", "delete", "g"]).code, 111);
+    let missing = store.run(&["group", "delete", "g"]);
+    assert_eq!((missing.code, missing.complaint()), (111, "tooz: delete group \"g\": no such group"));
     assert_eq!(store.run(&["group", "join", "g"]).code, 111);
     assert_eq!(store.run(&["group", "create", "g"]).code, 0);
     assert_eq!(store.run(&["group", "create", "g"]).code, 112);

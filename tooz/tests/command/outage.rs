@@ -141,6 +141,23 @@ fn a_publish_whose_answer_never_came_says_that_it_may_be_there() {
 }
 
 #[test]
+fn a_store_that_was_not_even_reached_has_certainly_not_changed() {
+    let server = Redis::start();
+    let store = Store::at(format!("{}?timeout=1", server.url()));
+    server.process().freeze();
+    for words in [
+        ["topic", "publish", "news", "--data", "x"].as_slice(),
+        &["topic", "publish", "news", "--data", "x", "--timeout", "100ms"],
+        &["group", "create", "g"],
+    ] {
+        let ended = store.run(&[words, &["--json"]].concat());
+        let told: serde_json::Value = serde_json::from_str(ended.complaint()).unwrap();
+        assert_eq!((ended.code, &told["error"]["effect"]), (110, &serde_json::Value::Null), "{told}");
+    }
+    server.process().thaw();
+}
+
+#[test]
 fn a_lost_lock_says_why() {
     let (server, store) = mortal();
     let start =

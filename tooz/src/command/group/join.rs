@@ -111,8 +111,8 @@ async fn stay(
                     tell(context, coord, membership, "updated")?;
                 }
                 Err(wrong) => {
-                    let note = json!({ "note": "not_updated", "message": wrong.message });
-                    context.out.note(format_args!("not updated: {}", plain(&wrong.message)), &note);
+                    let note = json!({ "note": "not_updated", "message": wrong });
+                    context.out.note(format_args!("not updated: {}", plain(&wrong)), &note);
                 }
             },
             number = signals.next() => return Ok(number),

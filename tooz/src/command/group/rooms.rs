@@ -1,7 +1,7 @@
 //! Groups themselves: created, deleted, listed.
 
 use serde_json::json;
-use tooz::Name;
+use tooz::{ErrorKind, Name};
 
 use crate::command::context::Context;
 use crate::command::exit::Exit;
@@ -18,7 +18,8 @@ pub(super) async fn create(context: &Context, group: &str, if_missing: bool) -> 
             group.create().await?;
             Ok(true)
         })
-        .await?;
+        .await
+        .map_err(|failure| failure.perhaps("created"))?;
     let deed = if created { "created" } else { "exists already" };
     let told = json!({ "group": name.as_str(), "created": created });
     context.out.say(format_args!("group \"{name}\": {deed}"), &told)?;
@@ -27,7 +28,17 @@ pub(super) async fn create(context: &Context, group: &str, if_missing: bool) -> 
 
 pub(super) async fn delete(context: &Context, group: &str) -> Result<Exit, Failure> {
     let name = Name::new(group)?;
-    context.briefly(async |coord| Ok(coord.group(&name).delete().await?)).await?;
+    context
+        .briefly(async |coord| match coord.group(&name).delete().await {
+            // The library's own text says how to get one.
+            Err(error) if error.kind() == ErrorKind::NoSuchGroup => {
+                let text = format!("delete group \"{name}\": no such group");
+                Err(Failure::new(Exit::NotFound, "no_such_group", text))
+            }
+            deleted => Ok(deleted?),
+        })
+        .await
+        .map_err(|failure| failure.perhaps("deleted"))?;
     let told = json!({ "group": name.as_str(), "deleted": true });
     context.out.say(format_args!("group \"{name}\": deleted"), &told)?;
     Ok(Exit::Done)

@@ -38,10 +38,10 @@ impl Wording {
     }
 
     /// What replaces it, or why the line does not. Never ends where nothing will; may be dropped and asked again.
-    pub(super) async fn next(&mut self) -> Result<Value, Failure> {
+    pub(super) async fn next(&mut self) -> Result<Value, String> {
         if let Some(lines) = self.lines.as_mut() {
             if let Some((number, line)) = lines.recv().await {
-                return parse(&line).map_err(|wrong| Failure::input(number, wrong));
+                return parse(&line).map_err(|wrong| format!("line {number} of standard input {wrong}"));
             }
             self.lines = None;
         }

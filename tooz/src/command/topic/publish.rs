@@ -25,7 +25,7 @@ pub(super) async fn run(
         publish_all(context, &name, &topic, data).await
     };
     if data.data.is_some() {
-        return context.briefly(publish).await;
+        return context.briefly(publish).await.map_err(|failure| failure.perhaps("published"));
     }
     context.until_told(publish).await
 }

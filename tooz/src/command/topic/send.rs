@@ -13,7 +13,7 @@ pub(super) async fn run(context: &Context, member: &str, group: &str, data: &Dat
     let (member, name) = (Name::new(member)?, Name::new(group)?);
     let send = async |coord: &Coordinator| send_all(context, &coord.group(&name), &name, &member, data).await;
     if data.data.is_some() {
-        return context.briefly(send).await;
+        return context.briefly(send).await.map_err(|failure| failure.perhaps("sent"));
     }
     context.until_told(send).await
 }
