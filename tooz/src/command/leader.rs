@@ -21,7 +21,8 @@ pub(crate) async fn run(context: &Context, group: &str, watch: bool) -> Result<E
 
 async fn follow(context: &Context, group: &Name) -> Result<Exit, Failure> {
     let watch = async |coord: &Coordinator| {
-        let mut observer = coord.group(group).election().observe().await?;
+        let election = coord.group(group).election();
+        let mut observer = context.bounded(async { Ok(election.observe().await?) }).await?;
         while let Some(observation) = observer.next().await {
             match observation {
                 Observation::Vacant => tell(context, group, None)?,

@@ -118,6 +118,21 @@ fn a_silent_store_is_waited_for_as_long_as_the_timeout_says() {
 }
 
 #[test]
+fn a_member_that_cannot_leave_says_so_when_its_timeout_is_up() {
+    let server = Redis::start();
+    let store = Store::at(format!("{}?timeout=60", server.url()));
+    let mut member = store.start(&["group", "join", "g", "--create", "--timeout", "1s"]);
+    member.out.until("joined");
+
+    server.process().freeze();
+    member.signal(Signal::INT);
+
+    assert_eq!(member.code(), 110);
+    member.err.until("within --timeout 1s");
+    server.process().thaw();
+}
+
+#[test]
 fn a_publish_whose_answer_never_came_says_that_it_may_be_there() {
     let server = Redis::start();
     let store = Store::at(format!("{}?timeout=60", server.url()));

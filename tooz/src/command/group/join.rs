@@ -107,7 +107,11 @@ async fn stay(
             }
             capabilities = wording.next() => match capabilities {
                 Ok(capabilities) => {
-                    membership.update(&capabilities).await.map_err(|e| Failure::from(e).perhaps("updated"))?;
+                    let update = context.bounded(async { Ok(membership.update(&capabilities).await?) });
+                    tokio::select! {
+                        updated = update => updated.map_err(|failure| failure.perhaps("updated"))?,
+                        number = signals.next() => return Ok(number),
+                    }
                     tell(context, coord, membership, "updated")?;
                 }
                 Err(wrong) => {
@@ -130,7 +134,7 @@ async fn leave(
 ) -> Result<Exit, Failure> {
     let last = line(coord, &membership, "left");
     tokio::select! {
-        left = membership.leave() => left?,
+        left = context.bounded(async { Ok(membership.leave().await?) }) => left?,
         further = signals.next() => return Ok(Exit::signal(further)),
     }
     context.out.say(last.0, &last.1)?;

@@ -14,7 +14,8 @@ pub(super) async fn run(context: &Context, group: &str) -> Result<Exit, Failure>
 }
 
 async fn follow(context: &Context, coord: &Coordinator, name: &Name) -> Result<Exit, Failure> {
-    let mut events = coord.group(name).watch().await?;
+    let group = coord.group(name);
+    let mut events = context.bounded(async { Ok(group.watch().await?) }).await?;
     let present = events.borrow().len();
     let note = json!({ "note": "watching", "group": name.as_str(), "members": present });
     context.out.note(format_args!("watching group \"{name}\", members now: {present}"), &note);

@@ -23,7 +23,8 @@ async fn read(
 ) -> Result<Exit, Failure> {
     // What waits for a member is what it wants to read first.
     let from = reading.from.unwrap_or(tooz::From::Beginning);
-    let mut letters = coord.group(name).inbox_from(from).await?;
+    let group = coord.group(name);
+    let mut letters = context.bounded(async { Ok(group.inbox_from(from).await?) }).await?;
     let me = coord.member();
     let note = json!({ "note": "reading", "group": name.as_str(), "member": me.as_str() });
     // Nobody can know a name that was made up a moment ago.

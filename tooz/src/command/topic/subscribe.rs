@@ -21,7 +21,8 @@ async fn read(
     reading: &Reading,
 ) -> Result<Exit, Failure> {
     let from = reading.from.unwrap_or(tooz::From::Now);
-    let mut messages = coord.topic(name).subscribe(from).await?;
+    let topic = coord.topic(name);
+    let mut messages = context.bounded(async { Ok(topic.subscribe(from).await?) }).await?;
     let note = json!({ "note": "reading", "topic": name.as_str() });
     context.out.note(format_args!("reading topic \"{name}\""), &note);
     let mut left = Countdown::from(reading.count);
