@@ -74,6 +74,7 @@ async fn look(session: &Session, claims: &[&Claim]) -> Result<Seen> {
         .collect();
     let answer = session.line.txn(Txn::new().and_then(gets)).await?;
     session.note(revision(&answer));
+    session.note_term(&answer);
     let mut told = Seen::default();
     for (claim, seen) in claims.iter().zip(answer.op_responses().chunks(4)) {
         let [place, holder, notice, main] = [0, 1, 2, 3].map(|at| txn::first(seen.get(at)));

@@ -179,12 +179,23 @@ impl Backend for EtcdBackend {
 
     async fn renew(&self, claims: &[Claim], memberships: &[Enrolment]) -> Result<Renewal> {
         let looks = Under::look(&self.session, !memberships.is_empty());
-        let (proof, under) = tokio::join!(self.session.renew(), looks);
-        let proof = proof?;
-        let (ousted, expelled) = tokio::try_join!(
+        let (renewed, under) = tokio::join!(self.session.renew(), looks);
+        let mut renewed = renewed?;
+        // Who answered may have been deposed while it was stopped. If a majority answers in the same term what is asked
+        // now, it was the leader.
+        let hear = async {
+            // Looking at claims does the same.
+            if claims.is_empty() { self.session.hear_a_majority().await } else { Ok(()) }
+        };
+        let (ousted, expelled, ()) = tokio::try_join!(
             beat::ousted(&self.session, claims, &under),
-            self.groups.no_more(memberships, &under)
+            self.groups.no_more(memberships, &under),
+            hear
         )?;
+        if self.session.term() != renewed.term {
+            renewed = self.session.renew_in_one_term().await?;
+        }
+        let proof = self.session.prove(renewed.sent);
         let stray = stray::strays(&self.session, claims, &under);
         Ok(Renewal { proof, ousted, stray, expelled })
     }

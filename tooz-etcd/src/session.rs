@@ -1,19 +1,24 @@
 //! A session: a lease, what proves it alive, and its end.
 
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use etcd_client::{LeaseGrantOptions, LeaseKeepAliveStream, LeaseKeeper};
+use etcd_client::{LeaseGrantOptions, LeaseKeepAliveStream, LeaseKeeper, ResponseHeader, Txn, TxnResponse};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tooz_core::backend::{Opening, Proof};
 use tooz_core::{Cause, Clock, Error, ErrorKind, Moment, Name, Result, SessionId};
 
 use crate::error::session_ended;
+use crate::keys;
 use crate::line::Line;
 use crate::stray::Unnamed;
+use crate::txn::get;
 use crate::watch::Ear;
+
+/// So many terms may begin while a session is renewed.
+const TERMS: usize = 4;
 
 /// One session with the servers.
 pub(crate) struct Session {
@@ -29,6 +34,8 @@ pub(crate) struct Session {
     proved: Mutex<Moment>,
     /// The newest revision any answer was given at.
     revision: AtomicI64,
+    /// The newest term of a leader that an answer was given in for which a majority stood.
+    term: AtomicU64,
     ended: watch::Sender<Option<Cause>>,
     /// Rung by every renewal that was answered.
     renewals: watch::Sender<()>,
@@ -37,10 +44,21 @@ pub(crate) struct Session {
     pub(crate) beats: AtomicUsize,
 }
 
+/// What keeping a lease alive came to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Kept {
+    /// When it was asked for.
+    pub(crate) sent: Moment,
+    /// The term of whoever answered. It believed to lead.
+    pub(crate) term: u64,
+}
+
 /// A lease as granted, and the stream that keeps it alive while nobody uses it.
 pub(crate) struct Lease {
     pub(crate) id: i64,
     pub(crate) ttl: Duration,
+    /// The term of the leader that granted it.
+    term: u64,
     idle: Mutex<Option<(LeaseKeeper, LeaseKeepAliveStream)>>,
 }
 
@@ -61,33 +79,38 @@ impl Lease {
             .call(|mut client| async move { client.lease_grant(seconds.max(1), options()).await })
             .await?;
         let ttl = Duration::from_secs(u64::try_from(answer.ttl()).unwrap_or(0));
-        Ok((Self { id: answer.id(), ttl, idle: Mutex::default() }, sent))
+        let term = answer.header().map_or(0, ResponseHeader::raft_term);
+        Ok((Self { id: answer.id(), ttl, term, idle: Mutex::default() }, sent))
     }
 
     /// Keeps it alive for another time to live. `SessionLost` if it is gone.
     ///
     /// Answers carry no id of their request, so a stream has one request outstanding and is given up with
     /// an answer that does not come; a second caller meanwhile opens its own.
-    pub(crate) async fn keep_alive(&self, line: &Line, clock: &dyn Clock) -> Result<Moment> {
+    pub(crate) async fn keep_alive(&self, line: &Line, clock: &dyn Clock) -> Result<Kept> {
         let idle = self.idle().take();
-        if let Some(mut open) = idle {
+        let (mut open, mut is_new) = match idle {
+            Some(open) => (open, false),
+            None => (self.stream(line).await?, true),
+        };
+        loop {
             let sent = clock.now();
             match tokio::time::timeout(line.timeout(), beat(&mut open)).await {
-                Ok(Some(true)) => {
+                Ok(Some(Some(term))) => {
                     *self.idle() = Some(open);
-                    return Ok(sent);
+                    return Ok(Kept { sent, term });
                 }
-                Ok(Some(false)) => return Err(session_ended()),
+                Ok(Some(None)) => return Err(session_ended()),
                 // A stream that broke is opened again at once, by whatever server answers.
-                Ok(None) => {}
-                Err(_) => return Err(line.abandon()),
+                Ok(None) if !is_new => (open, is_new) = (self.stream(line).await?, true),
+                _ => return Err(line.abandon()),
             }
         }
-        let sent = clock.now();
+    }
+
+    async fn stream(&self, line: &Line) -> Result<(LeaseKeeper, LeaseKeepAliveStream)> {
         let id = self.id;
-        let open = line.call(|mut client| async move { client.lease_keep_alive(id).await }).await?;
-        *self.idle() = Some(open);
-        Ok(sent)
+        line.call(|mut client| async move { client.lease_keep_alive(id).await }).await
     }
 
     /// Ends it and everything under it. Gone before is fine.
@@ -118,11 +141,11 @@ pub(crate) async fn revoke(line: &Line, id: i64) -> Result<()> {
     }
 }
 
-/// Whether the lease lives; `None` if the stream is of no use any more.
-async fn beat((keeper, stream): &mut (LeaseKeeper, LeaseKeepAliveStream)) -> Option<bool> {
+/// The term in which the lease was kept alive, if it lives; `None` if the stream is of no use any more.
+async fn beat((keeper, stream): &mut (LeaseKeeper, LeaseKeepAliveStream)) -> Option<Option<u64>> {
     keeper.keep_alive().await.ok()?;
     let answer = stream.message().await.ok()??;
-    Some(answer.ttl() > 0)
+    Some((answer.ttl() > 0).then(|| answer.header().map_or(0, ResponseHeader::raft_term)))
 }
 
 impl Session {
@@ -136,6 +159,7 @@ impl Session {
             false => Some(Lease::grant(&line, &*clock, opening.membership_ttl, second).await?.0),
         };
         let proof = Proof::Lease { sent, ttl: lease.ttl };
+        let term = AtomicU64::new(lease.term);
         let session = Self {
             ear: Ear::start(Arc::clone(&line), &Handle::current()),
             line,
@@ -145,6 +169,7 @@ impl Session {
             clock,
             proved: Mutex::new(sent),
             revision: AtomicI64::new(0),
+            term,
             ended: watch::channel(None).0,
             renewals: watch::channel(()).0,
             unnamed: Unnamed::default(),
@@ -180,10 +205,11 @@ impl Session {
         self.enrolled.as_ref().unwrap_or(&self.lease).id
     }
 
-    /// Renews the leases. The proof is as old as the first request.
-    pub(crate) async fn renew(&self) -> Result<Proof> {
+    /// Asks for another time to live of the leases, and says when. Who answers believes to lead, and may have been deposed:
+    /// a proof it is only once a majority has answered later [in the same term](Self::term).
+    pub(crate) async fn renew(&self) -> Result<Kept> {
         self.check()?;
-        let sent = self.heed(self.lease.keep_alive(&self.line, self.clock()).await)?;
+        let renewed = self.heed(self.lease.keep_alive(&self.line, self.clock()).await)?;
         if let Some(enrolled) = &self.enrolled {
             // A membership lease that is gone shows in the memberships, not in the session.
             match enrolled.keep_alive(&self.line, self.clock()).await {
@@ -191,11 +217,45 @@ impl Session {
                 kept => drop(kept?),
             }
         }
+        Ok(renewed)
+    }
+
+    /// Renews the leases by a leader that a majority still follows afterwards.
+    pub(crate) async fn renew_in_one_term(&self) -> Result<Kept> {
+        for _ in 0..TERMS {
+            let renewed = self.renew().await?;
+            self.hear_a_majority().await?;
+            if self.term() == renewed.term {
+                return Ok(renewed);
+            }
+        }
+        Err(Error::new(ErrorKind::Unavailable, "the servers elect one leader after the other"))
+    }
+
+    /// Takes a renewal that was sent at that moment for a proof.
+    pub(crate) fn prove(&self, sent: Moment) -> Proof {
         let mut proved = self.proved.lock().unwrap_or_else(PoisonError::into_inner);
         *proved = (*proved).max(sent);
         drop(proved);
         self.renewals.send_replace(());
-        Ok(Proof::Lease { sent, ttl: self.lease.ttl })
+        Proof::Lease { sent, ttl: self.lease.ttl }
+    }
+
+    /// The newest term that is known.
+    pub(crate) fn term(&self) -> u64 {
+        self.term.load(Ordering::SeqCst)
+    }
+
+    /// Notes the term of an answer for which a majority stood.
+    pub(crate) fn note_term(&self, answer: &TxnResponse) {
+        self.term.fetch_max(answer.header().map_or(0, ResponseHeader::raft_term), Ordering::SeqCst);
+    }
+
+    /// Asks for something that only a leader with a majority behind it can answer.
+    pub(crate) async fn hear_a_majority(&self) -> Result<()> {
+        let answer = self.line.txn(Txn::new().and_then([get(keys::FORMAT)])).await?;
+        self.note_term(&answer);
+        Ok(())
     }
 
     /// Asks for the membership lease anew, under its id, so that the memberships can come back to it.
