@@ -134,6 +134,21 @@ async fn a_lost_guard_does_not_make_its_successor_wait() {
     coord.close().await.unwrap();
 }
 
+/// Told of a loss that the store knows nothing of, under a session that lives on, the claim is given back all the same.
+#[tokio::test(start_paused = true)]
+async fn a_lost_claim_does_not_stay_under_a_session_that_lives_on() {
+    let script = Arc::new(Script::default());
+    let coord = connect("deadline-lives-on", "a", &script).await;
+    let (lock, session) = (coord.lock("x"), coord.session());
+    let lost = lock.acquire().await.unwrap();
+    script.ousted.lock().unwrap().push(lost.claim_id());
+    assert_eq!(lost.lost().await, Cause::Ousted);
+
+    assert!(lock.try_acquire().await.unwrap().is_some(), "the lost claim was withdrawn");
+    assert_eq!(coord.session(), session);
+    coord.close().await.unwrap();
+}
+
 #[tokio::test(start_paused = true)]
 async fn renewals_keep_a_claim_for_as_long_as_it_is_held() {
     let script = Arc::new(Script::default());
