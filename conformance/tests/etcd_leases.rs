@@ -12,7 +12,7 @@ use conformance::proxy::{Proxy, Way};
 use conformance::servers::{Etcd, until};
 use conformance::{eventually, within};
 use etcd_client::{Client, PutOptions};
-use etcd_relay::Relay;
+use etcd_relay::{Relay, varint};
 use tooz_core::backend::{Driver, Opened, Opening, Proof};
 use tooz_core::{
     BootClock, Claim, ClaimId, Clock, Coordinator, Endpoint, ErrorKind, Lock, Mode, Moment, Name, Registry,
@@ -33,18 +33,6 @@ async fn leases(client: &mut Client) -> Vec<(i64, i64)> {
     }
     all.sort_by_key(|(_, ttl)| *ttl);
     all
-}
-
-/// How a request names a lease.
-fn varint(lease: i64) -> Vec<u8> {
-    let mut rest = u64::try_from(lease).unwrap();
-    let mut bytes = Vec::new();
-    while rest > 0x7f {
-        bytes.push(u8::try_from(rest & 0x7f).unwrap() | 0x80);
-        rest >>= 7;
-    }
-    bytes.push(u8::try_from(rest).unwrap());
-    bytes
 }
 
 async fn waiting(lock: &Lock, count: usize) {
@@ -72,6 +60,27 @@ fn sent(proof: Proof) -> Moment {
     }
 }
 
+/// A session of the driver itself.
+async fn open(url: &str, ttl: Duration, clock: Arc<dyn Clock>) -> (Opened, Opening) {
+    let opening = Opening {
+        member: Name::new("worker").unwrap(),
+        session: SessionId::random(),
+        predecessor: None,
+        ttl,
+        membership_ttl: ttl,
+        timeout: Duration::from_secs(30),
+        clock,
+    };
+    let endpoint = Endpoint::parse(url).unwrap();
+    (tooz_etcd::EtcdDriver::new().open(&endpoint, &opening).await.unwrap(), opening)
+}
+
+/// A claim of such a session on the lock "nightly".
+fn claim(opening: &Opening, mode: Mode) -> Claim {
+    let (seat, member) = (Seat::Lock(Name::new("nightly").unwrap()), opening.member.clone());
+    Claim { id: ClaimId::random(), seat, mode, member, value: bytes::Bytes::new() }
+}
+
 /// Interleaving 1: the keep-alives' connection stalls while another carries claims. What the store grants meanwhile is
 /// proved by the last keep-alive that was answered, and one that is answered late by when it was sent.
 #[test]
@@ -82,19 +91,9 @@ fn a_claim_that_succeeds_while_the_beats_stall_is_no_proof() {
     let runtime =
         || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let (engine, user) = (runtime(), runtime());
-    let (clock, member) = (Arc::new(Ahead::default()), Name::new("worker").unwrap());
-    let opening = Opening {
-        member: member.clone(),
-        session: SessionId::random(),
-        predecessor: None,
-        ttl: TTL,
-        membership_ttl: TTL,
-        timeout: Duration::from_secs(30),
-        clock: Arc::clone(&clock) as Arc<dyn Clock>,
-    };
-    let endpoint = Endpoint::parse(&relay.url()).unwrap();
-    let Opened { backend, .. } =
-        engine.block_on(tooz_etcd::EtcdDriver::new().open(&endpoint, &opening)).unwrap();
+    let clock = Arc::new(Ahead::default());
+    let (Opened { backend, .. }, opening) =
+        engine.block_on(open(&relay.url(), TTL, Arc::clone(&clock) as Arc<dyn Clock>));
     let proved = engine.block_on(backend.renew(&[], &[])).unwrap().proof;
     let lease = user.block_on(async {
         let mut client = Client::connect([etcd.node().address()], None).await.unwrap();
@@ -108,9 +107,7 @@ fn a_claim_that_succeeds_while_the_beats_stall_is_no_proof() {
     });
     until("a beat is under way", || relay.has_held(0, &varint(lease)));
     clock.0.store(u64::try_from(TTL.as_millis()).unwrap(), Ordering::SeqCst);
-    let seat = Seat::Lock(Name::new("nightly").unwrap());
-    let claim =
-        Claim { id: ClaimId::random(), seat, mode: Mode::Exclusive, member, value: bytes::Bytes::new() };
+    let claim = claim(&opening, Mode::Exclusive);
     let grant = user.block_on(backend.locks().unwrap().try_claim(&claim)).unwrap().unwrap();
     assert_eq!(grant.proof, proved, "the grant proves more than the last beat that was answered");
     assert!(sent(grant.proof) + TTL <= clock.now(), "no guard could be born of it");
@@ -121,6 +118,68 @@ fn a_claim_that_succeeds_while_the_beats_stall_is_no_proof() {
     let fresh = engine.block_on(backend.renew(&[], &[])).unwrap().proof;
     assert!(sent(fresh) + TTL > clock.now());
     engine.block_on(backend.close()).unwrap();
+}
+
+/// A leader that was stopped answers keep-alives before it hears of its successor: a majority has to answer later in the
+/// same term.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_keep_alive_that_a_deposed_leader_answered_is_no_proof() {
+    let etcd = Etcd::start();
+    let relay = Relay::new(&etcd.node().address());
+    let mut client = Client::connect([etcd.node().address()], None).await.unwrap();
+    let (Opened { backend, .. }, opening) =
+        open(&relay.url(), Duration::from_secs(60), Arc::new(BootClock)).await;
+    let held = claim(&opening, Mode::Exclusive);
+    let locks = backend.locks().unwrap();
+    locks.try_claim(&held).await.unwrap().unwrap();
+    let lease = leases(&mut client).await[0].0;
+    let proved = backend.renew(&[], &[]).await.unwrap().proof;
+
+    relay.depose(lease);
+    for claims in [vec![], vec![held.clone()]] {
+        let refused = backend.renew(&claims, &[]).await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Unavailable, "{refused}");
+    }
+    let grant = locks.try_claim(&held).await.unwrap().unwrap();
+    assert_eq!(grant.proof, proved, "a grant proves more than the last beat that counted");
+    assert!(relay.restore() > 1);
+    for claims in [vec![], vec![held]] {
+        assert!(sent(backend.renew(&claims, &[]).await.unwrap().proof) > sent(proved));
+    }
+    backend.close().await.unwrap();
+}
+
+/// The same of the lease that readers share.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn readers_trust_no_keep_alive_that_a_deposed_leader_answered() {
+    let etcd = Etcd::start();
+    let relay = Relay::new(&etcd.node().address());
+    let mut client = Client::connect([etcd.node().address()], None).await.unwrap();
+    let opened = async |url: &str| open(url, Duration::from_secs(60), Arc::new(BootClock)).await;
+    let (first, opening) = opened(&format!("etcd://{}", etcd.node().address())).await;
+    let held = claim(&opening, Mode::Shared);
+    first.backend.locks().unwrap().try_claim(&held).await.unwrap().unwrap();
+    let common = client.get("/tooz/locksnightly", None).await.unwrap().kvs()[0].lease();
+    let (Opened { backend, .. }, opening) = opened(&relay.url()).await;
+    let held = claim(&opening, Mode::Shared);
+    let locks = backend.locks().unwrap();
+
+    // While it joins the others, when it has, and with every beat.
+    relay.depose(common);
+    for _ in ["it gets in", "it finds itself in"] {
+        let refused = locks.try_claim(&held).await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Unavailable, "{refused}");
+    }
+    assert!(relay.restore() > 1);
+    locks.try_claim(&held).await.unwrap().unwrap();
+    relay.depose(common);
+    let refused = backend.renew(std::slice::from_ref(&held), &[]).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Unavailable, "{refused}");
+    assert!(relay.restore() > 1);
+    let renewed = backend.renew(&[held], &[]).await.unwrap();
+    assert_eq!(renewed.ousted, []);
+    backend.close().await.unwrap();
+    first.backend.close().await.unwrap();
 }
 
 /// Interleaving 1, the same of a guard: it lasts as long as the last proof from before it was asked for.

@@ -41,15 +41,12 @@ pub(crate) async fn ousted(session: &Session, claims: &[Claim], under: &Under) -
             common.entry(lease).or_default().extend(reader);
         }
     }
-    // All at once: a slow one costs no other its beat.
-    let kept = common.into_iter().map(async |(lease, readers)| {
-        Ok::<_, tooz_core::Error>(if share::keep(session, lease).await?.is_none() {
-            readers
-        } else {
-            Vec::new()
-        })
-    });
-    ousted.extend(try_join_all(kept).await?.into_iter().flatten());
+    if !common.is_empty() {
+        let leases: Vec<i64> = common.keys().copied().collect();
+        let living = share::keep_all(session, &leases).await?;
+        let gone = common.into_iter().filter(|(lease, _)| !living.contains_key(lease));
+        ousted.extend(gone.flat_map(|(_, readers)| readers));
+    }
     Ok(ousted)
 }
 

@@ -12,10 +12,11 @@ use tooz_core::backend::{
 use tooz_core::{Cause, Claim, Endpoint, Error, ErrorKind, Result};
 
 use crate::config::{Config, OPTIONS, SCHEMES};
+use crate::error::deposed;
 use crate::groups::Groups;
 use crate::line::Line;
 use crate::locks::Locks;
-use crate::session::{Session, lease_ids, revoke};
+use crate::session::{Session, TERMS, lease_ids, revoke};
 use crate::topics::Topics;
 use crate::under::Under;
 use crate::{beat, keys, readers, stray, txn};
@@ -178,26 +179,28 @@ impl Backend for EtcdBackend {
     }
 
     async fn renew(&self, claims: &[Claim], memberships: &[Enrolment]) -> Result<Renewal> {
-        let looks = Under::look(&self.session, !memberships.is_empty());
-        let (renewed, under) = tokio::join!(self.session.renew(), looks);
-        let mut renewed = renewed?;
-        // Who answered may have been deposed while it was stopped. If a majority answers in the same term what is asked
-        // now, it was the leader.
-        let hear = async {
-            // Looking at claims does the same.
-            if claims.is_empty() { self.session.hear_a_majority().await } else { Ok(()) }
-        };
-        let (ousted, expelled, ()) = tokio::try_join!(
-            beat::ousted(&self.session, claims, &under),
-            self.groups.no_more(memberships, &under),
-            hear
-        )?;
-        if self.session.term() != renewed.term {
-            renewed = self.session.renew_in_one_term().await?;
+        for _ in 0..TERMS {
+            let looks = Under::look(&self.session, !memberships.is_empty());
+            let (renewed, under) = tokio::join!(self.session.renew(), looks);
+            let renewed = renewed?;
+            // Who answered may have been deposed while it was stopped. If a majority answers in the same term what is asked
+            // now, it was the leader.
+            let hear = async {
+                // Looking at claims does the same.
+                if claims.is_empty() { self.session.hear_a_majority().await } else { Ok(()) }
+            };
+            let (ousted, expelled, ()) = tokio::try_join!(
+                beat::ousted(&self.session, claims, &under),
+                self.groups.no_more(memberships, &under),
+                hear
+            )?;
+            if self.session.term() == renewed.term {
+                let proof = self.session.prove(renewed.sent);
+                let stray = stray::strays(&self.session, claims, &under);
+                return Ok(Renewal { proof, ousted, stray, expelled });
+            }
         }
-        let proof = self.session.prove(renewed.sent);
-        let stray = stray::strays(&self.session, claims, &under);
-        Ok(Renewal { proof, ousted, stray, expelled })
+        Err(deposed())
     }
 
     async fn lost(&self) -> Cause {

@@ -136,6 +136,11 @@ pub(crate) fn busy() -> Error {
     Error::new(ErrorKind::Unavailable, "the seat changed hands again and again during the step")
 }
 
+/// Whoever kept a lease alive had been deposed before a majority was heard, every time.
+pub(crate) fn deposed() -> Error {
+    Error::new(ErrorKind::Unavailable, "the servers elect one leader after the other")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

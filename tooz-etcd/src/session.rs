@@ -17,8 +17,8 @@ use crate::stray::Unnamed;
 use crate::txn::get;
 use crate::watch::Ear;
 
-/// So many terms may begin while a session is renewed.
-const TERMS: usize = 4;
+/// So many terms may begin while leases are kept alive.
+pub(crate) const TERMS: usize = 4;
 
 /// One session with the servers.
 pub(crate) struct Session {
@@ -57,9 +57,9 @@ pub(crate) struct Kept {
 pub(crate) struct Lease {
     pub(crate) id: i64,
     pub(crate) ttl: Duration,
-    /// The term of the leader that granted it.
-    term: u64,
-    idle: Mutex<Option<(LeaseKeeper, LeaseKeepAliveStream)>>,
+    /// The term of whoever granted it.
+    pub(crate) term: u64,
+    idle: Mutex<Option<Stream>>,
 }
 
 impl Lease {
@@ -91,26 +91,20 @@ impl Lease {
         let idle = self.idle().take();
         let (mut open, mut is_new) = match idle {
             Some(open) => (open, false),
-            None => (self.stream(line).await?, true),
+            None => (stream(line, self.id).await?, true),
         };
         loop {
-            let sent = clock.now();
-            match tokio::time::timeout(line.timeout(), beat(&mut open)).await {
-                Ok(Some(Some(term))) => {
+            match beat(line, clock, &mut open).await {
+                Answer::Kept(kept) => {
                     *self.idle() = Some(open);
-                    return Ok(Kept { sent, term });
+                    return Ok(kept);
                 }
-                Ok(Some(None)) => return Err(session_ended()),
+                Answer::Gone => return Err(session_ended()),
                 // A stream that broke is opened again at once, by whatever server answers.
-                Ok(None) if !is_new => (open, is_new) = (self.stream(line).await?, true),
-                _ => return Err(line.abandon()),
+                Answer::Broken if !is_new => (open, is_new) = (stream(line, self.id).await?, true),
+                Answer::Broken | Answer::None => return Err(line.abandon()),
             }
         }
-    }
-
-    async fn stream(&self, line: &Line) -> Result<(LeaseKeeper, LeaseKeepAliveStream)> {
-        let id = self.id;
-        line.call(|mut client| async move { client.lease_keep_alive(id).await }).await
     }
 
     /// Ends it and everything under it. Gone before is fine.
@@ -118,7 +112,7 @@ impl Lease {
         revoke(line, self.id).await
     }
 
-    fn idle(&self) -> std::sync::MutexGuard<'_, Option<(LeaseKeeper, LeaseKeepAliveStream)>> {
+    fn idle(&self) -> std::sync::MutexGuard<'_, Option<Stream>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -141,11 +135,47 @@ pub(crate) async fn revoke(line: &Line, id: i64) -> Result<()> {
     }
 }
 
-/// The term in which the lease was kept alive, if it lives; `None` if the stream is of no use any more.
-async fn beat((keeper, stream): &mut (LeaseKeeper, LeaseKeepAliveStream)) -> Option<Option<u64>> {
-    keeper.keep_alive().await.ok()?;
-    let answer = stream.message().await.ok()??;
-    Some((answer.ttl() > 0).then(|| answer.header().map_or(0, ResponseHeader::raft_term)))
+/// Keeps a lease alive on a stream of its own. `SessionLost` if it is gone.
+pub(crate) async fn keep_alive(line: &Line, clock: &dyn Clock, id: i64) -> Result<Kept> {
+    match beat(line, clock, &mut stream(line, id).await?).await {
+        Answer::Kept(kept) => Ok(kept),
+        Answer::Gone => Err(session_ended()),
+        Answer::Broken | Answer::None => Err(line.abandon()),
+    }
+}
+
+/// Keeps leases alive, and what is sent there is answered in its order.
+type Stream = (LeaseKeeper, LeaseKeepAliveStream);
+
+async fn stream(line: &Line, id: i64) -> Result<Stream> {
+    line.call(|mut client| async move { client.lease_keep_alive(id).await }).await
+}
+
+/// How a keep-alive on a stream was answered.
+enum Answer {
+    Kept(Kept),
+    /// The lease has ended.
+    Gone,
+    /// The stream is of no use any more.
+    Broken,
+    /// Not in time.
+    None,
+}
+
+async fn beat(line: &Line, clock: &dyn Clock, (keeper, stream): &mut Stream) -> Answer {
+    let sent = clock.now();
+    let asked = async {
+        keeper.keep_alive().await.ok()?;
+        stream.message().await.ok()?
+    };
+    match tokio::time::timeout(line.timeout(), asked).await {
+        Ok(Some(answer)) if answer.ttl() > 0 => {
+            Answer::Kept(Kept { sent, term: answer.header().map_or(0, ResponseHeader::raft_term) })
+        }
+        Ok(Some(_)) => Answer::Gone,
+        Ok(None) => Answer::Broken,
+        Err(_) => Answer::None,
+    }
 }
 
 impl Session {
@@ -218,18 +248,6 @@ impl Session {
             }
         }
         Ok(renewed)
-    }
-
-    /// Renews the leases by a leader that a majority still follows afterwards.
-    pub(crate) async fn renew_in_one_term(&self) -> Result<Kept> {
-        for _ in 0..TERMS {
-            let renewed = self.renew().await?;
-            self.hear_a_majority().await?;
-            if self.term() == renewed.term {
-                return Ok(renewed);
-            }
-        }
-        Err(Error::new(ErrorKind::Unavailable, "the servers elect one leader after the other"))
     }
 
     /// Takes a renewal that was sent at that moment for a proof.

@@ -10,20 +10,22 @@
 //! own session's time to live, so a reader whose session lives longer than the common lease is not let in
 //! with those readers: it waits until they have left.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use bytes::Bytes;
 use etcd_client::{Compare, Txn};
+use futures_util::future::try_join_all;
 use tooz_core::backend::{Grant, Proof};
 use tooz_core::{Claim, ClaimId, ErrorKind, Moment, Result};
 
 use crate::claim::{ATTEMPTS, Otherwise, Stand, forget, gone, token, waits};
-use crate::error::{busy, void};
+use crate::error::{busy, deposed, void};
 use crate::keys::{self, SeatKeys};
 use crate::look::{Door, Look};
 use crate::place::clear;
 use crate::record::Record;
-use crate::session::{Lease, Session, revoke};
+use crate::session::{Kept, Lease, Session, TERMS, keep_alive, revoke};
 use crate::txn::{absent, created, delete, none_below, put, revision, unchanged};
 
 /// The order of tests is that of an exclusive claim; letting a reader in takes two to four trips more.
@@ -43,9 +45,9 @@ pub(crate) async fn claim(
         if let Some((since, record)) = look.held(claim.id) {
             let Some((_, lease)) = record.share() else { return Err(busy()) };
             if let Some(ttl) = granted(session, lease).await?
-                && let Some(sent) = keep(session, lease).await?
+                && let Some(kept) = keep_all(session, &[lease]).await?.get(&lease)
             {
-                return Ok(Stand::Holds(Grant { token: token(since), proof: proof(session, sent, ttl) }));
+                return Ok(Stand::Holds(Grant { token: token(since), proof: proof(session, *kept, ttl) }));
             }
             continue;
         }
@@ -121,11 +123,11 @@ async fn enter(session: &Session, keys: &SeatKeys, claim: &Claim, look: &Look, d
         if ttl.is_some_and(|ttl| ttl < session.lease.ttl) {
             return Ok(Entry::Outlives);
         }
-        let (Some(ttl), Some(sent)) = (ttl, keep(session, *lease).await?) else { return Ok(Entry::Changed) };
+        let (Some(ttl), Some(kept)) = (ttl, keep(session, *lease).await?) else { return Ok(Entry::Changed) };
         when.push(unchanged(keys.main.as_str(), *written));
         let record = record.sharing(share.clone(), *lease).encode()?;
         let then = [put(holder, record, session.lease.id), delete(keys.place(claim.id))];
-        return let_in(session, Txn::new().when(when).and_then(then), (*lease, sent), ttl).await;
+        return let_in(session, Txn::new().when(when).and_then(then), (*lease, kept), ttl).await;
     }
     let (common, sent) = Lease::grant(&session.line, session.clock(), session.lease.ttl, 0).await?;
     when.extend(gone(keys, door));
@@ -138,7 +140,8 @@ async fn enter(session: &Session, keys: &SeatKeys, claim: &Claim, look: &Look, d
         put(holder, record, session.lease.id),
         delete(keys.place(claim.id)),
     ];
-    let entry = let_in(session, Txn::new().when(when).and_then(then), (common.id, sent), common.ttl).await;
+    let kept = Kept { sent, term: common.term };
+    let entry = let_in(session, Txn::new().when(when).and_then(then), (common.id, kept), common.ttl).await;
     if matches!(entry, Ok(Entry::Changed)) {
         // Nothing stands under it; if this fails too, it ends by itself.
         let _ = revoke(&session.line, common.id).await;
@@ -146,8 +149,8 @@ async fn enter(session: &Session, keys: &SeatKeys, claim: &Claim, look: &Look, d
     entry
 }
 
-/// Sends the transaction that lets a reader in, which has kept the common lease alive at that moment.
-async fn let_in(session: &Session, txn: Txn, (common, kept): (i64, Moment), ttl: Duration) -> Result<Entry> {
+/// Sends the transaction that lets a reader in, which has kept the common lease alive before.
+async fn let_in(session: &Session, txn: Txn, (common, kept): (i64, Kept), ttl: Duration) -> Result<Entry> {
     let answer = match session.line.txn(txn).await {
         // Which of the two leases is gone, the next look tells: the session's by its own keep-alive.
         Err(error) if error.kind() == ErrorKind::SessionLost => {
@@ -157,12 +160,13 @@ async fn let_in(session: &Session, txn: Txn, (common, kept): (i64, Moment), ttl:
         answer => answer?,
     };
     session.note(revision(&answer));
+    session.note_term(&answer);
     if !answer.succeeded() {
         return Ok(Entry::Changed);
     }
-    let kept = match is_outrun(session.proof(), kept) {
-        true => keep(session, common).await?,
-        false => Some(kept),
+    let kept = match session.term() == kept.term && !is_outrun(session.proof(), kept.sent) {
+        true => Some(kept.sent),
+        false => keep_all(session, &[common]).await?.get(&common).copied(),
     };
     let grant = |kept| Grant { token: token(revision(&answer)), proof: proof(session, kept, ttl) };
     Ok(kept.map_or(Entry::Changed, |kept| Entry::In(grant(kept))))
@@ -185,11 +189,24 @@ async fn granted(session: &Session, lease: i64) -> Result<Option<Duration>> {
     }
 }
 
+/// Keeps common leases alive by a leader that a majority still follows afterwards. Tells when, of those that live.
+pub(crate) async fn keep_all(session: &Session, leases: &[i64]) -> Result<HashMap<i64, Moment>> {
+    for _ in 0..TERMS {
+        // All at once: a slow one costs no other its beat.
+        let kept = try_join_all(leases.iter().map(|lease| keep(session, *lease))).await?;
+        session.hear_a_majority().await?;
+        if kept.iter().flatten().all(|kept| kept.term == session.term()) {
+            let living = leases.iter().zip(kept).filter_map(|(lease, kept)| Some((*lease, kept?.sent)));
+            return Ok(living.collect());
+        }
+    }
+    Err(deposed())
+}
+
 /// Keeps the common lease alive; `None` if it is gone.
-pub(crate) async fn keep(session: &Session, lease: i64) -> Result<Option<Moment>> {
-    let sent = session.clock().now();
-    match session.line.call(|mut client| async move { client.lease_keep_alive(lease).await }).await {
-        Ok(_) => Ok(Some(sent)),
+async fn keep(session: &Session, lease: i64) -> Result<Option<Kept>> {
+    match keep_alive(&session.line, session.clock(), lease).await {
+        Ok(kept) => Ok(Some(kept)),
         Err(error) if error.kind() == ErrorKind::SessionLost => Ok(None),
         Err(error) => Err(error),
     }

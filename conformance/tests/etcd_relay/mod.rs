@@ -1,8 +1,9 @@
-//! A relay in front of a server that holds what one connection sends, while others go on.
+//! A relay in front of a server that holds what one connection sends, while others go on, and that can make answers
+//! about a lease look as if whoever gave them had been deposed.
 //!
 //! The session's own connection is the first; a caller's on another runtime is the next.
 
-#![allow(clippy::unwrap_used)] // a failed assumption here is a failed test
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // a failed assumption here is a failed test
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -12,6 +13,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub(crate) struct Relay {
     address: SocketAddr,
     links: Arc<Mutex<Vec<Arc<Mutex<Link>>>>>,
+    deposed: Arc<Mutex<Deposed>>,
+}
+
+/// Which answers are of an older term.
+#[derive(Default)]
+struct Deposed {
+    lease: Option<i64>,
+    answers: usize,
 }
 
 /// One connection.
@@ -27,8 +36,10 @@ impl Relay {
     /// In front of the server at this address.
     pub(crate) fn new(server: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let relay = Self { address: listener.local_addr().unwrap(), links: Arc::default() };
-        let (server, links) = (server.to_owned(), Arc::clone(&relay.links));
+        let address = listener.local_addr().unwrap();
+        let relay = Self { address, links: Arc::default(), deposed: Arc::default() };
+        let (server, links, deposed) =
+            (server.to_owned(), Arc::clone(&relay.links), Arc::clone(&relay.deposed));
         std::thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
                 let Ok(server) = TcpStream::connect(&server) else { continue };
@@ -40,7 +51,8 @@ impl Relay {
                 let link = Arc::new(Mutex::new(Link { client, server, is_held: false, held: Vec::new() }));
                 lock(&links).push(Arc::clone(&link));
                 std::thread::spawn(move || up(from_client, &link));
-                std::thread::spawn(move || down(from_server, to_client));
+                let deposed = Arc::clone(&deposed);
+                std::thread::spawn(move || down(from_server, to_client, &deposed));
             }
         });
         relay
@@ -78,6 +90,16 @@ impl Relay {
         }
     }
 
+    /// Lets answers about this lease name the term before, as those of a leader that does not know of its successor.
+    pub(crate) fn depose(&self, lease: i64) {
+        *lock(&self.deposed) = Deposed { lease: Some(lease), answers: 0 };
+    }
+
+    /// Ends it, and tells of how many answers that was.
+    pub(crate) fn restore(&self) -> usize {
+        std::mem::take(&mut *lock(&self.deposed)).answers
+    }
+
     fn link(&self, number: usize) -> Arc<Mutex<Link>> {
         let links = lock(&self.links);
         Arc::clone(links.get(number).unwrap())
@@ -97,9 +119,43 @@ fn up(mut client: TcpStream, link: &Mutex<Link>) {
     let _ = lock(link).server.shutdown(Shutdown::Write); // it may have ended by itself
 }
 
-fn down(mut server: TcpStream, mut client: TcpStream) {
-    let _ = std::io::copy(&mut server, &mut client); // either side may end it
-    let _ = client.shutdown(Shutdown::Write); // the same
+fn down(mut server: TcpStream, mut client: TcpStream, deposed: &Mutex<Deposed>) {
+    let mut piece = vec![0; 65_536];
+    while let Ok(read @ 1..) = server.read(&mut piece) {
+        let Some(sent) = piece.get_mut(..read) else { break };
+        lock(deposed).rewrite(sent);
+        if client.write_all(sent).is_err() {
+            break;
+        }
+    }
+    let _ = client.shutdown(Shutdown::Write); // either side may end it
+}
+
+impl Deposed {
+    /// The last field of an answer's header is the term, number 4; the next field of an answer about a lease its id, number 2.
+    fn rewrite(&mut self, sent: &mut [u8]) {
+        const TERM: u8 = 4 << 3;
+        let Some(lease) = self.lease else { return };
+        let id = [vec![2 << 3], varint(lease)].concat();
+        for at in 2..sent.len() {
+            if sent[at..].starts_with(&id) && sent[at - 2] == TERM {
+                sent[at - 1] -= 1;
+                self.answers += 1;
+            }
+        }
+    }
+}
+
+/// How messages name a lease.
+pub(crate) fn varint(lease: i64) -> Vec<u8> {
+    let mut rest = u64::try_from(lease).unwrap();
+    let mut bytes = Vec::new();
+    while rest > 0x7f {
+        bytes.push(u8::try_from(rest & 0x7f).unwrap() | 0x80);
+        rest >>= 7;
+    }
+    bytes.push(u8::try_from(rest).unwrap());
+    bytes
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
