@@ -28,7 +28,8 @@ use crate::record::Record;
 use crate::session::{Kept, Lease, Session, TERMS, keep_alive, revoke};
 use crate::txn::{absent, created, delete, none_below, put, revision, unchanged};
 
-/// The order of tests is that of an exclusive claim; letting a reader in takes two to four trips more.
+/// The order of tests is that of an exclusive claim; letting a reader in takes two trips more, four where others read, and three
+/// more after a beat in between.
 pub(crate) async fn claim(
     session: &Session,
     keys: &SeatKeys,

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
+use tooz_core::backend::Queue;
 use tooz_core::{Builder, Coordinator, Election, Error, ErrorKind, Group, Guard, Lock, Result};
 
 use crate::cancel::{Cut, a_while_after, after};
@@ -206,7 +207,10 @@ impl Site {
                 self.vacant(&self.b.lock(LOCK)).await?;
                 let guard = self.b.lock(LOCK).acquire_timeout(self.soon).await?;
                 let free = began.elapsed();
-                guard.ok_or_else(|| left("the lock was not free"))?.release().await?;
+                let Some(guard) = guard else {
+                    return Err(self.overdue("the lock", &self.b.lock(LOCK).queue().await?));
+                };
+                guard.release().await?;
                 self.vacant(&self.b.lock(LOCK)).await?;
                 return Ok(free);
             }
@@ -214,7 +218,10 @@ impl Site {
                 let election = self.b.group(GROUP).election();
                 let term = election.campaign_timeout("b", self.soon).await?;
                 let free = began.elapsed();
-                term.ok_or_else(|| left("the leadership was not vacant"))?.resign().await?;
+                let Some(term) = term else {
+                    return Err(self.overdue("the leadership", &election.queue().await?));
+                };
+                term.resign().await?;
                 let queue = async || {
                     let queue = election.queue().await?;
                     Ok((queue.holders.is_empty() && queue.waiting.is_empty(), format!("{queue:?}")))
@@ -232,6 +239,11 @@ impl Site {
             }
         }
         Ok(began.elapsed())
+    }
+
+    /// What was not to be had in time, and who has it or waits for it.
+    fn overdue(&self, what: &str, queue: &Queue) -> Error {
+        left(&format!("{what} was not free within {:?}, then {queue:?}", self.soon))
     }
 
     async fn vacant(&self, lock: &Lock) -> Result<()> {
