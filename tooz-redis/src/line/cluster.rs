@@ -6,14 +6,48 @@ use std::sync::atomic::AtomicU64;
 
 use redis::aio::MultiplexedConnection;
 use redis::cluster_async::ClusterConnection;
-use redis::{PushInfo, Value, cmd};
-use tokio::sync::mpsc;
+use redis::cluster_routing::{RoutingInfo, SingleNodeRoutingInfo};
+use redis::{Cmd, Pipeline, PushInfo, RedisResult, Value, cmd};
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 use tooz_core::Result;
 
 use super::reach::Reach;
 use crate::config::Place;
 use crate::error::{all_failed, unanswered, unconnected, unreached};
+
+/// So many calls are under way to the nodes of a cluster at a time.
+const ROOM: usize = 12;
+
+/// Connections to all nodes of a cluster, with room for a few calls at a time (decision 32).
+///
+/// One task of the client crate makes the steps of all calls: at most eight at a time for each, from sending to a redirection.
+/// Out of 128 tokio lets no task make more before it has yielded, and in between a call may have taken the lock of the map
+/// of slots. Whoever refreshes that map waits for the lock and keeps the calls from going on: that would never end.
+#[derive(Clone)]
+pub(super) struct Nodes {
+    connection: ClusterConnection,
+    room: Arc<Semaphore>,
+}
+
+impl Nodes {
+    /// One command, to one node.
+    pub(super) async fn command(&mut self, command: Cmd, to: SingleNodeRoutingInfo) -> RedisResult<Value> {
+        let _room = self.room.acquire().await;
+        self.connection.route_command(command, RoutingInfo::SingleNode(to)).await
+    }
+
+    /// Commands that go together, to one node.
+    pub(super) async fn pipeline(
+        &mut self,
+        pipeline: Pipeline,
+        count: usize,
+        to: SingleNodeRoutingInfo,
+    ) -> RedisResult<Vec<Value>> {
+        let _room = self.room.acquire().await;
+        self.connection.route_pipeline(pipeline, 0, count, to).await
+    }
+}
 
 /// Connects to any node, whichever answers: what is published anywhere is heard everywhere. Learns the
 /// other nodes on the way.
@@ -44,13 +78,14 @@ pub(super) async fn connect(
 }
 
 /// Connects to all nodes; whenever a connection breaks, it is counted.
-pub(super) async fn connect_to_all(reach: &Reach, breaks: Arc<AtomicU64>) -> Result<ClusterConnection> {
+pub(super) async fn connect_to_all(reach: &Reach, breaks: Arc<AtomicU64>) -> Result<Nodes> {
     let patience = reach.patience();
     let attempt = async {
         // Checks that the password may go to all of them before the client crate sends it.
         drop(connect(reach, mpsc::unbounded_channel().0).await?);
         let client = reach.cluster_client(breaks).map_err(|e| unreached(reach, e))?;
-        client.get_async_connection().await.map_err(|e| unreached(reach, e))
+        let connection = client.get_async_connection().await.map_err(|e| unreached(reach, e))?;
+        Ok(Nodes { connection, room: Arc::new(Semaphore::new(ROOM)) })
     };
     timeout(patience, attempt).await.unwrap_or_else(|_| Err(unconnected(reach, patience)))
 }

@@ -7,15 +7,15 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared, join_all};
 use redis::aio::MultiplexedConnection;
-use redis::cluster_async::ClusterConnection;
-use redis::cluster_routing::{Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr};
+use redis::cluster_routing::{Route, SingleNodeRoutingInfo, SlotAddr};
 use redis::{Cmd, Pipeline, PushInfo, PushKind, RedisResult, Value};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 use tooz_core::{Error, ErrorKind, Result};
 
+use super::Call;
+use super::cluster::{self, Nodes};
 use super::reach::Reach;
-use super::{Call, cluster};
 use crate::config::Topology;
 use crate::error::{is_turned_away, refused, silent, unanswered, unconnected};
 
@@ -47,7 +47,7 @@ pub(super) struct Open {
 #[derive(Clone)]
 enum Wire {
     Server(MultiplexedConnection),
-    Cluster(ClusterConnection),
+    Cluster(Nodes),
 }
 
 impl Link {
@@ -84,13 +84,13 @@ impl Link {
         Ok(answer)
     }
 
-    /// Runs scripts in one flush, on a cluster in one for each node.
+    /// Runs scripts in one flush, on a cluster a few at a time.
     pub(super) async fn run_all(&self, calls: &[Call], deadline: Instant) -> Result<Vec<Result<Value>>> {
         if calls.is_empty() {
             return Ok(Vec::new());
         }
         if matches!(self.reach.config().topology, Topology::Cluster(_)) {
-            // The requests for one node are written together, because all are handed over before it is its turn.
+            // A few at a time, and those for one node are written together.
             return Ok(join_all(calls.iter().map(|call| self.run(call, deadline))).await);
         }
         let mut pipeline = Pipeline::with_capacity(calls.len());
@@ -147,7 +147,7 @@ impl Link {
         let sending = async {
             match &mut open.wire {
                 Wire::Server(wire) => wire.send_packed_commands(pipeline, 0, count).await,
-                Wire::Cluster(wire) => wire.route_pipeline(pipeline.clone(), 0, count, route(key)).await,
+                Wire::Cluster(nodes) => nodes.pipeline(pipeline.clone(), count, route(key)).await,
             }
         };
         let answers = self.in_time(sending, deadline, patience).await;
@@ -169,10 +169,7 @@ impl Link {
         let sending = async {
             match &mut open.wire {
                 Wire::Server(wire) => wire.send_packed_command(command).await?.extract_error(),
-                Wire::Cluster(wire) => wire
-                    .route_command(command.clone(), RoutingInfo::SingleNode(route(key)))
-                    .await?
-                    .extract_error(),
+                Wire::Cluster(nodes) => nodes.command(command.clone(), route(key)).await?.extract_error(),
             }
         };
         let answer = self.in_time(sending, deadline, patience).await;

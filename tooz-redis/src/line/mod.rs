@@ -79,7 +79,7 @@ impl Line {
         link.run_once(&call, is_idle, deadline).await.map_err(|e| e.while_doing(call.script.name()))
     }
 
-    /// Runs scripts in one flush; on a cluster one for each node, all at once.
+    /// Runs scripts in one flush; on a cluster a few at a time.
     pub(crate) async fn run_all(&self, calls: Vec<Call>) -> Result<Vec<Result<Value>>> {
         let deadline = self.deadline();
         let link = self.link().await?;
