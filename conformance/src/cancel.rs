@@ -24,7 +24,7 @@ pub enum Cut<T> {
 ///
 /// A future that is not woken for `idle` is dropped too.
 pub async fn after<T>(polls: usize, idle: Duration, future: impl Future<Output = T>) -> Cut<T> {
-    a_while_after(polls, Duration::ZERO, idle, future).await
+    meanwhile(polls, async {}, idle, future).await
 }
 
 /// The same, but the drop comes so much later than the last poll: what the future waited for may have happened.
@@ -34,14 +34,27 @@ pub async fn a_while_after<T>(
     idle: Duration,
     future: impl Future<Output = T>,
 ) -> Cut<T> {
+    let paused = async {
+        if !pause.is_zero() {
+            tokio::time::sleep(pause).await;
+        }
+    };
+    meanwhile(polls, paused, idle, future).await
+}
+
+/// The same, but something else is done between the last poll and the drop.
+pub async fn meanwhile<T>(
+    polls: usize,
+    other: impl Future<Output = ()>,
+    idle: Duration,
+    future: impl Future<Output = T>,
+) -> Cut<T> {
     let mut future = pin!(future);
     let counted = Counted { future: future.as_mut(), left: polls };
     match tokio::time::timeout(idle, counted).await {
         Ok(Some(output)) => Cut::Ended(output),
         Ok(None) => {
-            if !pause.is_zero() {
-                tokio::time::sleep(pause).await;
-            }
+            other.await;
             Cut::Dropped
         }
         Err(_) => Cut::Parked,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use conformance::servers::Etcd;
 use conformance::within;
+use futures_util::FutureExt;
 use tooz_core::{Coordinator, Delivery, Effect, ErrorKind, From, Message, Registry, Retention, Subscription};
 
 async fn connect(url: &str, member: &str) -> Coordinator {
@@ -417,5 +418,24 @@ async fn the_ids_of_messages_that_were_written_over_or_removed_go_with_their_buc
     let ids = client.get("/tooz-rs/v1/topic/config/i/", Some(options)).await.unwrap();
     assert!(ids.kvs().iter().all(|id| id.value() == b"2"), "ids of removed buckets are left");
     assert_eq!(ids.kvs().len(), 44);
+    coord.close().await.unwrap();
+}
+
+/// As many of a session as may be under way in one channel were begun, and their caller does something else.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn publishes_that_nobody_polls_keep_another_no_longer_than_a_call_may_take() {
+    let etcd = Etcd::start();
+    let coord = connect(&format!("{}?timeout=1", etcd.url()), "a").await;
+    let (topic, other) = (coord.topic("config"), coord.topic("other"));
+    topic.publish("first").await.unwrap();
+    let mut left: Vec<_> = (0..128).map(|_| Box::pin(topic.publish("left"))).collect();
+    for publish in &mut left {
+        assert!(publish.as_mut().now_or_never().is_none());
+    }
+    other.publish("another channel's").await.unwrap();
+    let refused = within("an answer", topic.publish("one too many")).await.unwrap_err();
+    assert_eq!((refused.kind(), refused.effect()), (ErrorKind::Unavailable, Effect::None), "{refused}");
+    drop(left);
+    within("room again", topic.publish("next")).await.unwrap();
     coord.close().await.unwrap();
 }

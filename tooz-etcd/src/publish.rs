@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use etcd_client::{Compare, CompareOp, Txn, TxnOp};
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 use tooz_core::backend::Publication;
 use tooz_core::{Channel, Error, ErrorKind, Offset, Result};
 
@@ -118,10 +119,17 @@ impl Drop for UnderWay<'_> {
     }
 }
 
+fn full(channel: &Channel) -> Error {
+    let text = format!("{UNDER_WAY} messages of this session are under way in {channel}");
+    Error::new(ErrorKind::Unavailable, text)
+}
+
 /// Appends the message, or finds it.
 pub(crate) async fn publish(session: &Session, guess: &Guess, publication: &Publication) -> Result<Offset> {
-    // Never closed.
-    let _slot = guess.slots.acquire().await;
+    // Never closed. Nothing was sent by whoever waits in vain.
+    let Ok(_slot) = timeout(session.line.timeout(), guess.slots.acquire()).await else {
+        return Err(full(&publication.channel));
+    };
     let keys = ChannelKeys::of(&publication.channel);
     let written = Entry::of(publication).encode()?;
     let (_under_way, before) = UnderWay::begin(&guess.under_way);

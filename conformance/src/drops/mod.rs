@@ -5,6 +5,7 @@
 //!   on until it ends by itself, and looks each time whether anything stayed.
 
 mod acquires;
+mod beside;
 mod calls;
 mod elections;
 mod groups;

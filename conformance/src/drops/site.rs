@@ -7,7 +7,8 @@ use tokio::time::{Instant, sleep};
 use tooz_core::backend::Queue;
 use tooz_core::{Builder, Coordinator, Election, Error, ErrorKind, Group, Guard, Lock, Result};
 
-use crate::cancel::{Cut, a_while_after, after};
+use super::beside;
+use crate::cancel::{Cut, after, meanwhile};
 use crate::faulty::Dice;
 
 /// The lock of all calls.
@@ -41,12 +42,21 @@ pub(super) enum Touches {
     Members,
 }
 
+/// What happens between the last poll of a call and its drop.
+enum Meanwhile {
+    Nothing,
+    /// A pause of at most so long.
+    Pause(Duration),
+    /// Other calls of the same member.
+    Calls,
+}
+
 /// Two members of one store: the calls of the first are dropped, the second looks at what stayed.
 pub struct Site {
     connect: Box<dyn Fn(&str) -> Builder>,
     soon: Duration,
     rough: bool,
-    longest_pause: Duration,
+    meanwhile: Meanwhile,
     dice: RefCell<Dice>,
     /// Whose calls are dropped.
     pub(super) a: Coordinator,
@@ -67,8 +77,8 @@ impl Site {
         rough: bool,
     ) -> Result<Self> {
         let (a, b) = (connect("a").connect().await?, connect("b").connect().await?);
-        let (longest_pause, dice) = (Duration::ZERO, RefCell::new(Dice::new(0)));
-        let site = Self { connect: Box::new(connect), soon, rough, longest_pause, dice, a, b };
+        let (meanwhile, dice) = (Meanwhile::Nothing, RefCell::new(Dice::new(0)));
+        let site = Self { connect: Box::new(connect), soon, rough, meanwhile, dice, a, b };
         site.b.group(GROUP).create_if_missing().await?;
         site.warm().await?;
         Ok(site)
@@ -77,12 +87,29 @@ impl Site {
     /// Drops come later than the last poll, by a pause drawn from the seed: what was waited for may have happened.
     #[must_use]
     pub fn pausing(self, longest: Duration, seed: u64) -> Self {
-        Self { longest_pause: longest, dice: RefCell::new(Dice::new(seed)), ..self }
+        Self { meanwhile: Meanwhile::Pause(longest), dice: RefCell::new(Dice::new(seed)), ..self }
     }
 
-    fn pause(&self) -> Duration {
-        let longest = usize::try_from(self.longest_pause.as_micros()).unwrap_or(0);
-        Duration::from_micros(u64::try_from(self.dice.borrow_mut().below(longest)).unwrap_or(0))
+    /// Before each drop the same member makes other calls, which have to end as if nothing were under way.
+    ///
+    /// # Errors
+    /// If the store stays silent.
+    pub async fn going_on(self) -> Result<Self> {
+        beside::prepare(&self.a).await?;
+        Ok(Self { meanwhile: Meanwhile::Calls, ..self })
+    }
+
+    async fn meanwhile(&self) -> Result<()> {
+        match self.meanwhile {
+            Meanwhile::Nothing => Ok(()),
+            Meanwhile::Pause(longest) => {
+                let longest = usize::try_from(longest.as_micros()).unwrap_or(0);
+                let pause = self.dice.borrow_mut().below(longest);
+                sleep(Duration::from_micros(u64::try_from(pause).unwrap_or(0))).await;
+                Ok(())
+            }
+            Meanwhile::Calls => beside::calls(&self.a, LOCK, GROUP, self.soon).await,
+        }
     }
 
     /// Each has once had what a session makes when it is first needed.
@@ -156,7 +183,10 @@ impl Site {
         call: impl Future<Output = Result<T>>,
         fine: &[ErrorKind],
     ) -> Result<Became> {
-        self.became(a_while_after(polls, self.pause(), PATIENCE, call).await, fine)
+        let mut other = Ok(());
+        let cut = meanwhile(polls, async { other = self.meanwhile().await }, PATIENCE, call).await;
+        other?;
+        self.became(cut, fine)
     }
 
     /// Drops a call that waits for something that does not come.

@@ -184,11 +184,14 @@ impl Sweeps {
         let rough = !pass.is_multiple_of(2) && weather.kind == Kind::Memory;
         let soon = weather.soon(rough);
         let mut site = Site::open(weather.connect(rough), soon, rough).await?;
-        if !pass.is_multiple_of(3) {
+        let seed = weather.chance.load(Ordering::Relaxed);
+        site = match pass % 3 {
+            0 => site,
             // Answers are there before the drop, are on their way, or are not.
-            let longest = if weather.kind == Kind::Memory { SLOWEST * 2 } else { PAUSE };
-            site = site.pausing(longest, weather.chance.load(Ordering::Relaxed));
-        }
+            _ if weather.kind == Kind::Memory => site.pausing(SLOWEST * 2, seed),
+            1 => site.pausing(PAUSE, seed),
+            _ => site.going_on().await?,
+        };
         let before = looker.of_calls().await?;
         for call in CALLS.iter().copied().flatten() {
             let dropped = self.calls.entry(call.name).or_default();

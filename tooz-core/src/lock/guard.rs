@@ -79,7 +79,7 @@ impl Guard {
             return Cause::Forked;
         }
         self.is_held();
-        self.won.place.tenure().lost().await
+        self.won.place.lost().await
     }
 
     /// Gives the lock back and waits until the store has confirmed it.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
+use super::gate::Pending;
 use super::validity::{self, Deadline};
 use super::{Chore, Place, Session, Stage, Withdrawal};
 use crate::backend::{Doubt, Enrolment, Liveness, Renewal};
@@ -217,7 +218,7 @@ impl Core {
     fn withdraw_stray(&self, claim: crate::claim::Claim, epoch: u64) {
         tracing::warn!(seat = %claim.seat, claim = %claim.id, "withdrawing a claim that nobody here made");
         let gate = self.ledger().gate(&claim.seat);
-        self.send_chore(Chore::Withdraw(Withdrawal::new(claim, Doubt::None, epoch, gate)));
+        self.send_chore(Chore::Withdraw(Withdrawal::new(claim, Doubt::None, epoch, Pending::new(gate))));
     }
 
     /// A beat failed: says until when the session is still trusted.

@@ -59,8 +59,8 @@ pub(crate) struct Withdrawal {
 }
 
 impl Withdrawal {
-    pub(crate) fn new(claim: Claim, doubt: Doubt, epoch: u64, gate: Arc<Gate>) -> Self {
-        Self { claim, doubt, epoch, _gate: Pending::new(gate) }
+    pub(super) fn new(claim: Claim, doubt: Doubt, epoch: u64, gate: Pending) -> Self {
+        Self { claim, doubt, epoch, _gate: gate }
     }
 }
 
@@ -209,9 +209,19 @@ impl Place {
         remaining
     }
 
+    /// Ends when it is lost. From then on a new claim on the seat waits for the withdrawal of this one, also where whoever
+    /// ended it has not come to that yet.
+    pub(crate) async fn lost(&self) -> Cause {
+        let cause = self.tenure.lost().await;
+        self.after_loss(cause);
+        cause
+    }
+
     /// The stage decides who does it: the tenure may have been seen over by somebody who could not.
     fn after_loss(&self, cause: Cause) -> bool {
         let (held, leaving) = (Stage::Held as u8, Stage::Leaving as u8);
+        // Before the stage: who comes second has to find it shut.
+        let shut = Pending::new(Arc::clone(&self.gate));
         if self.stage.compare_exchange(held, leaving, Ordering::SeqCst, Ordering::SeqCst).is_err() {
             return false;
         }
@@ -219,7 +229,7 @@ impl Place {
         observe::lost(cause);
         match cause {
             Cause::Orphaned => self.settled(),
-            _ => self.send_withdrawal(),
+            _ => self.withdraw(shut),
         }
         true
     }
@@ -250,10 +260,16 @@ impl Place {
 
     /// Gives it to the janitor, once.
     pub(crate) fn send_withdrawal(&self) {
-        if self.stage() == Stage::Unsent || self.withdrawal_sent.swap(true, Ordering::AcqRel) {
+        if self.stage() != Stage::Unsent && !self.withdrawal_sent.load(Ordering::Acquire) {
+            self.withdraw(Pending::new(Arc::clone(&self.gate)));
+        }
+    }
+
+    fn withdraw(&self, shut: Pending) {
+        if self.withdrawal_sent.swap(true, Ordering::AcqRel) {
             return;
         }
-        let withdrawal = Withdrawal::new(self.claim(), self.doubt(), self.epoch, Arc::clone(&self.gate));
+        let withdrawal = Withdrawal::new(self.claim(), self.doubt(), self.epoch, shut);
         // Fails only when the coordinator has ended, and then the session's end frees everything.
         let _ = self.janitor.send(Chore::Withdraw(withdrawal));
     }
@@ -364,5 +380,22 @@ mod tests {
 
         assert!(inbox.try_recv().is_ok());
         assert!(inbox.try_recv().is_err());
+    }
+
+    /// Interleaving 4, between the two steps of whoever ends it: its holder is told, and has come further than they.
+    #[tokio::test]
+    async fn whoever_is_told_of_a_loss_finds_its_withdrawal_under_way() {
+        let (janitor, mut inbox) = mpsc::unbounded_channel();
+        let (place, gate) = place(janitor);
+        place.hold(Deadline::NEVER);
+        place.tenure().lose(Cause::Ousted);
+        assert_eq!(gate.pending(), 0);
+
+        assert_eq!(place.lost().await, Cause::Ousted);
+
+        assert_eq!(gate.pending(), 1);
+        assert!(!place.after_loss(Cause::Ousted));
+        drop(inbox.try_recv().unwrap());
+        assert_eq!(gate.pending(), 0);
     }
 }

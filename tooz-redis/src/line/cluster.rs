@@ -9,6 +9,7 @@ use redis::cluster_async::ClusterConnection;
 use redis::cluster_routing::{RoutingInfo, SingleNodeRoutingInfo};
 use redis::{Cmd, Pipeline, PushInfo, RedisResult, Value, cmd};
 use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tooz_core::Result;
 
@@ -32,20 +33,41 @@ pub(super) struct Nodes {
 
 impl Nodes {
     /// One command, to one node.
-    pub(super) async fn command(&mut self, command: Cmd, to: SingleNodeRoutingInfo) -> RedisResult<Value> {
-        let _room = self.room.acquire().await;
-        self.connection.route_command(command, RoutingInfo::SingleNode(to)).await
+    pub(super) async fn command(&self, command: Cmd, to: SingleNodeRoutingInfo) -> RedisResult<Value> {
+        let (mut connection, room) = (self.connection.clone(), Arc::clone(&self.room));
+        in_a_task(async move {
+            let _room = room.acquire().await;
+            connection.route_command(command, RoutingInfo::SingleNode(to)).await
+        })
+        .await
     }
 
     /// Commands that go together, to one node.
     pub(super) async fn pipeline(
-        &mut self,
+        &self,
         pipeline: Pipeline,
         count: usize,
         to: SingleNodeRoutingInfo,
     ) -> RedisResult<Vec<Value>> {
-        let _room = self.room.acquire().await;
-        self.connection.route_pipeline(pipeline, 0, count, to).await
+        let (mut connection, room) = (self.connection.clone(), Arc::clone(&self.room));
+        in_a_task(async move {
+            let _room = room.acquire().await;
+            connection.route_pipeline(pipeline, 0, count, to).await
+        })
+        .await
+    }
+}
+
+/// Does it in a task that ends with its caller. A caller may poll a call once and then something else: nobody else may
+/// have to wait for the room that it takes.
+async fn in_a_task<T: Send + 'static>(
+    work: impl Future<Output = RedisResult<T>> + Send + 'static,
+) -> RedisResult<T> {
+    let mut task = JoinSet::new();
+    task.spawn(work);
+    match task.join_next().await {
+        Some(Ok(answer)) => answer,
+        _ => Err((redis::ErrorKind::Io, "the runtime is ending").into()),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Three primaries with a replica each.
 
 use conformance::servers::Cluster;
+use futures_util::FutureExt;
 use tooz_core::{Effect, ErrorKind};
 
 use super::*;
@@ -45,6 +46,14 @@ async fn every_key_is_reached_through_resharding_and_failover() {
         assert_eq!(tokio::time::timeout(PATIENCE, heard.recv()).await.unwrap(), Some(message));
     }
     assert!(!ear.watch_key(b"key-1").await.unwrap());
+
+    // Calls that were polled once and are not polled any more take nobody's room.
+    let mut left: Vec<_> = keys.iter().take(50).map(|key| Box::pin(line.run(echo(key, key)))).collect();
+    for call in &mut left {
+        assert!(call.as_mut().now_or_never().is_none());
+    }
+    assert_eq!(line.run(echo("key-1", "key-1")).await.unwrap(), bulk("key-1"));
+    drop(left);
 
     // A slot moves while its keys are used.
     let slot = cluster.slot("key-1");
