@@ -89,7 +89,7 @@ impl Cluster {
     pub fn kill_primary(&self, slot: u16) -> &Redis {
         let dead = self.primary(slot);
         dead.kill();
-        let alive = self.nodes.iter().filter(|node| node.process().id().is_some()).count();
+        let alive = self.living().count();
         let heir = self.primary(slot);
         self.settled(alive);
         heir
@@ -127,7 +127,18 @@ impl Cluster {
         for node in [to, from] {
             ok(node, &["CLUSTER", "SETSLOT", &text, "NODE", &id(to)]);
         }
-        until("the slot is served by its new node alone", || serves(to, slot) && !serves(from, slot));
+        // A slot that moves on before all know the epoch of this move may end up with nobody.
+        let owner = id(to);
+        until("all nodes of the cluster agree on the slot", || {
+            let mut views = self.living().map(|node| (owner_in(node, slot), epoch(node)));
+            views.next().is_some_and(|first| {
+                first.0.as_ref() == Some(&owner) && first.1.is_some() && views.all(|view| view == first)
+            })
+        });
+    }
+
+    fn living(&self) -> impl Iterator<Item = &Redis> {
+        self.nodes.iter().filter(|node| node.process().id().is_some())
     }
 
     /// Waits until so many nodes say that all is well, and know of each other.
@@ -158,8 +169,25 @@ fn id(node: &Redis) -> String {
 fn serves(node: &Redis, slot: u16) -> bool {
     let Ok(nodes) = node.try_command(&["CLUSTER", "NODES"]) else { return false };
     let nodes = nodes.text();
-    let Some(own) = nodes.lines().find(|line| line.contains("myself,master")) else { return false };
-    own.split(' ').skip(8).filter(|share| !share.starts_with('[')).any(|share| {
+    nodes.lines().find(|line| line.contains("myself,master")).is_some_and(|own| has(own, slot))
+}
+
+/// The node that has a slot, as this one believes.
+fn owner_in(node: &Redis, slot: u16) -> Option<String> {
+    let nodes = node.try_command(&["CLUSTER", "NODES"]).ok()?.text();
+    let line = nodes.lines().find(|line| has(line, slot))?;
+    line.split(' ').next().map(str::to_owned)
+}
+
+/// The newest epoch that a node has heard of.
+fn epoch(node: &Redis) -> Option<u64> {
+    let info = node.try_command(&["CLUSTER", "INFO"]).ok()?.text();
+    info.lines().find_map(|line| line.strip_prefix("cluster_current_epoch:")?.trim().parse().ok())
+}
+
+/// Whether a slot is among those of a line about a node.
+fn has(line: &str, slot: u16) -> bool {
+    line.split(' ').skip(8).filter(|share| !share.starts_with('[')).any(|share| {
         let (first, last) = share.split_once('-').unwrap_or((share, share));
         let within = |first: u16, last: u16| (first..=last).contains(&slot);
         first.parse().ok().zip(last.parse().ok()).is_some_and(|(first, last)| within(first, last))
