@@ -25,6 +25,10 @@ use crate::watch::{Interest, Watch};
 /// More often than this, nobody takes the lock file away under an honest claim.
 const MOST_TRIES: usize = 64;
 
+/// In a queue of so many, whoever begins to wait looks again a few times. In a longer one each look would read much, and
+/// those who come later clear away who died.
+const SHORT: usize = 64;
+
 /// How a claim without a ticket fares on the free path.
 enum Fresh {
     Held(Held),
@@ -197,7 +201,7 @@ impl Locks {
                 continue;
             }
             if let Some(watch) = self.predecessor(contest, &entries, queued)? {
-                return Ok(wait(queued, &entries, watch));
+                return Ok(self.wait(queued, &entries, watch));
             }
             let Some(watch) = self.approach(contest, queued)? else { continue };
             let Some(lock) = queued.lock.clone() else { continue };
@@ -205,7 +209,7 @@ impl Locks {
                 if self.clear_evicted(contest, &entries).await? {
                     continue;
                 }
-                return Ok(wait(queued, &entries, watch));
+                return Ok(self.wait(queued, &entries, watch));
             }
             let published = self.publish(contest, claim, &lock, Paper::Ticket(queued.entry)).await;
             // Whatever happened, this claim does not stay in the queue with the lock in its pocket.
@@ -223,6 +227,18 @@ impl Locks {
             )));
         }
         Err(unsettled(contest))
+    }
+
+    /// Keeps the place in the queue, listening to whom it waits for.
+    fn wait(&self, queued: &mut Queued, entries: &[Entry], watch: Watch) -> Standing {
+        if queued.ahead.replace(watch).is_none() && entries.len() <= SHORT {
+            queued.echo = self.session.patience.first_looks();
+        }
+        Standing::Waiting(Position {
+            ahead: Some(order::ahead(entries, queued.entry.number)),
+            ticket: Bytes::from(queued.entry.number.to_string()),
+            revisit: queued.echo.pause(),
+        })
     }
 
     /// Listens to the nearest living ticket this one waits for; clears away dead ones on the way.
@@ -335,16 +351,6 @@ fn standing_grant(contest: &Contest, stand: &mut Stand) -> Result<Option<Grant>>
 pub(crate) fn still_holds(contest: &Contest, held: &Held) -> Result<bool> {
     let shown = |place| contest.folder.shows(&held.entry.at(place).file_name(), &held.record);
     Ok(contest.folder.shows(LOCK, &held.lock)? && (shown(Place::Holding)? || shown(Place::Told)?))
-}
-
-/// Keeps the place in the queue, listening to whom it waits for.
-fn wait(queued: &mut Queued, entries: &[Entry], watch: Watch) -> Standing {
-    queued.ahead = Some(watch);
-    Standing::Waiting(Position {
-        ahead: Some(order::ahead(entries, queued.entry.number)),
-        ticket: Bytes::from(queued.entry.number.to_string()),
-        revisit: queued.echo.pause(),
-    })
 }
 
 fn hold(slot: &Slot, stand: &mut Stand, held: Held) -> Grant {

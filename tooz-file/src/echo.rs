@@ -1,8 +1,8 @@
 //! Looking again after news.
 //!
 //! When a process is killed, the kernel announces that a file is closed an instant *before* it lets go of the file's
-//! lock. Whoever is woken in that instant finds it still locked, and hears nothing more: so it looks again, a few
-//! times, and sleeps without a timer after that.
+//! lock. Whoever is woken in that instant, or begins to wait in it, finds it still locked, and hears nothing more: so it
+//! looks again, a few times, and sleeps without a timer after that.
 
 use std::time::Duration;
 
@@ -16,6 +16,9 @@ const PAUSES: [Duration; 4] = [
     Duration::from_millis(500),
     Duration::from_millis(5000),
 ];
+
+/// Those of them that a claim's wait begins with.
+const FIRST: &[Duration] = PAUSES.split_at(3).0;
 
 /// The looks that are left after the last news.
 #[derive(Clone, Copy, Debug, Default)]
@@ -35,6 +38,11 @@ impl Patience {
     pub(crate) fn echo(&self) -> Echo {
         // Whoever polls looks again and again.
         if self.ear.is_told() { Echo(&PAUSES) } else { Echo::default() }
+    }
+
+    /// What a claim's wait begins with.
+    pub(crate) fn first_looks(&self) -> Echo {
+        if self.ear.is_told() { Echo(FIRST) } else { Echo::default() }
     }
 
     /// Waits for news, or until it is time for another look.

@@ -37,11 +37,32 @@ async fn a_waiter_that_is_woken_before_the_lock_is_free_still_gets_it() {
     let path = root.path().join("locks/x/lock");
     let dying = lock_silently(&path);
     let second = exclusive("x");
-    let position = queue_up(&a, &second).await;
+    let mut position = queue_up(&a, &second).await;
+    for _ in 0..3 {
+        assert!(position.revisit.is_some(), "a wait begins with looks");
+        position = queue_up(&a, &second).await;
+    }
     assert_eq!(position.revisit, None, "a waiter that was not woken polls");
 
     close_a_writer(&path);
     assert_eq!(soon(locks(&a).turn(&second, &position)).await, Turn::AskAgain);
+    let position = queue_up(&a, &second).await;
+    drop(dying);
+
+    assert_eq!(wait(&a, &second, &position).await, Turn::AskAgain);
+    take(&a, &second).await;
+}
+
+/// The closing is not heard by a claim that comes after it, and the unlocking by nobody.
+#[tokio::test]
+async fn a_waiter_that_comes_between_the_closing_and_the_unlocking_still_gets_the_lock() {
+    let root = Root::new();
+    let a = open(&root.path()).await;
+    let first = exclusive("x");
+    take(&a, &first).await;
+    locks(&a).withdraw(&first, Doubt::None).await.unwrap();
+    let dying = lock_silently(&root.path().join("locks/x/lock"));
+    let second = exclusive("x");
     let position = queue_up(&a, &second).await;
     drop(dying);
 

@@ -117,9 +117,13 @@ pub async fn queue_up(session: &Session, claim: &Claim) -> Position {
 
 /// Waits at a place as core does, until it is time to ask again.
 pub async fn wait(session: &Session, claim: &Claim, position: &Position) -> Turn {
+    told(session, claim, position).await.unwrap_or(Turn::AskAgain)
+}
+
+/// The same; `None` if it was time to look again.
+async fn told(session: &Session, claim: &Claim, position: &Position) -> Option<Turn> {
     let until = position.revisit.unwrap_or(Duration::MAX);
-    let turn = tokio::time::timeout(until, soon(locks(session).turn(claim, position))).await;
-    turn.unwrap_or(Turn::AskAgain)
+    tokio::time::timeout(until, soon(locks(session).turn(claim, position))).await.ok()
 }
 
 /// Waits for the seat as core does; also tells how often it was woken.
@@ -128,9 +132,10 @@ pub async fn acquire(session: &Session, claim: &Claim) -> (Grant, usize) {
     loop {
         match locks(session).claim(claim).await.unwrap() {
             Standing::Held(grant) => return (grant, wake_ups),
-            Standing::Waiting(position) => match wait(session, claim, &position).await {
-                Turn::Granted(grant) => return (grant, wake_ups),
-                Turn::AskAgain => wake_ups += 1,
+            Standing::Waiting(position) => match told(session, claim, &position).await {
+                Some(Turn::Granted(grant)) => return (grant, wake_ups),
+                Some(Turn::AskAgain) => wake_ups += 1,
+                None => {}
             },
         }
     }

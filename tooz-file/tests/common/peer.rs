@@ -3,12 +3,16 @@
 use std::io::{BufRead, BufReader, Lines, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tooz_core::backend::{Joined, Left, Standing, Withdrawn};
 use tooz_core::{Claim, ClaimId, Mode};
 
 use super::{Session, enrolment, exclusive, groups, locks, open_with, opening};
+
+/// Longer than any pause between the looks that a wait begins with.
+const CALM: Duration = Duration::from_secs(1);
 
 pub struct Peer {
     child: Child,
@@ -78,20 +82,20 @@ impl Peer {
             .sum()
     }
 
-    /// Until all its threads sleep in the kernel.
+    /// Until all its threads have slept in the kernel for a while.
     pub fn wait_until_asleep(&self) {
         let asleep = |task: std::io::Result<std::fs::DirEntry>| {
             let stat = std::fs::read_to_string(task.unwrap().path().join("stat")).unwrap();
             stat.rsplit(')').next().unwrap().trim_start().starts_with('S')
         };
         let tasks = || std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
-        let mut calm = 0;
-        let mut switches = self.switches();
-        while calm < 1000 {
+        let (mut switches, mut since) = (self.switches(), Instant::now());
+        while since.elapsed() < CALM {
             let now = self.switches();
-            calm = if now == switches && tasks().all(asleep) { calm + 1 } else { 0 };
-            switches = now;
-            std::thread::yield_now();
+            if now != switches || !tasks().all(asleep) {
+                (switches, since) = (now, Instant::now());
+            }
+            std::thread::sleep(Duration::from_millis(1));
         }
     }
 }
