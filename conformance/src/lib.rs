@@ -90,6 +90,7 @@ pub mod servers;
 pub mod simulation;
 mod suite;
 mod verdict;
+pub mod volume;
 pub mod wire;
 mod world;
 

@@ -8,6 +8,7 @@ use tooz_core::backend::{Fairness, Fencing, Liveness, Profile};
 
 use crate::cases::CASES;
 use crate::harness::Harness;
+use crate::volume;
 use crate::world::World;
 
 /// One promise and how it is tried.
@@ -145,13 +146,12 @@ fn skip(case: &Case, world: &World, profile: &Profile) -> Option<String> {
 
 /// The seeds of one case: always the same few, so that a test that passes goes on passing.
 fn seeds(case: &str) -> Vec<u64> {
-    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    if let Some(seed) = number("TOOZ_SEED") {
+    if let Some(seed) = volume::seed() {
         return vec![seed];
     }
     let fold = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
     let first = case.bytes().fold(0xcbf2_9ce4_8422_2325, fold) >> 16;
-    (0..number("TOOZ_ROUNDS").unwrap_or(USUAL_ROUNDS)).map(|round| first.wrapping_add(round)).collect()
+    (0..volume::rounds(USUAL_ROUNDS)).map(|round| first.wrapping_add(round)).collect()
 }
 
 /// Tells how to play a failed case again.

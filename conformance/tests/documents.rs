@@ -6,18 +6,27 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-/// The names of all functions below `folder`.
-fn functions(folder: &Path, found: &mut BTreeSet<String>) {
+/// The names of all tests below `folder`: functions with the attribute, and cases of the suite, which a catalogue lists.
+fn tests(folder: &Path, found: &mut BTreeSet<String>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
             if path.file_name().is_some_and(|name| name != "target") {
-                functions(&path, found);
+                tests(&path, found);
             }
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             let text = fs::read_to_string(&path).unwrap();
-            let names = text.split("fn ").skip(1).filter_map(|rest| rest.split(['(', '<', '$']).next());
-            found.extend(names.map(str::to_owned));
+            let mut is_test = path.parent().is_some_and(|folder| folder.ends_with("cases"));
+            let is_case = is_test;
+            for line in text.lines() {
+                let line = line.trim_start();
+                if let Some((_, rest)) = line.split_once("fn ") {
+                    let name = rest.split(['(', '<', '$']).next().unwrap_or_default();
+                    found.extend(is_test.then(|| name.to_owned()));
+                    is_test = is_case;
+                }
+                is_test |= line.starts_with("#[") && line.contains("test");
+            }
         }
     }
 }
@@ -38,7 +47,7 @@ fn every_test_that_a_document_names_exists() {
     for entry in fs::read_dir(root).unwrap() {
         let path = entry.unwrap().path();
         if path.join("Cargo.toml").exists() {
-            functions(&path, &mut known);
+            tests(&path, &mut known);
         }
     }
     for (document, least) in

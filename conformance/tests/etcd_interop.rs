@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use conformance::peers::{Peer, Witness};
 use conformance::servers::{Etcd, until};
+use conformance::volume::rounds;
 use conformance::{eventually, within};
 use serde_json::json;
 use tooz_core::{Coordinator, ErrorKind, Registry};
@@ -22,11 +23,6 @@ async fn connect(etcd: &Etcd, member: &str) -> Coordinator {
 /// A member of ours in a process of its own.
 fn rust(etcd: &Etcd, options: &str, member: &str) -> Peer {
     Peer::rust(env!("CARGO_BIN_EXE_peer"), &format!("{}{options}", etcd.url()), member)
-}
-
-/// The volume of what has one, where `TOOZ_ROUNDS` says it.
-fn rounds() -> Option<usize> {
-    std::env::var("TOOZ_ROUNDS").ok().and_then(|text| text.parse().ok())
 }
 
 fn python(etcd: &Etcd, options: &str) -> String {
@@ -106,7 +102,7 @@ async fn a_holder_whose_lock_is_broken_by_another_client_is_told() {
 /// Two processes of ours and two of Python's: whoever overlaps fails its visit.
 #[test]
 fn two_and_two_processes_never_overlap_and_python_gets_turns() {
-    let (python_each, rust_each) = rounds().map_or((15, 300), |each| (each, each));
+    let [python_each, rust_each] = [15, 300].map(|usual| usize::try_from(rounds(usual)).unwrap());
     let etcd = Etcd::start();
     let folder = tempfile::tempdir().unwrap();
     let witness = Witness::new(folder.path()).unwrap();
@@ -131,7 +127,7 @@ async fn the_locks_of_killed_holders_pass_on_when_their_leases_end() {
     let etcd = Etcd::start();
     let coord = connect(&etcd, "heir").await;
     let mut waits = Vec::new();
-    for n in 0..rounds().unwrap_or(4) {
+    for n in 0..rounds(4) {
         let name = format!("lock-{n}");
         let holder = rust(&etcd, "?lock_timeout=5", &format!("holder-{n}"));
         assert!(holder.acquire(&name));

@@ -11,6 +11,7 @@ use conformance::contend::contend;
 use conformance::history::{Recorder, merge};
 use conformance::servers::etcd::EtcdNode;
 use conformance::servers::{Etcd, until};
+use conformance::volume::rounds;
 use conformance::within;
 use tooz_core::{Coordinator, Registry};
 
@@ -86,11 +87,6 @@ async fn with_one_frozen_node_no_call_takes_more_than_its_deadline() {
     late.close().await.unwrap();
     first.process().thaw();
     coord.close().await.unwrap();
-}
-
-/// How often leaders are cut off in each way; `TOOZ_ROUNDS` says otherwise.
-fn rounds(usual: u64) -> u64 {
-    std::env::var("TOOZ_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

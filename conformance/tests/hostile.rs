@@ -6,6 +6,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)] // a failed assumption here is a failed test
 
+use conformance::volume::rounds;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -132,7 +133,7 @@ fn strange(known: Vec<Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
 
 #[test]
 fn every_decoder_survives_what_strangers_write() {
-    let rounds = std::env::var("TOOZ_ROUNDS").map_or(300, |text| text.parse().unwrap());
+    let rounds = u32::try_from(rounds(300)).unwrap();
     for (name, decode) in decoders() {
         let known =
             inputs(name).into_iter().map(|(_, bytes)| bytes).filter(|bytes| bytes.len() < 5_000).collect();

@@ -13,6 +13,7 @@ use conformance::cancel::{Cut, a_while_after};
 use conformance::checkers::{Least, check};
 use conformance::faulty::{Dice, Faulty, Late, Odds};
 use conformance::history::{Op, Outcome, Record};
+use conformance::volume;
 use futures_util::future::join_all;
 use tooz_core::backend::Eviction;
 use tooz_core::memory::{Store, driver};
@@ -31,10 +32,6 @@ const CHANGES: usize = 3;
 const TURNS: usize = 3000;
 /// Answers come late and after those of others; none is lost.
 const ODDS: Odds = Odds { yields: 60, early: 20, ..Odds::NONE };
-
-fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|text| text.parse().unwrap())
-}
 
 /// Any of them.
 fn random(seed: u64) -> impl FnMut(&BTreeSet<u64>) -> u64 + Send + 'static {
@@ -248,14 +245,14 @@ async fn live(seed: u64) -> (Vec<String>, Story) {
 
 #[test]
 fn sessions_ledgers_and_janitors_keep_their_promises_in_every_order() {
-    let seeds = match number("TOOZ_SEED") {
+    let seeds = match volume::seed() {
         Some(seed) => seed..seed + 1,
-        None => 0..number("TOOZ_ROUNDS").unwrap_or(60),
+        None => 0..volume::rounds(60),
     };
     let (mut turns, mut tasks, mut cut, mut grants) = (0, 0, 0, 0);
     for seed in seeds.clone() {
         let (left, story, (turned, started)) = play(seed);
-        if number("TOOZ_SEED").is_some() {
+        if volume::seed().is_some() {
             story.records.iter().for_each(|record| println!("{record:?}"));
         }
         assert!(left.is_empty(), "TOOZ_SEED={seed}: {left:#?}");

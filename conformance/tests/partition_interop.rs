@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use conformance::peers::Peer;
 use conformance::servers::{Etcd, Redis, Zookeeper};
+use conformance::volume::{rounds, seed};
 use conformance::{eventually, within};
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::{Strategy, any, prop_assert_eq, prop_oneof};
@@ -19,14 +20,10 @@ use serde_json::json;
 use tooz_core::backend::Driver;
 use tooz_core::{Coordinator, HashRing, Name, Partitioned, Registry};
 
-fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok().and_then(|text| text.parse().ok())
-}
-
 fn runner(usual: u32) -> TestRunner {
     let mut bytes = [0; 32];
-    bytes[..8].copy_from_slice(&number("TOOZ_SEED").unwrap_or(1).to_le_bytes());
-    let cases = number("TOOZ_ROUNDS").map_or(usual, |rounds| u32::try_from(rounds).unwrap());
+    bytes[..8].copy_from_slice(&seed().unwrap_or(1).to_le_bytes());
+    let cases = u32::try_from(rounds(u64::from(usual))).unwrap();
     let config = Config { cases, failure_persistence: None, ..Config::default() };
     TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes))
 }

@@ -6,12 +6,9 @@ use std::time::Duration;
 
 use conformance::checkers::{Grant, Least, Violation, check, claims, exclusion, grants, leftovers};
 use conformance::simulation::{Edge, Scale, Story, edge, simulate};
+use conformance::volume;
 
 const SCALE: Scale = Scale { clients: 4, operations: 200, drift: 9 };
-
-fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|text| text.parse().unwrap())
-}
 
 fn judge(story: &Story) -> Vec<Violation> {
     let least = Least { procs: 3, grants: 20, hand_overs: 8, contended: 2, writes: 20 };
@@ -44,15 +41,15 @@ fn grants_apart(story: &Story) -> usize {
 
 #[test]
 fn clients_keep_their_promises_whatever_the_seed() {
-    let seeds = match number("TOOZ_SEED") {
+    let seeds = match volume::seed() {
         Some(seed) => seed..seed + 1,
-        None => 0..number("TOOZ_ROUNDS").unwrap_or(100),
+        None => 0..volume::rounds(100),
     };
     let (mut cuts, mut losses, mut calls) = (0, 0, 0);
     let (mut refused, mut forgot, mut read, mut told_apart) = (0, 0, 0, 0);
     for seed in seeds.clone() {
         let story = simulate(seed, SCALE).unwrap();
-        if number("TOOZ_SEED").is_some() {
+        if volume::seed().is_some() {
             story.records.iter().for_each(|record| println!("{record:?}"));
         }
         let violations = judge(&story);

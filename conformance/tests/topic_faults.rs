@@ -13,13 +13,10 @@ use conformance::peers::Peer;
 use conformance::proxy::{Loss, Proxy};
 use conformance::servers::redis::Fsync;
 use conformance::servers::{Etcd, Redis, Zookeeper};
+use conformance::volume::rounds;
 use conformance::within;
 use serde_json::json;
 use tooz_core::{Coordinator, Delivery, From, Message, Offset, Subscription};
-
-fn rounds(usual: u64) -> u64 {
-    std::env::var("TOOZ_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
-}
 
 /// A time to live of three seconds: a lost answer is asked for again after half a second.
 async fn connect(url: &str, member: &str) -> Coordinator {

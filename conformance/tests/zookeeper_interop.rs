@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use conformance::peers::{Peer, Pending, Witness};
+use conformance::volume::rounds;
 use conformance::{eventually, unique, within};
 use serde_json::{Value, json};
 use tooz_core::{Coordinator, ErrorKind, Guard, Registry};
@@ -154,8 +155,7 @@ async fn a_crowd_of_all_languages_is_served_in_one_order() {
 /// Four processes, two of each language, on one lock: as many cycles as `TOOZ_ROUNDS` says, at least 2,000.
 #[tokio::test]
 async fn two_thousand_mixed_cycles_of_four_processes_never_overlap() {
-    let rounds = std::env::var("TOOZ_ROUNDS").ok().and_then(|text| text.parse().ok());
-    let each = rounds.unwrap_or(0_usize).max(2_000) / 4;
+    let each = usize::try_from(rounds(2_000)).unwrap().max(2_000) / 4;
     let space = Space::new();
     let folder = tempfile::tempdir().unwrap();
     let witness = Witness::new(folder.path()).unwrap();

@@ -13,6 +13,7 @@ use conformance::checkers::{Least, Register, Traffic, Violation, check, grants};
 use conformance::history::{Op, Outcome, Recorder, merge, now};
 use conformance::servers::Zookeeper;
 use conformance::servers::zookeeper::ZookeeperNode;
+use conformance::volume;
 use conformance::{eventually, within};
 use tokio::task::JoinHandle;
 use tooz_core::{Coordinator, Guard, Registry, State};
@@ -28,7 +29,7 @@ const NOBODY: usize = usize::MAX;
 
 /// How often all kinds of faults are gone through.
 fn rounds() -> usize {
-    std::env::var("TOOZ_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(1)
+    usize::try_from(volume::rounds(1)).unwrap()
 }
 
 /// Ensembles run one after the other: each has a leader to elect in time.

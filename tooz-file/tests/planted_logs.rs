@@ -138,8 +138,10 @@ async fn planted_things_in_a_topic_are_never_followed_nor_waited_for() {
                 "fifo" => mknodat(CWD, &path, FileType::Fifo, Bits::RWXU, 0).unwrap(),
                 "folder" => std::fs::create_dir(&path).unwrap(),
                 "hard link" => std::fs::hard_link(&victim, &path).unwrap(),
-                _ if !rustix::process::geteuid().is_root() => continue,
-                _ => mknodat(CWD, &path, FileType::CharacterDevice, Bits::RWXU, makedev(1, 5)).unwrap(),
+                _ => {
+                    assert_root();
+                    mknodat(CWD, &path, FileType::CharacterDevice, Bits::RWXU, makedev(1, 5)).unwrap();
+                }
             }
             use_it(&open(&root.path()).await, "news").await;
             use_it(&session, "other").await;

@@ -70,15 +70,15 @@ fn lead(arguments: &Arguments) -> Outcome<bool> {
     }
 
     let each = cycles.div_ceil(processes);
-    let spent = race(&ours, Some(url), processes, each, kills)?;
+    let (spent, killed) = race(&ours, Some(url), processes, each, kills)?;
     let records = merge(&ours)?;
     let granted = grants(&records);
     let traffic = Traffic::of(&records, &granted);
     let rate = per_second(granted.len(), spent);
     println!("{url}: {processes} processes, {} grants in {spent:.2?}: {rate:.0} per second", granted.len());
-    println!("{traffic:?}, {kills} killed");
+    println!("{traffic:?}, {killed} of {kills} killed at work");
     if url.starts_with("file:") {
-        let spent = race(&plain, None, processes, each, 0)?;
+        let (spent, _) = race(&plain, None, processes, each, 0)?;
         let records = merge(&plain)?;
         let locked = grants(&records);
         let traffic = Traffic::of(&records, &locked);
@@ -108,8 +108,15 @@ fn lead(arguments: &Arguments) -> Outcome<bool> {
     Ok(violations.is_empty())
 }
 
-/// Starts the processes together and waits for all of them; kills and replaces so many on the way.
-fn race(folder: &Path, url: Option<&str>, processes: usize, each: usize, kills: usize) -> Outcome<Duration> {
+/// Starts the processes together and waits for all of them; kills and replaces so many on the way. Tells how long that took,
+/// and how many of the killed were still at work.
+fn race(
+    folder: &Path,
+    url: Option<&str>,
+    processes: usize,
+    each: usize,
+    kills: usize,
+) -> Outcome<(Duration, usize)> {
     let start = Instant::now();
     let spawn = |worker: String| -> std::io::Result<Child> {
         let mut command = Command::new(std::env::current_exe()?);
@@ -120,10 +127,12 @@ fn race(folder: &Path, url: Option<&str>, processes: usize, each: usize, kills: 
     for worker in 0..processes {
         children.push(spawn(format!("p{worker}"))?);
     }
+    let mut killed = 0;
     for kill in 0..kills {
         std::thread::sleep(Duration::from_millis(30));
         let victim = kill % processes.max(1);
         if let Some(child) = children.get_mut(victim) {
+            killed += usize::from(child.try_wait()?.is_none());
             child.kill()?;
             child.wait()?;
             *child = spawn(format!("p{victim}-after-kill-{kill}"))?;
@@ -135,7 +144,7 @@ fn race(folder: &Path, url: Option<&str>, processes: usize, each: usize, kills: 
             return Err(format!("a process ended with {status}").into());
         }
     }
-    Ok(start.elapsed())
+    Ok((start.elapsed(), killed))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a rate for people")]

@@ -115,11 +115,13 @@ fn lead(arguments: &Arguments) -> Outcome<bool> {
             reading.push(spawn("--subscriber", worker, count)?);
         }
     }
+    let mut killed = 0;
     let mut victims = children.iter_mut().enumerate().collect::<Vec<_>>();
     for kill in 0..kills {
         std::thread::sleep(Duration::from_millis(40));
         let index = usize::try_from(kill % publishers.max(1))?;
         if let Some((number, child)) = victims.get_mut(index) {
+            killed += usize::from(child.try_wait()?.is_none());
             child.kill()?;
             child.wait()?;
             **child = publisher(format!("p{number}-after-kill-{kill}"))?;
@@ -127,6 +129,7 @@ fn lead(arguments: &Arguments) -> Outcome<bool> {
     }
     finish(children)?;
     if kills > 0 {
+        println!("{killed} of {kills} killed at work");
         let total = tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
             let coord = connect(url, "leader").await?;
             let last = coord.topic(TOPIC).last().await?.map_or(0, |offset| offset.number());

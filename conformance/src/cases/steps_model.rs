@@ -1,6 +1,6 @@
 //! The driver against the pure reference.
 
-use crate::World;
+use crate::{World, volume};
 use crate::model::agree;
 
 /// Drawn histories of three members, with claims repeated, withdrawn, made void and evicted, and groups
@@ -10,8 +10,7 @@ pub(super) async fn the_driver_agrees_with_the_reference(world: &World) {
     for member in ["a", "b", "c"] {
         sessions.push(world.open(member).await);
     }
-    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
-    let (seed, rounds) = (number("TOOZ_SEED").unwrap_or(1), number("TOOZ_ROUNDS").unwrap_or(100));
+    let (seed, rounds) = (volume::seed().unwrap_or(1), volume::rounds(100));
     let profile = sessions[0].backend.profile().clone();
     let rounds = u32::try_from(rounds).unwrap_or(u32::MAX);
     if let Err(difference) = agree(&sessions, &profile, rounds, seed).await {

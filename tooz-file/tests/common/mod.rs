@@ -141,6 +141,11 @@ pub async fn acquire(session: &Session, claim: &Claim) -> (Grant, usize) {
     }
 }
 
+/// Devices, and what belongs to somebody else, only root can make.
+pub fn assert_root() {
+    assert!(rustix::process::geteuid().is_root(), "run this test as root: it makes what only root can make");
+}
+
 /// Waits until a look at the seat satisfies.
 pub async fn queue_when(session: &Session, seat: &Seat, wanted: impl Fn(&Queue) -> bool) -> Queue {
     loop {
