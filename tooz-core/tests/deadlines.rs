@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use common::{Script, builder, connect, settle};
-use tooz_core::backend::{Doubt, Proof};
+use tooz_core::backend::{Doubt, Eviction, Proof};
 use tooz_core::{Cause, Clock, ErrorKind, State, TokioClock};
 
 const TTL: Duration = Duration::from_secs(10);
@@ -55,6 +55,38 @@ async fn a_beat_extends_only_the_claims_it_named() {
 
     assert_eq!(guard.deadline().unwrap(), before);
     coord.close().await.unwrap();
+}
+
+/// Interleaving 2: a beat that found a claim in the queue renewed its place there, and no more.
+#[tokio::test(start_paused = true)]
+async fn a_beat_that_named_a_waiter_does_not_extend_the_holder_it_became() {
+    let script = Arc::new(Script::default());
+    let coord = connect("deadline-waiter", "a", &script).await;
+    let other = connect("deadline-waiter", "b", &Arc::default()).await;
+    *script.turn_proof.lock().unwrap() = Some(Proof::Lease { sent: TokioClock::new().now(), ttl: TTL });
+    let held = other.lock("x").acquire().await.unwrap();
+    let lock = coord.lock("x");
+    let waiting = tokio::spawn(async move { lock.acquire().await.unwrap() });
+    settle().await;
+    script.renewed.lock().unwrap().clear();
+    script.hold_renewals.set(true);
+    while script.renewed.lock().unwrap().is_empty() {
+        tokio::time::advance(TTL / 100).await;
+        settle().await;
+    }
+    held.release().await.unwrap();
+    let guard = waiting.await.unwrap();
+    let before = guard.deadline().unwrap();
+    assert_eq!(*script.renewed.lock().unwrap(), [guard.claim_id()], "the beat under way named the waiter");
+
+    script.hold_renewals.set(false);
+    settle().await;
+
+    assert_eq!(guard.deadline().unwrap(), before);
+    tokio::time::sleep(TTL / 2).await;
+    assert!(guard.deadline().unwrap() > before, "the next one counts");
+    coord.close().await.unwrap();
+    other.close().await.unwrap();
 }
 
 /// However late a beat is answered, it proves nothing beyond the moment it was sent at.
@@ -147,6 +179,29 @@ async fn a_lost_claim_does_not_stay_under_a_session_that_lives_on() {
     assert!(lock.try_acquire().await.unwrap().is_some(), "the lost claim was withdrawn");
     assert_eq!(coord.session(), session);
     coord.close().await.unwrap();
+}
+
+/// A new hold is watched a little later, and nobody else's watch waits for that.
+#[tokio::test(start_paused = true)]
+async fn a_broken_lock_is_told_at_once_while_another_is_granted() {
+    let script = Arc::new(Script::default());
+    let coord = connect("deadline-busy", "a", &script).await;
+    let other = connect("deadline-busy", "b", &Arc::default()).await;
+    let guard = coord.lock("x").acquire().await.unwrap();
+    tokio::time::sleep(TTL / 100).await;
+    // It is about to be watched, in a moment.
+    let young = coord.lock("y").acquire().await.unwrap();
+    settle().await;
+    let clock = TokioClock::new();
+    other.lock("x").evict(Eviction::Force).await.unwrap();
+    let broken = clock.now();
+
+    assert_eq!(guard.lost().await, Cause::Ousted);
+
+    assert!(clock.now().since(broken) < Duration::from_millis(2));
+    young.release().await.unwrap();
+    coord.close().await.unwrap();
+    other.close().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

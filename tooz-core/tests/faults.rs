@@ -10,7 +10,7 @@ use common::{Script, builder, connect, settle};
 use tokio::time::timeout;
 use tooz_core::backend::Proof;
 use tooz_core::memory::Store;
-use tooz_core::{Cause, Clock, ErrorKind, State, TokioClock};
+use tooz_core::{Cause, Clock, ErrorKind, Name, Seat, State, TokioClock};
 
 const TTL: Duration = Duration::from_secs(10);
 
@@ -164,6 +164,32 @@ async fn a_withdrawal_is_tried_for_as_long_as_its_session_lives() {
 
     assert!(coord.lock("x").queue().await.unwrap().holders.is_empty());
     coord.close().await.unwrap();
+}
+
+/// Whoever is refused has nothing to give back, and asks for it in vain.
+#[tokio::test(start_paused = true)]
+async fn claims_that_are_refused_keep_nothing_else_from_being_given_back() {
+    let script = Arc::new(Script::default());
+    let coord = connect("fault-refused", "a", &script).await;
+    let other = connect("fault-refused", "b", &Arc::default()).await;
+    *script.refused.lock().unwrap() = Some(Seat::Lock(Name::new("x").unwrap()));
+    let lock = coord.lock("x");
+    let refused = futures_util::future::join_all((0..100).map(|_| lock.acquire())).await;
+    assert!(refused.iter().all(|refused| refused.as_ref().unwrap_err().kind() == ErrorKind::Denied));
+
+    drop(coord.lock("y").acquire().await.unwrap());
+    let given_back = other.lock("y").acquire_timeout(TTL / 4).await.unwrap();
+    assert!(given_back.is_some(), "what was dropped is still held");
+
+    // The store is not asked for ever.
+    let withdrawals = || script.withdrawals.lock().unwrap().len();
+    tokio::time::sleep(TTL).await;
+    let asked = withdrawals();
+    tokio::time::sleep(TTL * 10).await;
+    assert_eq!(withdrawals(), asked);
+    given_back.unwrap().release().await.unwrap();
+    coord.close().await.unwrap();
+    other.close().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,8 +4,8 @@
 //! The URL is `file:///absolute/path`; the directory is made where missing. Holding a lock is holding a kernel
 //! lock (`flock`) on a file, so there is no lease and no heartbeat: a holder that is stopped keeps its lock, one
 //! that is killed loses it at once, and its successor is told by the kernel (inotify) within a millisecond.
-//! Waiters sleep without a timer, but for a few seconds after news that changed nothing: the kernel announces an end an
-//! instant before it lets go.
+//! Waiters sleep without a timer, but for a moment when they begin to wait and for a few seconds after news that changed
+//! nothing: the kernel announces an end an instant before it lets go.
 //!
 //! ```no_run
 //! use tooz_core::backend::Driver;

@@ -6,9 +6,9 @@ use crate::clock::Moment;
 
 /// What an answer of the store proves about how long a session or claim lives.
 ///
-/// Only some answers prove anything: a lease grant or keep-alive (etcd), the rule of the committed write
-/// (zookeeper), the step that set the expiry of *this* claim (redis). A claim's own success does not prove
-/// that the session behind it lives on.
+/// Only some answers prove anything: the grant of a lease, or a keep-alive after which a majority answered in the
+/// same term (etcd), the rule of the committed write (zookeeper), the step that set the expiry of *this* claim
+/// (redis). A claim's own success does not prove that the session behind it lives on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Proof {
     /// The store keeps it for `ttl` after a request that was handed to the client library at `sent`.

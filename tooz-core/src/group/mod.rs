@@ -114,7 +114,7 @@ impl Group {
     /// `NoSuchGroup`; `Unavailable` if the store stays silent.
     ///
     /// # Round trips
-    /// One.
+    /// One. ZooKeeper: two, and three with members that were not met before.
     pub async fn members(&self) -> Result<Roster> {
         let fact = self.look("list members of").await?;
         let fact = fact.ok_or_else(|| self.failed("list members of", no_such_group()))?;

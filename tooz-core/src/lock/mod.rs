@@ -77,7 +77,8 @@ impl Lock {
     /// Dropping the future gives up the place in the queue. Nothing stays behind in the store.
     ///
     /// # Round trips
-    /// One when free.
+    /// One when free. A shared lock on etcd: three, and two more to join readers that hold. On Redis with `wait_replicas`:
+    /// one more.
     ///
     /// ```
     /// # async fn run() -> tooz_core::Result<()> {
@@ -104,7 +105,8 @@ impl Lock {
     /// Dropping the future leaves nothing behind.
     ///
     /// # Round trips
-    /// One.
+    /// One. ZooKeeper: two when free, or behind a holder that was not met before. A shared lock on etcd: as for
+    /// [`acquire`](Self::acquire).
     pub async fn try_acquire(&self) -> Result<Option<Guard>> {
         self.contend("try to acquire", Patience::Not).await
     }

@@ -124,7 +124,8 @@ fn credit(core: &Core, session: &Session, places: &[(Weak<Place>, Stage)], renew
             }
         } else {
             place.prove(until);
-            if place.stage() == Stage::Held {
+            // Granted since: the beat renewed its place in the queue, and not always what it holds by.
+            if (*stage_when_sent, place.stage()) == (Stage::Held, Stage::Held) {
                 place.renew(now, until);
             }
         }

@@ -32,7 +32,16 @@ pub(super) async fn watch(
                     // Most are over by now where many short ones follow each other.
                     young.extend((next.strong_count() > 0).then_some(next));
                 }
-                core.sleep(SETTLE).await;
+                let settled = core.sleep(SETTLE);
+                tokio::pin!(settled);
+                // The others are waited for meanwhile.
+                loop {
+                    tokio::select! {
+                        biased;
+                        Some(()) = waits.next() => {}
+                        () = &mut settled => break,
+                    }
+                }
                 let old = young.iter().filter_map(Weak::upgrade);
                 waits.extend(old.map(|place| wait(Arc::clone(&session), &place)));
             }

@@ -48,6 +48,8 @@ pub(crate) struct Script {
     pub(crate) withdrawals: Mutex<Vec<(ClaimId, Doubt)>>,
     /// Withdrawals fail, without effect, while set.
     pub(crate) fail_withdrawals: AtomicBool,
+    /// Claims on this seat, and their withdrawals, are refused.
+    pub(crate) refused: Mutex<Option<Seat>>,
     /// The store cannot tell strays while set.
     pub(crate) hide_strays: AtomicBool,
     /// Claims beyond this number (if any) are never answered: ends what would otherwise be a storm.
@@ -108,6 +110,15 @@ impl Script {
 
 fn take_one(left: &AtomicUsize) -> bool {
     left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
+}
+
+impl Script {
+    fn refuse(&self, claim: &Claim) -> Result<()> {
+        match self.refused.lock().unwrap().as_ref() == Some(&claim.seat) {
+            true => Err(Error::new(ErrorKind::Denied, "scripted: refused")),
+            false => Ok(()),
+        }
+    }
 }
 
 fn scripted() -> Error {
@@ -197,6 +208,7 @@ impl LockSteps for Tap {
             return Err(Error::new(ErrorKind::SessionLost, "scripted: the session is lost"));
         }
         self.answer_when_closed().await?;
+        self.script.refuse(claim)?;
         if take_one(&self.script.panicking_claims) {
             self.inner().claim(claim).await?;
             panic!("scripted: a defect of the driver");
@@ -243,6 +255,7 @@ impl LockSteps for Tap {
     async fn withdraw(&self, claim: &Claim, doubt: Doubt) -> Result<Withdrawn> {
         self.script.withdrawals.lock().unwrap().push((claim.id, doubt));
         self.script.hold_withdrawals.off().await;
+        self.script.refuse(claim)?;
         if self.script.fail_withdrawals.load(Ordering::SeqCst) {
             return Err(scripted());
         }
