@@ -6,7 +6,7 @@
 //! # Options
 //! The URL is `etcd://host:2379,other:2379`; without a host it is localhost:2379, and `etcd3://` means the same.
 //! `etcds://` and `etcd3+https://` speak TLS.
-//! * `ca_cert=FILE`: authorities to trust instead of the system's. `cert_cert=FILE` with `cert_key=FILE`: our own certificate and its
+//! * `ca_cert=FILE`: the authorities to trust; there are no others. `cert_cert=FILE` with `cert_key=FILE`: our own certificate and its
 //!   key. All PEM.
 //! * `user:password@` before the hosts; without TLS to another machine only with `allow_plaintext_auth=true`.
 //! * `api_version` is accepted for Python's sake and means nothing.
