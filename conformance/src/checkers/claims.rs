@@ -19,7 +19,7 @@ pub fn claims(grants: &[Grant]) -> Vec<Violation> {
                     "\"{}\": {} still claimed token {} at {last}, {} knew of token {} at {}",
                     grant.name, grant.proc, grant.token, next.proc, next.token, next.known
                 );
-                violations.push(Violation { promise: "C3", text });
+                violations.push(Violation::new("C3", text).at(last));
             }
             if any.is_none_or(|any| grant.known < any.known) {
                 any = Some(grant);

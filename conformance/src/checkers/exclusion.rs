@@ -24,7 +24,7 @@ pub fn exclusion(grants: &[Grant]) -> Vec<Violation> {
                     grant.proc,
                     grant.known
                 );
-                violations.push(Violation { promise: "C1", text });
+                violations.push(Violation::new("C1", text).at(grant.known));
             }
             if latest.is_none_or(|latest| grant.until > latest.until) {
                 latest = Some(grant);

@@ -20,7 +20,7 @@ pub fn membership(records: &[Record], died: &BTreeMap<&str, u64>) -> Vec<Violati
     let (joins, leaves) = (first(Op::Join), first(Op::Leave));
     let left = |member: &str| leaves.get(member).into_iter().chain(died.get(member)).min().copied();
     let mut violations = Vec::new();
-    let mut tell = |text: String| violations.push(Violation { promise: "C6", text });
+    let mut tell = |text: String| violations.push(Violation::new("C6", text));
     let mut seen: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for record in records {
         let (Op::SeeJoined | Op::SeeLeft, Outcome::Message(member), Some(at)) =

@@ -39,6 +39,21 @@ pub struct Violation {
     pub promise: &'static str,
     /// What happened.
     pub text: String,
+    /// When, in nanoseconds since boot, where that is one moment.
+    pub at: Option<u64>,
+}
+
+impl Violation {
+    /// What happened to a promise.
+    pub fn new(promise: &'static str, text: String) -> Self {
+        Self { promise, text, at: None }
+    }
+
+    /// At this moment.
+    #[must_use]
+    pub fn at(self, at: u64) -> Self {
+        Self { at: Some(at), ..self }
+    }
 }
 
 impl fmt::Display for Violation {
@@ -49,7 +64,7 @@ impl fmt::Display for Violation {
 
 /// C7: nothing is left behind.
 pub fn leftovers(left: &[String]) -> Vec<Violation> {
-    left.iter().map(|line| Violation { promise: "C7", text: format!("left behind: {line}") }).collect()
+    left.iter().map(|line| Violation::new("C7", format!("left behind: {line}"))).collect()
 }
 
 /// C1, C2, C3 and C5 over all names of a history, and that enough happened.

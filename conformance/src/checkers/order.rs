@@ -19,7 +19,7 @@ pub fn order(records: &[Record]) -> Vec<Violation> {
         let of_name: Vec<&Record> =
             records.iter().filter(|record| record.name == name && record.is_of_topic()).collect();
         let mut tell = |text: String| {
-            violations.push(Violation { promise: "C5", text: format!("\"{name}\": {text}") });
+            violations.push(Violation::new("C5", format!("\"{name}\": {text}")));
         };
         sequences(&of_name, &mut tell);
         let messages = messages(&of_name, &mut tell);

@@ -14,7 +14,7 @@ pub fn tokens(records: &[Record], grants: &[Grant]) -> Vec<Violation> {
             let [a, b] = pair else { continue };
             if a.token == b.token {
                 let text = format!("\"{}\": token {} went to {} and to {}", a.name, a.token, a.proc, b.proc);
-                violations.push(Violation { promise: "C2", text });
+                violations.push(Violation::new("C2", text));
             }
         }
         violations.extend(out_of_order(of_name));
@@ -44,7 +44,7 @@ fn out_of_order(of_name: &[Grant]) -> Vec<Violation> {
                 "\"{}\": {} got token {} after {} had got {}",
                 grant.name, grant.proc, grant.token, earlier.proc, earlier.token
             );
-            violations.push(Violation { promise: "C2", text });
+            violations.push(Violation::new("C2", text));
         }
     }
     violations
@@ -57,7 +57,7 @@ fn register(records: &[Record]) -> Vec<Violation> {
         let (Outcome::Accepted(nth), Some(token)) = (&record.result, record.token) else { continue };
         if written.entry(&record.name).or_default().insert(*nth, token).is_some() {
             let text = format!("\"{}\": two writes were the {nth}th", record.name);
-            violations.push(Violation { promise: "C2", text });
+            violations.push(Violation::new("C2", text));
         }
     }
     for (name, writes) in written {
@@ -65,7 +65,7 @@ fn register(records: &[Record]) -> Vec<Violation> {
         for (nth, token) in writes {
             if token < last {
                 let text = format!("\"{name}\": write {nth} with token {token} was accepted after {last}");
-                violations.push(Violation { promise: "C2", text });
+                violations.push(Violation::new("C2", text));
             }
             last = last.max(token);
         }

@@ -52,9 +52,11 @@ impl Traffic {
         ];
         let short = lines.into_iter().filter(|(_, there, least)| there < least);
         short
-            .map(|(what, there, least)| Violation {
-                promise: "not vacuous",
-                text: format!("{there} {what}, at least {least} are needed for the run to mean anything"),
+            .map(|(what, there, least)| {
+                Violation::new(
+                    "not vacuous",
+                    format!("{there} {what}, at least {least} are needed for the run to mean anything"),
+                )
             })
             .collect()
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tooz_core::ErrorKind;
 
+use super::faults::REVOKED;
 use super::parts::connect;
 use super::scene::{Scene, judge, pause};
 use super::store::Server;
@@ -42,12 +43,18 @@ pub(super) fn run(order: &Order) -> Outcome<Line> {
         late.extend(scene.recovered(&run, order, now())?);
         pause(Duration::from_millis(dice.roll() % 500));
         let apart = order.ttl() * u32::try_from(dice.below(16))? / 10;
-        run.log.during(&format!("leader {fault:?}").to_lowercase(), None, || match run.store.server() {
-            Server::Etcd(etcd) => on_etcd(etcd, fault, apart),
-            Server::Zookeeper(zookeeper) => on_zookeeper(zookeeper, fault, apart),
-            Server::Sentinels(sentinels) => on_sentinels(sentinels, fault, apart),
-            _ => {}
+        let revoked = run.log.during(&format!("leader {fault:?}").to_lowercase(), None, || {
+            match run.store.server() {
+                Server::Etcd(etcd) => return on_etcd(etcd, fault, apart),
+                Server::Zookeeper(zookeeper) => on_zookeeper(zookeeper, fault, apart),
+                Server::Sentinels(sentinels) => on_sentinels(sentinels, fault, apart),
+                _ => {}
+            }
+            None
         })?;
+        if let Some(since) = revoked {
+            run.log.note(REVOKED, None, since)?;
+        }
         done += 1;
     }
     late.extend(scene.recovered(&run, order, now())?);
@@ -60,12 +67,16 @@ pub(super) fn run(order: &Order) -> Outcome<Line> {
     Ok(run.end(line))
 }
 
-fn on_etcd(etcd: &Etcd, fault: Fault, apart: Duration) {
+/// Since when a frozen leader may have revoked leases, if it did so after it had been deposed.
+fn on_etcd(etcd: &Etcd, fault: Fault, apart: Duration) -> Option<u64> {
     let leader = etcd.leader();
-    strike(leader.process(), fault, apart, || {
+    let expired = || leader.metric("etcd_debugging_server_lease_expired_total", "");
+    let before = expired();
+    let thawed = strike(leader.process(), fault, apart, || {
         etcd.nodes().iter().any(|node| node.address() != leader.address() && node.is_leader())
     });
     etcd.healthy();
+    (fault == Fault::Frozen && expired() > before).then_some(thawed)
 }
 
 fn on_zookeeper(zookeeper: &Zookeeper, fault: Fault, apart: Duration) {
@@ -77,20 +88,21 @@ fn on_zookeeper(zookeeper: &Zookeeper, fault: Fault, apart: Duration) {
     zookeeper.serving();
 }
 
-/// Kills or freezes whoever leads until another does, and a while longer.
-fn strike(leader: &Process, fault: Fault, apart: Duration, is_replaced: impl Fn() -> bool) {
+/// Kills or freezes whoever leads until another does, and a while longer. Tells when that was over.
+fn strike(leader: &Process, fault: Fault, apart: Duration, is_replaced: impl Fn() -> bool) -> u64 {
     if fault == Fault::Frozen {
         leader.freeze();
     } else {
         leader.kill();
     }
     until("another one leads", is_replaced);
-    pause(apart);
+    let over = pause(apart);
     if fault == Fault::Frozen {
         leader.thaw();
     } else {
         leader.restart();
     }
+    over
 }
 
 fn on_sentinels(sentinels: &Sentinels, fault: Fault, apart: Duration) {

@@ -9,6 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use serde::{Deserialize, Serialize};
 
 use super::Outcome;
+use crate::checkers::Violation;
 use crate::history::{Op, Outcome as Came, Record, now};
 
 /// One fault. Times are nanoseconds since boot, as in histories.
@@ -30,6 +31,19 @@ pub struct Log {
     file: Mutex<File>,
 }
 
+/// No fault of ours: a leader that was frozen went on, and ended leases which its successor kept, before it knew that it had
+/// been deposed (etcd before 3.4.29 and 3.5.13).
+pub const REVOKED: &str = "leases revoked by a deposed leader";
+
+/// Whether what happened then follows from leases that a deposed leader revoked. Holders hear of it a little later.
+pub fn is_revocation(violation: &Violation, faults: &[Fault]) -> bool {
+    const HEARD: u64 = 500_000_000;
+    let revoked = |at| {
+        faults.iter().any(|fault| fault.what == REVOKED && fault.from <= at && at <= fault.until + HEARD)
+    };
+    violation.promise != "C2" && violation.at.is_some_and(revoked)
+}
+
 /// The file of a history's folder in which its faults stand.
 pub const FILE: &str = "faults";
 
@@ -49,11 +63,19 @@ impl Log {
     pub fn during<T>(&self, what: &str, proc: Option<&str>, fault: impl FnOnce() -> T) -> Outcome<T> {
         let from = now();
         let came = fault();
+        self.note(what, proc, from)?;
+        Ok(came)
+    }
+
+    /// Writes down what has been since then.
+    ///
+    /// # Errors
+    /// If it cannot be written down.
+    pub fn note(&self, what: &str, proc: Option<&str>, from: u64) -> Outcome<()> {
         let fault = Fault { what: what.to_owned(), proc: proc.map(str::to_owned), from, until: now() };
         let mut line = serde_json::to_vec(&fault)?;
         line.push(b'\n');
-        self.file.lock().unwrap_or_else(PoisonError::into_inner).write_all(&line)?;
-        Ok(came)
+        Ok(self.file.lock().unwrap_or_else(PoisonError::into_inner).write_all(&line)?)
     }
 }
 
@@ -133,6 +155,17 @@ mod tests {
 
     fn fault(proc: &str, from: u64) -> Fault {
         Fault { what: "killed".to_owned(), proc: Some(proc.to_owned()), from, until: from }
+    }
+
+    #[test]
+    fn what_follows_from_a_revocation_is_no_more_than_what_happens_just_then_and_never_an_order_of_tokens() {
+        let revoked = Fault { what: REVOKED.to_owned(), proc: None, from: 1_000, until: 2_000 };
+        let at = |promise, at| Violation::new(promise, String::new()).at(at);
+        let follows = |violation: Violation| is_revocation(&violation, std::slice::from_ref(&revoked));
+        assert!(follows(at("C3", 1_000)) && follows(at("C1", 2_000)));
+        assert!(!follows(at("C3", 999)) && !follows(at("C1", 3_000_000_000)) && !follows(at("C2", 1_500)));
+        assert!(!follows(Violation::new("C8", String::new())));
+        assert!(!is_revocation(&at("C3", 1_000), &[fault("a", 1_000)]));
     }
 
     #[test]

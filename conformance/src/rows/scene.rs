@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::crew::{self, Orders, Worker};
-use super::faults::{faults, met};
+use super::faults::{Fault, REVOKED, faults, is_revocation, met};
 use super::{Line, Order, Outcome, Run};
 use crate::checkers::{Grant, Least, Traffic, Violation, check, grants};
 use crate::history::{Op, Outcome as Came, Record, merge, now};
@@ -72,10 +72,7 @@ pub(super) fn recovered(
             let text = |member: &&str| {
                 format!("{member} was granted nothing for {patience:?} after a fault was over")
             };
-            return Ok(missing
-                .iter()
-                .map(|member| Violation { promise: "C8", text: text(member) })
-                .collect());
+            return Ok(missing.iter().map(|member| Violation::new("C8", text(member))).collect());
         }
         std::thread::sleep(LOOK);
     }
@@ -107,7 +104,8 @@ pub(super) fn holders_met(run: &Run) -> Outcome<u64> {
 /// What visitors' histories say: a line with the violations of all promises, the refused writes and the traffic.
 pub(super) fn judge(run: &Run, order: &Order, row: &str, done: u64) -> Outcome<Line> {
     let records = merge(run.folder())?;
-    let faults = faults(run.folder())?;
+    let all = faults(run.folder())?;
+    let faults: Vec<Fault> = all.iter().filter(|fault| fault.what != REVOKED).cloned().collect();
     let met = met(&records, &faults);
     let hits = met.iter().filter(|met| met.is_hit()).count();
     let granted = grants(&records);
@@ -121,11 +119,16 @@ pub(super) fn judge(run: &Run, order: &Order, row: &str, done: u64) -> Outcome<L
     };
     let least = Least { grants: usize::try_from(order.volume)?, hand_overs: 1, ..Least::default() };
     let forgets = ["restarted", "failed-over", "jumped"].contains(&row) && order.kind.forgets();
-    let (documented, broken): (Vec<_>, Vec<_>) =
-        check(&records, &least).into_iter().partition(|violation| forgets && violation.promise != "C2");
+    let (documented, broken): (Vec<_>, Vec<_>) = check(&records, &least)
+        .into_iter()
+        .partition(|violation| forgets && violation.promise != "C2" || is_revocation(violation, &all));
     line.expected = u64::try_from(documented.len())?;
     line.violate(broken);
     let count = |wanted: fn(&Record) -> bool| records.iter().filter(|record| wanted(record)).count();
+    let revocations = all.len() - faults.len();
+    if revocations > 0 {
+        line.fact("times a deposed leader revoked leases", revocations);
+    }
     line.fact("grants", traffic.grants);
     line.fact("holders met", met.iter().map(|met| met.held).sum::<usize>());
     line.fact("calls met", met.iter().map(|met| met.under_way).sum::<usize>());

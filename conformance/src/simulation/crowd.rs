@@ -156,7 +156,7 @@ impl World {
             // One that is still in trouble when the work ends is not on the list yet, nor is a store without data.
             if !troubled && story.forgot_at.is_none() {
                 let text = format!("{member} was seen to leave at {at} although nothing cut it off");
-                story.broken.push(Violation { promise: "C6", text });
+                story.broken.push(Violation::new("C6", text));
             }
         }
     }
@@ -164,7 +164,7 @@ impl World {
     /// When the faults are over: everybody reads to the end, the group is whole, and every lock can be had.
     pub(super) async fn settle(&self, keeper: &Coordinator, mut readers: Vec<Reader<'_>>) {
         let mut broken = Vec::new();
-        let mut tell = |promise, text: String| broken.push(Violation { promise, text });
+        let mut tell = |promise, text: String| broken.push(Violation::new(promise, text));
         let within = TTL + RECOVERY;
         for name in ["x", "y"] {
             match keeper.lock(name).acquire_timeout(within).await {
