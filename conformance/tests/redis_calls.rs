@@ -1,4 +1,5 @@
-//! What a user's calls cost on Redis: requests and round trips as a proxy counts them, and what the server did.
+//! What a user's calls cost on Redis: requests and round trips as a proxy counts them, and what the server did. And that
+//! calls which nobody polls any more cost others nothing.
 
 #![allow(clippy::unwrap_used, clippy::panic)] // a failed assumption here is a failed test
 #![allow(clippy::print_stdout)] // figures are part of the result
@@ -6,9 +7,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use conformance::proxy::{Counts, Proxy};
+use conformance::proxy::{Counts, Proxy, Way};
 use conformance::servers::Redis;
 use conformance::{eventually, within};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
 use tooz_core::{Coordinator, Guard, Registry};
 use tooz_redis::RedisDriver;
@@ -269,4 +272,59 @@ async fn who_waits_sends_nothing() {
     guard.release().await.unwrap();
     let guard = within("the grant", waiting).await.unwrap().unwrap();
     assert!(guard.is_held());
+}
+
+/// Looks at what nobody has looked at before, one for each thing that is followed.
+fn looks_at(coord: &Coordinator, name: &str) -> Vec<BoxFuture<'static, tooz_core::Result<()>>> {
+    let (lock, election) = (coord.lock(name), coord.group(name).election());
+    let (group, topic) = (coord.group(name), coord.topic(name));
+    vec![
+        Box::pin(async move { lock.queue().await.map(drop) }),
+        Box::pin(async move { election.leader().await.map(drop) }),
+        Box::pin(async move { group.members().await.map(drop) }),
+        Box::pin(async move { topic.last().await.map(drop) }),
+    ]
+}
+
+/// Looks that were polled once, while no answer came.
+fn left(coord: &Coordinator, name: &str) -> Vec<BoxFuture<'static, tooz_core::Result<()>>> {
+    let mut looks = looks_at(coord, name);
+    for look in &mut looks {
+        assert!(look.now_or_never().is_none());
+    }
+    looks
+}
+
+#[tokio::test]
+async fn looks_that_nobody_polls_keep_no_other_waiting() {
+    let place = Place::new();
+    let coord = place.connect("a", LONG).await;
+    warm_up(&coord).await;
+    for name in ["first", "second", "third"] {
+        coord.group(name).create().await.unwrap();
+    }
+
+    place.proxy.cut(Way::Down);
+    let _left = left(&coord, "first");
+    place.proxy.join();
+    for look in looks_at(&coord, "second") {
+        within("a look at a new name", look).await.unwrap();
+    }
+
+    // Nor do those of a runtime that stands still.
+    place.proxy.cut(Way::Down);
+    let begun = {
+        let coord = coord.clone();
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let left = runtime.block_on(async { left(&coord, "elsewhere") });
+            (runtime, left)
+        })
+    };
+    let (runtime, _left_too) = begun.join().unwrap();
+    place.proxy.join();
+    for look in looks_at(&coord, "third") {
+        within("a look at a new name", look).await.unwrap();
+    }
+    runtime.shutdown_background();
 }

@@ -6,9 +6,10 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::runtime::Handle;
 use tokio::sync::{Mutex as Gate, Notify, mpsc};
 use tooz_core::backend::Mark;
-use tooz_core::{Cause, ClaimId, FencingToken, Moment, Result};
+use tooz_core::{Cause, ClaimId, Error, ErrorKind, FencingToken, Moment, Result};
 
 use crate::keys::SeatKeys;
 use crate::line::{Heard, Subscriber};
@@ -23,8 +24,10 @@ pub(crate) struct Ear {
     /// The channel of news for this session.
     own: Vec<u8>,
     state: Mutex<State>,
-    /// Held while channels are subscribed and left, so that the two never cross.
+    /// Held while channels are subscribed and left, so that the two never cross: by tasks of `runtime` only.
     channels: Gate<()>,
+    /// Where the ear was opened and listens.
+    runtime: Handle,
     /// Rings at the end of the session.
     end: Notify,
 }
@@ -82,7 +85,8 @@ impl Ear {
     ) -> Result<Arc<Self>> {
         subscriber.subscribe(&own).await?;
         let (state, channels, end) = (Mutex::default(), Gate::default(), Notify::new());
-        let ear = Arc::new(Self { subscriber, own, state, channels, end });
+        let runtime = Handle::current();
+        let ear = Arc::new(Self { subscriber, own, state, channels, runtime, end });
         let listener = Arc::downgrade(&ear);
         tokio::spawn(async move {
             while let Some(heard) = hearing.recv().await {
@@ -269,10 +273,19 @@ impl Ear {
     }
 
     /// Follows a channel, and says its mark: news from now on count.
-    pub(crate) async fn follow(&self, channel: &[u8]) -> Result<Mark> {
+    pub(crate) async fn follow(self: &Arc<Self>, channel: &[u8]) -> Result<Mark> {
         if let Some(subject) = self.lock().subjects.get(channel) {
             return Ok(Mark(subject.mark));
         }
+        // A caller may poll this once and then something else, or its runtime may stand still: nobody else may
+        // have to wait for the channels meanwhile.
+        let (ear, channel) = (Arc::clone(self), channel.to_vec());
+        let begun = self.runtime.spawn(async move { ear.begin_to_hear(&channel).await });
+        let ended = |e| Error::new(ErrorKind::Unavailable, "the runtime is ending").with_source(e);
+        begun.await.unwrap_or_else(|e| Err(ended(e)))
+    }
+
+    async fn begin_to_hear(&self, channel: &[u8]) -> Result<Mark> {
         let _one_at_a_time = self.channels.lock().await;
         // Somebody else may have begun meanwhile; to begin again could end what they listen to.
         if let Some(subject) = self.lock().subjects.get(channel) {
