@@ -13,7 +13,7 @@ use redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion,
     PushInfo, PushKind, RedisConnectionInfo, TlsCertificates,
 };
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::timeout;
 use tooz_core::Result;
 
@@ -205,8 +205,12 @@ async fn dial(
         Some(certificates) => Client::build_with_tls(information, certificates.clone()),
         None => Client::open(information),
     };
-    // Deadlines are set around the whole, by whoever knows them.
-    let mut settings = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
+    // Deadlines are set around the whole, by whoever knows them. And nobody waits for room: a caller that is not polled
+    // any more would keep what it was given. What is queued belongs to calls, each with its deadline.
+    let mut settings = AsyncConnectionConfig::new()
+        .set_connection_timeout(None)
+        .set_response_timeout(None)
+        .set_pipeline_buffer_size(Semaphore::MAX_PERMITS);
     if let Some(news) = news {
         settings = settings.set_push_sender(news);
     }

@@ -2,7 +2,9 @@
 
 use conformance::servers::Redis;
 use conformance::servers::redis::Fsync;
+use futures_util::FutureExt;
 use tokio::runtime::Builder;
+use tokio::task::coop::unconstrained;
 
 use super::*;
 
@@ -120,6 +122,21 @@ async fn many_callers_share_one_connection() {
         assert_eq!(task.await.unwrap().unwrap(), bulk(&n.to_string()));
     }
     assert_eq!(redis.calls().get("hello"), Some(&1));
+}
+
+#[tokio::test]
+async fn calls_that_nobody_polls_take_no_room_from_another() {
+    let redis = Redis::start();
+    let line = open(&redis.url()).await.unwrap();
+    line.run(echo("k", "a")).await.unwrap();
+
+    // The connection's task gets no turn between them.
+    let mut left: Vec<_> = (0..1_000).map(|_| Box::pin(line.run(echo("k", "b")))).collect();
+    for call in &mut left {
+        assert!(unconstrained(call.as_mut()).now_or_never().is_none());
+    }
+
+    assert_eq!(line.run(echo("k", "c")).await.unwrap(), bulk("c"));
 }
 
 #[tokio::test]
