@@ -317,7 +317,11 @@ async fn looks_that_nobody_polls_keep_no_other_waiting() {
         let coord = coord.clone();
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            let left = runtime.block_on(async { left(&coord, "elsewhere") });
+            let left = runtime.block_on(async {
+                let left = left(&coord, "elsewhere");
+                tokio::task::yield_now().await; // what they began there has a turn, and no more
+                left
+            });
             (runtime, left)
         })
     };
