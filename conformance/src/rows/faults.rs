@@ -32,7 +32,7 @@ pub struct Log {
 }
 
 /// No fault of ours: a leader that was frozen went on, and ended leases which its successor kept, before it knew that it had
-/// been deposed (etcd before 3.4.29 and 3.5.13).
+/// been deposed (etcd before 3.4.31 and 3.5.13).
 pub const REVOKED: &str = "leases revoked by a deposed leader";
 
 /// Whether what happened then follows from leases that a deposed leader revoked. Holders hear of it a little later.
