@@ -35,7 +35,8 @@
 //! `config` the URL · `line` endpoints and calls · `session` the lease and its proofs · `keys` names ·
 //! `record` what a claim leaves · `place` what stands in a queue · `look` one seat at one revision · `locks` with `claim`, `share`, `release`, `readers`
 //! and `evict` · `groups` with `roster` (more than one answer holds) · `topics` with `publish`, `fetch` and `trim`, over `channel` (names and buckets), `entry` (what is
-//! written), `standing` (what was found) and `sweep` (much that is none) · `beat`, `under` and `stray` what a beat finds out · `watch` the ear and what it saw · `error`
+//! written), `standing` (what was found) and `sweep` (much that is none) · `beat`, `under` and `stray` what a beat finds out · `watch` the ear and what it saw · `errand` what
+//! several wait for · `error`
 //! the client's errors.
 
 mod beat;
@@ -44,6 +45,7 @@ mod claim;
 mod config;
 mod driver;
 mod entry;
+mod errand;
 mod error;
 mod evict;
 mod fetch;

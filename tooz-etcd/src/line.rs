@@ -3,16 +3,19 @@
 //! The client library spreads calls over all endpoints at random and goes on trying dead ones, so each of
 //! our clients knows one endpoint only, and moving on is ours.
 
+use std::future::ready;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use etcd_client::{Client, KvClient, Txn, TxnResponse};
-use tokio::time::{Instant, timeout_at};
+use tokio::runtime::Handle;
+use tokio::time::{Instant, timeout, timeout_at};
 use tooz_core::backend::PerRuntime;
 use tooz_core::{Effect, Error, ErrorKind, Result};
 
 use crate::config::Config;
+use crate::errand::Errand;
 use crate::error::{says_leaderless, translate};
 use crate::keys::FORMAT;
 use crate::txn::get;
@@ -29,7 +32,8 @@ pub(crate) struct Line {
     timeout: Duration,
     /// Index of the server in use.
     current: AtomicUsize,
-    clients: PerRuntime<Arc<Open>>,
+    /// Opened by a task: a server with users is asked for a token.
+    clients: PerRuntime<Arc<Errand<Arc<Open>>>>,
     /// Index of the last server that said that it has no leader.
     leaderless: Mutex<Option<usize>>,
 }
@@ -126,19 +130,30 @@ impl Line {
 
     /// The client of this runtime; of this server, if there is none yet.
     async fn client(&self, server: usize) -> Result<Arc<Open>> {
-        let open_at = |server| self.clients.get_or_open(move || self.open(server));
-        let open = open_at(server).await?;
+        let open = self.open(server).await?;
         let current = self.current.load(Ordering::Relaxed);
         if open.server == current {
             return Ok(open);
         }
         // Kept after somebody had moved on and forgotten those there were: nobody else would ever forget it.
         self.clients.clear();
-        open_at(current).await
+        self.open(current).await
     }
 
+    /// The client of this runtime; several callers at once have one opened.
     async fn open(&self, server: usize) -> Result<Arc<Open>> {
-        self.connect(server, true).await.map(Arc::new)
+        let client = self.clients.get_or_open(|| ready(Ok(Arc::default()))).await?;
+        if let Some(open) = client.kept() {
+            return Ok(open);
+        }
+        let work = || {
+            let (connecting, silent) = (self.connect(server, true), self.silent(server));
+            let in_time = timeout(self.timeout, connecting);
+            async move { in_time.await.unwrap_or(Err(silent)).map(Arc::new) }
+        };
+        let opening = client.join(&Handle::current(), Result::is_ok, work);
+        let ended = || Error::new(ErrorKind::Unavailable, "the runtime is ending");
+        opening.outcome().await.unwrap_or_else(|| Err(ended()))
     }
 
     /// If a server said that it has no leader, ends when it has, or with its patience and ours. Tells whether one said so.
@@ -161,12 +176,14 @@ impl Line {
         self.leaderless.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn connect(&self, server: usize, insists: bool) -> Result<Open> {
-        let url = self.server(server);
+    fn connect(&self, server: usize, insists: bool) -> impl Future<Output = Result<Open>> + use<> {
+        let url = self.server(server).to_owned();
         let options = self.config.connect_options(self.patience()).with_require_leader(insists);
-        let client = Client::connect([url], Some(options)).await.map_err(translate)?;
-        let kv = client.kv_client().max_decoding_message_size(LARGEST_ANSWER);
-        Ok(Open { server, client, kv })
+        async move {
+            let client = Client::connect([url], Some(options)).await.map_err(translate)?;
+            let kv = client.kv_client().max_decoding_message_size(LARGEST_ANSWER);
+            Ok(Open { server, client, kv })
+        }
     }
 
     /// How long a connection may take: of several servers, one that swallows all that is sent leaves a call the time to

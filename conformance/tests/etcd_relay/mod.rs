@@ -3,6 +3,7 @@
 //!
 //! The session's own connection is the first; a caller's on another runtime is the next.
 
+#![allow(dead_code)] // each test binary uses its own
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)] // a failed assumption here is a failed test
 
 use std::io::{Read, Write};

@@ -9,11 +9,12 @@ use etcd_client::{EventType, Txn, WatchOptions, WatchResponse, WatchStream};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tooz_core::{Error, ErrorKind, Result};
 
 use super::view::Event;
 use super::{Subject, View};
+use crate::error::session_ended;
 use crate::line::{LARGEST_ANSWER, Line};
 use crate::txn::{self, Seen};
 
@@ -31,6 +32,7 @@ const LONGEST: i64 = 10_000;
 /// A session's ear.
 pub(crate) struct Ear {
     line: Arc<Line>,
+    runtime: Handle,
     orders: mpsc::Sender<Order>,
     views: Mutex<HashMap<Subject, Arc<View>>>,
     task: AbortHandle,
@@ -51,31 +53,23 @@ impl Ear {
     pub(crate) fn start(line: Arc<Line>, runtime: &Handle) -> Self {
         let (orders, inbox) = mpsc::channel(ORDERS);
         let task = runtime.spawn(Listener::new(Arc::clone(&line)).run(inbox)).abort_handle();
-        Self { line, orders, views: Mutex::default(), task }
+        Self { line, runtime: runtime.clone(), orders, views: Mutex::default(), task }
     }
 
     /// The subject under watch, known at least as of `revision`.
     pub(crate) async fn view(&self, subject: Subject, revision: i64) -> Result<Arc<View>> {
         let view = self.entry(subject);
-        let _reading = view.reading.lock().await;
-        if view.is_live() && view.look(|state| state.horizon()) >= revision {
-            return Ok(Arc::clone(&view));
+        while !view.is_live() || view.look(|state| state.horizon()) < revision {
+            let work = || read(Arc::clone(&self.line), self.orders.clone(), Arc::clone(&view));
+            let reading = view.reading.join(&self.runtime, |_| false, work);
+            let is_own = reading.is_own;
+            reading.outcome().await.unwrap_or_else(|| Err(session_ended()))?;
+            // One that was under way before may have read what was before `revision`.
+            if is_own || view.look(super::State::is_dead) {
+                break;
+            }
         }
-        // A read that fails, and an asker that goes away, leave the watch for the next.
-        if !view.look(super::State::is_watched) {
-            let (watched, answer) = oneshot::channel();
-            let ended = |_| Error::new(ErrorKind::SessionLost, "the session has ended");
-            let order = Order::Watch(Arc::clone(&view), watched);
-            self.orders
-                .send(order)
-                .await
-                .map_err(|_| Error::new(ErrorKind::SessionLost, "the session has ended"))?;
-            answer.await.map_err(ended)??;
-        }
-        let keys = view.begin_reading();
-        let (revision, seen) = self.read(view.subject()).await?;
-        keys.load(revision, seen);
-        Ok(Arc::clone(&view))
+        Ok(view)
     }
 
     /// The subject if it is under watch already.
@@ -101,15 +95,6 @@ impl Ear {
         view
     }
 
-    async fn read(&self, subject: &Subject) -> Result<(i64, Vec<Seen>)> {
-        let keys = subject.keys.iter().map(|key| txn::get(key.as_str()));
-        let prefixes = subject.prefixes.iter().map(|prefix| txn::oldest_below(prefix, LONGEST));
-        let looks: Vec<_> = keys.chain(prefixes).collect();
-        let answer = self.line.txn(Txn::new().and_then(looks)).await?;
-        let seen = answer.op_responses().iter().flat_map(|response| txn::all(Some(response))).collect();
-        Ok((txn::revision(&answer), seen))
-    }
-
     /// Stops listening; every wait ends.
     pub(crate) fn end(&self) {
         self.task.abort();
@@ -122,6 +107,38 @@ impl Drop for Ear {
     fn drop(&mut self) {
         self.end();
     }
+}
+
+/// Reads the keys of a view, under watch from then on. A read that fails leaves the watch for the next.
+async fn read(line: Arc<Line>, orders: mpsc::Sender<Order>, view: Arc<View>) -> Result<()> {
+    if !view.look(super::State::is_watched) {
+        let watched = timeout(line.timeout(), watch(&orders, &view)).await;
+        watched.unwrap_or_else(|_| Err(unheard(line.timeout())))?;
+    }
+    let keys = view.begin_reading();
+    let (revision, seen) = look(&line, view.subject()).await?;
+    keys.load(revision, seen);
+    Ok(())
+}
+
+async fn watch(orders: &mpsc::Sender<Order>, view: &Arc<View>) -> Result<()> {
+    let (watched, answer) = oneshot::channel();
+    let ordered = orders.send(Order::Watch(Arc::clone(view), watched)).await;
+    ordered.map_err(|_| session_ended())?;
+    answer.await.map_err(|_| session_ended())?
+}
+
+async fn look(line: &Line, subject: &Subject) -> Result<(i64, Vec<Seen>)> {
+    let keys = subject.keys.iter().map(|key| txn::get(key.as_str()));
+    let prefixes = subject.prefixes.iter().map(|prefix| txn::oldest_below(prefix, LONGEST));
+    let looks: Vec<_> = keys.chain(prefixes).collect();
+    let answer = line.txn(Txn::new().and_then(looks)).await?;
+    let seen = answer.op_responses().iter().flat_map(|response| txn::all(Some(response))).collect();
+    Ok((txn::revision(&answer), seen))
+}
+
+fn unheard(patience: Duration) -> Error {
+    Error::new(ErrorKind::Unavailable, format!("no watch was begun in {patience:?}"))
 }
 
 /// What the task owns.
@@ -177,7 +194,7 @@ impl Listener {
             let _ = watched.send(Ok(())); // who asked may have gone
             return;
         }
-        // Whoever asked before has gone: a view is read by one at a time.
+        // Whoever asked before waits no more: a view is read by one at a time.
         if let Some((_, told)) = self.asked.iter_mut().rev().find(|(other, _)| Arc::ptr_eq(other, &view)) {
             *told = Some(watched);
             return;

@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use tokio::sync::watch;
 
+use crate::errand::Errand;
 use crate::place::is_place;
 use crate::txn::Seen;
 
@@ -138,14 +139,14 @@ pub(crate) struct View {
     subject: Subject,
     state: Mutex<State>,
     changes: watch::Sender<()>,
-    /// Held while the keys are read, so that they are read once.
-    pub(crate) reading: tokio::sync::Mutex<()>,
+    /// The read of the keys: one at a time, for all who wait for it.
+    pub(crate) reading: Errand<()>,
 }
 
 impl View {
     pub(crate) fn new(subject: Subject) -> Self {
         let (changes, _) = watch::channel(());
-        Self { subject, state: Mutex::default(), changes, reading: tokio::sync::Mutex::default() }
+        Self { subject, state: Mutex::default(), changes, reading: Errand::default() }
     }
 
     pub(crate) fn subject(&self) -> &Subject {
