@@ -216,6 +216,48 @@ async fn who_waits_for_a_group_is_woken_where_a_look_came_to_nothing() {
     proxy.join();
 }
 
+/// A call may be polled once or twice and then stand still: whoever follows the group goes on without it.
+#[tokio::test]
+async fn a_look_that_nobody_polls_further_holds_up_no_follower() {
+    let space = unique("parked");
+    let proxy = Proxy::zookeeper(server().port());
+    let follower = open(&url(proxy.port(), &space)).await;
+    let (session, member) = open_with(&ZookeeperDriver::new(), &url(server().port(), &space)).await;
+    groups(&member).create(blue()).await.unwrap();
+    let mut mark = members(&follower).await.mark;
+    let mut parked = Vec::new();
+    for polls in 1..=2 {
+        let begun = proxy.counts();
+        let least = u64::from(polls == 1);
+        let wait = groups(&follower).stirred(blue(), Some(mark));
+        let change = async {
+            answered(&proxy, &begun, least).await;
+            let early = enrolment(&format!("early-{polls}"), session, b"");
+            // One is sent before somebody joins, the others find somebody new.
+            if polls > 1 {
+                assert_eq!(groups(&member).join(&early).await.unwrap(), Joined::Done);
+            }
+            for _ in 0..2 {
+                let mut look = groups(&follower).members(blue());
+                assert!(look.as_mut().now_or_never().is_none());
+                for _ in 1..polls {
+                    answered(&proxy, &begun, least).await;
+                    assert!(look.as_mut().now_or_never().is_none());
+                }
+                parked.push(look);
+            }
+            assert_eq!(groups(&member).join(&early).await.unwrap(), Joined::Done);
+        };
+        tokio::join!(within("news of the group", wait), change);
+        let late = format!("late-{polls}");
+        let joined = groups(&member).join(&enrolment(&late, session, b"")).await;
+        assert_eq!(joined.unwrap(), Joined::Done);
+        let roster = members(&follower).await;
+        assert_eq!(roster.members.len(), 2 * polls, "{roster:?}");
+        mark = roster.mark;
+    }
+}
+
 /// The old session ends, and a namesake joins, between the look at the old entry and its replacement: the namesake stays.
 #[tokio::test]
 async fn a_namesake_that_came_after_the_old_session_ended_is_not_replaced() {

@@ -1,7 +1,6 @@
 //! Groups, where Python tooz has them.
 
 use std::sync::Arc;
-use std::task::Waker;
 
 use async_trait::async_trait;
 use tooz_core::backend::{Created, Deleted, Enrolment, GroupSteps, Joined, Left, Mark, RosterFact, Updated};
@@ -10,7 +9,7 @@ use zookeeper_client::{CreateMode, Error as Fault, MultiWriteError, OneshotWatch
 
 use crate::error::{failed, unread};
 use crate::keys::{LEADER, group_of};
-use crate::roll::{Kept, Looking, Roll, Rolls};
+use crate::roll::{Looking, Roll, Rolls};
 use crate::roster;
 use crate::session::Session;
 
@@ -153,37 +152,23 @@ impl Groups {
 
     async fn roster(&self, group: &Name) -> Result<Option<RosterFact>> {
         let Some(roll) = self.rolls.find(group) else { return roster::read(&self.session, group).await };
-        let mut kept = roll.kept.lock().await;
-        Ok(self.look_again(group, &roll, &mut kept).await?.fact())
+        self.look_again(group, &roll).await
     }
 
     /// What a look would show (`None`: no such group), with watches on it that were set before.
     async fn listen(&self, group: &Name, roll: &Roll) -> Result<Option<Mark>> {
-        let waker = Waker::from(Arc::clone(&roll.alarm));
-        let mut kept = roll.kept.lock().await;
-        if let Some(kept) = kept.as_mut()
-            && kept.is_current(&waker)
-        {
-            return Ok(kept.mark());
+        if let Some(mark) = roll.current() {
+            return Ok(mark);
         }
-        Ok(self.look_again(group, roll, &mut kept).await?.mark())
+        Ok(self.look_again(group, roll).await?.map(|fact| fact.mark))
     }
 
-    /// Brings what is kept up to date.
-    async fn look_again<'a>(
-        &self,
-        group: &Name,
-        roll: &Roll,
-        kept: &'a mut Option<Kept>,
-    ) -> Result<&'a Kept> {
-        let looking = Looking::begin(&roll.alarm);
-        let waker = Waker::from(Arc::clone(&roll.alarm));
-        let mut new = roster::read_again(&self.session, group, kept.take(), &waker).await?;
-        // What they have heard already rings by the look's end.
-        if new.is_current(&waker) {
-            looking.end();
-        }
-        Ok(kept.insert(new))
+    /// Looks, and brings what is kept up to date.
+    async fn look_again(&self, group: &Name, roll: &Roll) -> Result<Option<RosterFact>> {
+        let looking = Looking::begin(roll);
+        let fact = roster::read_again(&self.session, group, roll).await?;
+        looking.end();
+        Ok(fact)
     }
 
     /// A watch on this session's membership; `None` if it stands no more.

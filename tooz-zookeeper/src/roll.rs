@@ -4,6 +4,9 @@
 //! look at each member that is new or changed, however many there are. What is kept is told only after the group was
 //! listed once more: whatever a watch has to say of what stands in the list, it has said before that is answered.
 //! Where the connection was replaced everything is read anew.
+//!
+//! Several may look at once, and one of them may stand still for as long as its caller likes. So nobody takes what is kept
+//! away to work on it: each answer is added when it is there, with its watch, unless that has heard something by then.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -11,9 +14,9 @@ use std::task::{Context, Wake, Waker};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use tokio::sync::{Mutex as TaskMutex, watch};
+use tokio::sync::watch;
 use tooz_core::Name;
-use tooz_core::backend::{Mark, RosterEntry, RosterFact};
+use tooz_core::backend::{Mark, RosterEntry};
 use zookeeper_client::{OneshotWatcher, StateWatcher};
 
 use crate::roster::Seen;
@@ -35,32 +38,88 @@ struct Followed {
 /// One group.
 pub(crate) struct Roll {
     pub(crate) alarm: Arc<Alarm>,
-    /// `None` where nothing is known, and while it is read: whoever is dropped reading leaves nothing half-done.
-    pub(crate) kept: TaskMutex<Option<Kept>>,
+    /// `None` where nothing is known.
+    kept: Mutex<Option<Kept>>,
 }
 
-/// A look that is under way. Where it comes to nothing, the watches of before are gone with it, as whoever listens has
-/// to know.
+impl Roll {
+    fn new() -> Self {
+        Self { alarm: Arc::new(Alarm(watch::Sender::new(0))), kept: Mutex::default() }
+    }
+
+    fn waker(&self) -> Waker {
+        Waker::from(Arc::clone(&self.alarm))
+    }
+
+    /// What a look would show (`Some(None)`: no such group), if all is known and nothing was heard since.
+    pub(crate) fn current(&self) -> Option<Option<Mark>> {
+        let mut kept = locked(&self.kept);
+        let kept = kept.as_mut()?;
+        kept.is_current(&self.waker()).then(|| kept.mark())
+    }
+
+    /// The group was listed: who in it need not be read again.
+    pub(crate) fn listed(
+        &self,
+        line: &mut Line,
+        exists: bool,
+        watch: OneshotWatcher,
+        nodes: &[(String, Name)],
+    ) -> HashMap<String, Child> {
+        let (waker, mut news) = (self.waker(), News::of(watch));
+        let mut kept = locked(&self.kept);
+        drop(kept.take_if(|kept| kept.line.is_cut()));
+        let mut same = HashMap::new();
+        for (node, known) in kept.iter_mut().flat_map(|kept| &mut kept.members) {
+            *known = known.take().and_then(|known| known.unchanged(&waker));
+            same.extend(known.as_ref().map(|known| (node.clone(), known.child.clone())));
+        }
+        // A list that is old already is of no use to others.
+        if !line.is_cut() && !news.has_come(&waker) {
+            let mut before = kept.take().map(|kept| kept.members).unwrap_or_default();
+            let members =
+                nodes.iter().map(|(node, _)| (node.clone(), before.remove(node).flatten())).collect();
+            *kept = Some(Kept { line: line.clone(), exists, news, members });
+        }
+        same
+    }
+
+    /// A child was read.
+    pub(crate) fn read(&self, line: &mut Line, node: &str, known: Known) {
+        let mut kept = locked(&self.kept);
+        let Some(kept) = kept.as_mut() else { return };
+        if line.is_cut() || kept.line.is_cut() {
+            return;
+        }
+        if let Some(place) = kept.members.get_mut(node)
+            && let Some(known) = known.unchanged(&self.waker())
+        {
+            *place = Some(known);
+        }
+    }
+}
+
+/// A look that is under way. Where it comes to nothing, or is old by its end, whoever waits looks for itself.
 pub(crate) struct Looking<'a> {
-    alarm: &'a Arc<Alarm>,
+    roll: &'a Roll,
     has_ended: bool,
 }
 
 impl<'a> Looking<'a> {
-    pub(crate) fn begin(alarm: &'a Arc<Alarm>) -> Self {
-        Self { alarm, has_ended: false }
+    pub(crate) fn begin(roll: &'a Roll) -> Self {
+        Self { roll, has_ended: false }
     }
 
-    /// The watches are set again.
+    /// All is read.
     pub(crate) fn end(mut self) {
-        self.has_ended = true;
+        self.has_ended = self.roll.current().is_some();
     }
 }
 
 impl Drop for Looking<'_> {
     fn drop(&mut self) {
         if !self.has_ended {
-            self.alarm.wake_by_ref();
+            self.roll.alarm.wake_by_ref();
         }
     }
 }
@@ -77,10 +136,8 @@ impl Rolls {
         if all.len() >= KEPT && !all.contains_key(group) {
             all.retain(|_, followed| followed.waiting > 0);
         }
-        let followed = all.entry(group.clone()).or_insert_with(|| {
-            let alarm = Arc::new(Alarm(watch::Sender::new(0)));
-            Followed { roll: Arc::new(Roll { alarm, kept: TaskMutex::new(None) }), waiting: 0 }
-        });
+        let followed =
+            all.entry(group.clone()).or_insert_with(|| Followed { roll: Arc::new(Roll::new()), waiting: 0 });
         followed.waiting += 1;
         Following { rolls: self, group, roll: Arc::clone(&followed.roll), is_over: false }
     }
@@ -153,71 +210,73 @@ impl News {
 }
 
 /// A child of a group that may be a member.
-pub(crate) struct Known {
-    pub(crate) news: News,
+#[derive(Clone)]
+pub(crate) struct Child {
     /// The transactions that made it and wrote it last.
     pub(crate) seen: (i64, i64),
     /// `None`: it is no member.
     pub(crate) entry: Option<RosterEntry>,
 }
 
+/// What is kept of one.
+pub(crate) struct Known {
+    pub(crate) news: News,
+    pub(crate) child: Child,
+}
+
 impl Known {
     /// The same if its watch has heard nothing.
-    pub(crate) fn unchanged(mut self, waker: &Waker) -> Option<Self> {
+    fn unchanged(mut self, waker: &Waker) -> Option<Self> {
         (!self.news.has_come(waker)).then_some(self)
     }
 }
 
-/// A group as it was read last.
-pub(crate) struct Kept {
+/// A connection, and whether it was lost since, and with it what the watches may have heard.
+#[derive(Clone)]
+pub(crate) struct Line {
     states: StateWatcher,
     is_cut: bool,
-    exists: bool,
-    news: News,
-    pub(crate) members: HashMap<String, Known>,
 }
 
-impl Kept {
-    /// No member yet. The states are those since before the watch was set.
-    pub(crate) fn new(states: StateWatcher, exists: bool, news: News) -> Self {
-        Self { states, is_cut: false, exists, news, members: HashMap::new() }
+impl Line {
+    /// By the states from now on.
+    pub(crate) fn new(states: StateWatcher) -> Self {
+        Self { states, is_cut: false }
     }
 
-    /// Its members, unless the connection was lost since.
-    pub(crate) fn uncut(mut self) -> Option<HashMap<String, Known>> {
-        (!self.is_cut()).then_some(self.members)
-    }
-
-    /// Whether the connection was lost since, and with it what the watches may have heard.
     fn is_cut(&mut self) -> bool {
         self.is_cut = self.is_cut || self.states.changed().now_or_never().is_some();
         self.is_cut
     }
+}
 
-    /// Whether nothing was heard since. If so, the waker is woken when that changes.
-    pub(crate) fn is_current(&mut self, waker: &Waker) -> bool {
+/// A group as it was listed last.
+struct Kept {
+    /// Since before the watch was set.
+    line: Line,
+    exists: bool,
+    news: News,
+    /// `None`: it has to be read.
+    members: HashMap<String, Option<Known>>,
+}
+
+impl Kept {
+    /// Whether all is known and nothing was heard since. If so, the waker is woken when that changes.
+    fn is_current(&mut self, waker: &Waker) -> bool {
         let mut has_come = self.news.has_come(waker);
         for known in self.members.values_mut() {
-            has_come |= known.news.has_come(waker);
+            has_come |= known.as_mut().is_none_or(|known| known.news.has_come(waker));
         }
-        !has_come && !self.is_cut()
-    }
-
-    fn entries(&self) -> impl Iterator<Item = (&str, &Known, &RosterEntry)> {
-        self.members.iter().filter_map(|(node, known)| Some((node.as_str(), known, known.entry.as_ref()?)))
+        !has_come && !self.line.is_cut()
     }
 
     /// `None`: there is no such group.
-    pub(crate) fn mark(&self) -> Option<Mark> {
+    fn mark(&self) -> Option<Mark> {
         let mut seen = Seen::default();
-        self.entries().for_each(|(node, known, _)| seen.add(node, known.seen));
+        for (node, known) in &self.members {
+            let member = known.as_ref().filter(|known| known.child.entry.is_some());
+            member.into_iter().for_each(|known| seen.add(node, known.child.seen));
+        }
         self.exists.then(|| seen.mark())
-    }
-
-    /// What is told of it.
-    pub(crate) fn fact(&self) -> Option<RosterFact> {
-        let mark = self.mark()?;
-        let members = self.entries().map(|(_, _, entry)| entry.clone()).collect();
-        Some(RosterFact { mark, members, revisit: None })
     }
 }

@@ -3,7 +3,6 @@
 use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{Hash, Hasher};
-use std::task::Waker;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -16,7 +15,7 @@ use crate::error::unread;
 use crate::furniture::is_session;
 use crate::keys::member_of;
 use crate::look::found;
-use crate::roll::{Kept, Known, News};
+use crate::roll::{Child, Known, Line, News, Roll};
 use crate::session::Session;
 
 /// At most so many members of one group are looked at.
@@ -47,36 +46,29 @@ pub(crate) async fn read(session: &Session, group: &Name) -> Result<Option<Roste
         reads.extend(read.map(|(data, stat)| Read { node, member, data, stat }));
     }
     let entries = entries(session, reads).await?;
-    let mut seen = Seen::default();
-    entries.iter().for_each(|(read, _)| seen.add(&read.node, (read.stat.czxid, read.stat.mzxid)));
-    let mark = seen.mark();
-    let members = entries.into_iter().map(|(_, entry)| entry).collect();
-    Ok(Some(RosterFact { mark, members, revisit: None }))
+    Ok(Some(fact(entries.into_iter().map(of_member).collect())))
 }
 
-/// The group as it is now, with a watch on it and on each member. Those of `old` that have heard nothing stay, and
-/// whom they are on is not read again.
-pub(crate) async fn read_again(
-    session: &Session,
-    group: &Name,
-    old: Option<Kept>,
-    waker: &Waker,
-) -> Result<Kept> {
+/// The group as it is now. What is kept of it is brought up to date on the way, with a watch on it and on each member:
+/// those that have heard nothing stay, and whom they are on is not read again.
+pub(crate) async fn read_again(session: &Session, group: &Name, roll: &Roll) -> Result<Option<RosterFact>> {
     let client = session.client()?;
     let path = session.keys.group(group);
-    let states = session.states();
+    let mut line = Line::new(session.states());
     let (nodes, watch) = list(&client, &path).await?;
-    let mut kept = Kept::new(states, nodes.is_some(), News::of(watch));
+    let exists = nodes.is_some();
+    let nodes = members(nodes.unwrap_or_default()).collect::<Vec<_>>();
     // Whatever the watches have to say of what was listed, they have said before the list was answered.
-    let mut known = old.and_then(Kept::uncut).unwrap_or_default();
+    let mut known = roll.listed(&mut line, exists, watch, &nodes);
+    let mut told = Vec::new();
     let mut looks = Vec::new();
-    for (node, member) in members(nodes.unwrap_or_default()) {
-        match known.remove(&node).and_then(|known| known.unchanged(waker)) {
-            Some(same) => drop(kept.members.insert(node, same)),
+    for (node, member) in nodes {
+        match known.remove(&node) {
+            Some(same) => told.push((node, same)),
             None => looks.push((client.get_and_watch_data(&format!("{path}/{node}")), node, member)),
         }
     }
-    let mut reads = Vec::new();
+    let (mut reads, mut watches) = (Vec::new(), HashMap::new());
     for (look, node, member) in looks {
         let (data, stat, watch) = match look.await {
             Ok(read) => read,
@@ -84,18 +76,34 @@ pub(crate) async fn read_again(
             Err(Fault::NoNode) => continue,
             Err(fault) => return Err(unread("watch a member", fault)),
         };
-        let seen = (stat.czxid, stat.mzxid);
-        kept.members.insert(node.clone(), Known { news: News::of(watch), seen, entry: None });
-        if is_session(stat.ephemeral_owner) {
-            reads.push(Read { node, member, data, stat });
+        watches.insert(node.clone(), watch);
+        match is_session(stat.ephemeral_owner) {
+            true => reads.push(Read { node, member, data, stat }),
+            false => told.push((node, Child { seen: (stat.czxid, stat.mzxid), entry: None })),
         }
     }
-    for (read, entry) in entries(session, reads).await? {
-        if let Some(known) = kept.members.get_mut(&read.node) {
-            known.entry = Some(entry);
+    told.extend(entries(session, reads).await?.into_iter().map(of_member));
+    for (node, child) in &told {
+        if let Some(watch) = watches.remove(node) {
+            roll.read(&mut line, node, Known { news: News::of(watch), child: child.clone() });
         }
     }
-    Ok(kept)
+    Ok(exists.then(|| fact(told)))
+}
+
+fn of_member((read, entry): (Read, RosterEntry)) -> (String, Child) {
+    (read.node, Child { seen: (read.stat.czxid, read.stat.mzxid), entry: Some(entry) })
+}
+
+/// What is told of a group.
+fn fact(children: Vec<(String, Child)>) -> RosterFact {
+    let (mut seen, mut members) = (Seen::default(), Vec::new());
+    for (node, child) in &children {
+        let Some(entry) = &child.entry else { continue };
+        seen.add(node, child.seen);
+        members.push(entry.clone());
+    }
+    RosterFact { mark: seen.mark(), members, revisit: None }
 }
 
 /// The children of a group and a watch on them; where there is no such group, a watch on its coming.
