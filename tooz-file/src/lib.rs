@@ -74,6 +74,7 @@ mod log;
 mod look;
 mod order;
 mod our_file;
+mod publish;
 mod record;
 mod root;
 mod segment;

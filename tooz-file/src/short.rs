@@ -15,6 +15,19 @@ use crate::watch::{Ear, Interest};
 #[derive(Debug)]
 pub(crate) struct ShortLock(OurFile);
 
+impl ShortLock {
+    /// Locks the file of this name, if it is there and nobody has it.
+    pub(crate) fn at_once(folder: &Folder, name: &str) -> Result<Option<Self>> {
+        let Some(file) = folder.file(name)? else { return Ok(None) };
+        let fault = |error: std::io::Error| failed("lock", &folder.path_of(name), error);
+        if !flock::try_lock(&file, Mode::Exclusive).map_err(fault)? {
+            return Ok(None);
+        }
+        // Whoever locked an unlinked file has locked nothing.
+        Ok(folder.shows(name, &file)?.then(|| Self(file)))
+    }
+}
+
 impl std::ops::Deref for ShortLock {
     type Target = OurFile;
 

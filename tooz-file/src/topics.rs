@@ -7,18 +7,17 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::Mutex as TaskMutex;
 use tooz_core::backend::{Batch, Limit, Mark, Publication, Retention, TopicProfile, TopicSteps};
-use tooz_core::{Channel, Error, ErrorKind, Incarnation, Offset, Result};
+use tooz_core::{Channel, Error, ErrorKind, Offset, Result};
 
-use crate::error::{deaf, failed};
+use crate::error::deaf;
 use crate::folder::Folder;
-use crate::groups::GATE;
 use crate::keys::channel_folder;
 use crate::known::Known;
 use crate::log;
+use crate::publish::Publisher;
 use crate::record::wall_us;
-use crate::segment::{Access, INDEX, Segment, data_name, index_name, read_data_name};
+use crate::segment::{Access, INDEX, data_name, index_name, read_data_name};
 use crate::session::Session;
-use crate::short::ShortLock;
 use crate::watch::{Interest, Watch};
 
 /// So many channels' ids are kept at hand; those of others are read again when needed.
@@ -35,13 +34,14 @@ enum Subject {
 /// The topics of one session.
 pub(crate) struct Topics {
     session: Arc<Session>,
-    sync: bool,
+    publisher: Publisher,
     known: Mutex<HashMap<Channel, Arc<TaskMutex<Known>>>>,
 }
 
 impl Topics {
     pub(crate) fn new(session: Arc<Session>, sync: bool) -> Self {
-        Self { session, sync, known: Mutex::default() }
+        let publisher = Publisher::new(Arc::clone(&session), sync);
+        Self { session, publisher, known: Mutex::default() }
     }
 
     fn find(&self, channel: &Channel) -> Result<Option<Folder>> {
@@ -49,7 +49,7 @@ impl Topics {
     }
 
     /// The ids of a channel; its lock makes the tasks of this session wait for each other here, which costs
-    /// less than meeting at the gate.
+    /// less than meeting at the gate, and serves them in order.
     fn known(&self, channel: &Channel) -> Arc<TaskMutex<Known>> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= AT_HAND && !known.contains_key(channel) {
@@ -57,50 +57,6 @@ impl Topics {
             known.clear();
         }
         Arc::clone(known.entry(channel.clone()).or_default())
-    }
-
-    /// Enters a channel's gate, making it first where it is missing.
-    async fn enter(&self, folder: &Folder) -> Result<ShortLock> {
-        for _ in 0..8 {
-            if let Some(gate) = self.session.patience.enter(folder, GATE).await? {
-                return Ok(gate);
-            }
-            folder.file_or_create(GATE)?;
-        }
-        Err(failed("lock", &folder.path_of(GATE), rustix::io::Errno::NOENT))
-    }
-
-    /// Appends at the gate, unless the id is known.
-    fn append(&self, folder: &Folder, known: &mut Known, publication: &Publication) -> Result<Offset> {
-        let id = publication.id;
-        let newest = log::newest(folder, Access::Append)?;
-        let incarnation = newest.as_ref().map_or(Incarnation::from(id), |it| it.segment.header.incarnation);
-        let (mut segment, mut count, mut last) = match newest {
-            Some(newest) => {
-                known.catch_up(folder, &newest.state())?;
-                if let Some(number) = known.number(id) {
-                    if self.sync {
-                        log::settle(folder, &newest.state(), number)?;
-                    }
-                    return Ok(log::offset(incarnation, number, Some(id)));
-                }
-                (newest.segment, newest.count, newest.entry)
-            }
-            None => (Segment::create(folder, incarnation, 1)?, 0, None),
-        };
-        if segment.is_full(count, last.as_ref()) {
-            let first = segment.header.first.saturating_add(count);
-            segment = Segment::create(folder, incarnation, first)?;
-            (count, last) = (0, None);
-        }
-        if self.sync && count == 0 {
-            // A name is no safer than the folder it stands in.
-            folder.sync()?;
-            self.session.root.topics.sync()?;
-        }
-        let entry = segment.append((count, last.as_ref()), publication, wall_us(), self.sync)?;
-        known.add(incarnation, entry.number, id);
-        Ok(log::offset(incarnation, entry.number, Some(id)))
     }
 
     /// Waits until a look may show something else than the one that made the mark.
@@ -157,11 +113,9 @@ impl TopicSteps for Topics {
             let text = format!("the message has {bytes} bytes: a file topic carries at most {most}");
             return Err(Error::new(ErrorKind::InvalidValue, text));
         }
-        let known = self.known(&publication.channel);
-        let mut known = known.lock().await;
         let folder = self.session.root.topics.sub_or_make(&channel_folder(&publication.channel))?;
-        let _gate = self.enter(&folder).await?;
-        self.append(&folder, &mut known, publication)
+        let known = self.known(&publication.channel);
+        self.publisher.publish(folder, known, publication).await
     }
 
     async fn fetch(&self, channel: &Channel, after: Option<Offset>, limit: Limit) -> Result<Batch> {
@@ -179,7 +133,7 @@ impl TopicSteps for Topics {
         if beyond(&folder, retention)?.is_none() {
             return Ok(0);
         }
-        let _gate = self.enter(&folder).await?;
+        let _gate = self.publisher.enter(&folder).await?;
         let Some((state, head)) = beyond(&folder, retention)? else { return Ok(0) };
         log::set_head(&folder, head)?;
         // The one that has the first message stays, or is to have it: the newest knows the count.

@@ -70,6 +70,30 @@ fn overwrite(path: &Path, at: usize, byte: u8) {
     std::fs::write(path, bytes).unwrap();
 }
 
+/// A call may be polled once, find others at the gate, and then stand still: those after it go on without it.
+#[tokio::test]
+async fn a_publish_that_nobody_polls_further_holds_up_no_other() {
+    let root = Root::new();
+    let session = open(&root.path()).await;
+    say(&session, "one").await;
+    let gate = std::fs::File::options().write(true).open(folder(&root).join("gate")).unwrap();
+    gate.try_lock().unwrap();
+    let mut parked = [say(&session, "first parked"), say(&session, "second parked")].map(Box::pin);
+    for call in &mut parked {
+        assert!(poll_once(call.as_mut()).is_none());
+    }
+    // Whatever they have begun comes to the gate.
+    tokio::task::yield_now().await;
+    drop(gate);
+    let two = tokio::time::timeout(Duration::from_secs(5), say(&session, "two")).await;
+    two.expect("a publish of its own");
+    for call in parked {
+        call.await;
+    }
+    let expected = numbered(&["one", "first parked", "second parked", "two"]);
+    assert_eq!(shown(&read(&session, None).await), expected);
+}
+
 /// A publisher dies after any byte it wrote: its message was never there, and the next one takes its place.
 #[tokio::test]
 async fn a_death_at_any_byte_of_an_append_leaves_no_torn_message() {

@@ -4,7 +4,9 @@
 pub mod peer;
 
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -72,6 +74,14 @@ pub fn enrolment(group: &str, member: &str, session: SessionId) -> Enrolment {
         session,
         replaces: None,
         capabilities: Bytes::from_static(b"\xc0"),
+    }
+}
+
+/// Polls a call once, as whoever then awaits something else does.
+pub fn poll_once<F: Future + ?Sized>(call: Pin<&mut F>) -> Option<F::Output> {
+    match call.poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => Some(output),
+        Poll::Pending => None,
     }
 }
 
