@@ -121,7 +121,7 @@ impl Backend for FileBackend {
     async fn close(&self) -> Result<()> {
         // First no step may begin, then everything goes that earlier ones left.
         self.session.end(Cause::Closed);
-        self.locks.close().await;
+        self.locks.close();
         self.groups.close().await;
         self.session.clear()
     }

@@ -30,10 +30,13 @@ impl Locks {
         Self { session, slots: Slots::default() }
     }
 
-    /// Withdraws everything.
-    pub(crate) async fn close(&self) {
+    /// Withdraws everything. What a step has in hand goes by itself: the step finds the session closed when it goes on,
+    /// and where it never does, all that is open goes with it.
+    pub(crate) fn close(&self) {
         for (claim, slot) in self.slots.all() {
-            self.let_go(claim, &slot).await;
+            let stood = slot.stand.try_lock().map(|mut stand| std::mem::take(&mut *stand));
+            self.slots.forget(claim, &slot);
+            self.vacate(&slot.seat, stood.unwrap_or_default());
         }
     }
 

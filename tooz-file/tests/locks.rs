@@ -10,6 +10,8 @@
 
 mod common;
 
+use std::time::Duration;
+
 use common::*;
 use tooz_core::backend::{Doubt, Turn, Withdrawn};
 use tooz_core::{ErrorKind, Mode, Seat};
@@ -180,6 +182,28 @@ async fn a_claim_withdrawn_on_its_way_does_not_stand() {
     found.unwrap();
     assert_eq!(on_its_way.await.unwrap().unwrap_err().kind(), ErrorKind::Closed);
     take(&a, &exclusive("x")).await;
+}
+
+/// A claim may be polled once, wait for its turn at the counter, and then stand still: the session closes without it.
+#[tokio::test]
+async fn a_claim_that_nobody_polls_further_holds_up_no_close() {
+    let root = Root::new();
+    let a = open(&root.path()).await;
+    let first = exclusive("x");
+    take(&a, &first).await;
+    locks(&a).withdraw(&first, Doubt::None).await.unwrap();
+    let counter = std::fs::File::options().write(true).open(root.path().join("locks/x/counter")).unwrap();
+    counter.try_lock().unwrap();
+    let late = exclusive("x");
+    let mut parked = locks(&a).claim(&late);
+    assert!(poll_once(parked.as_mut()).is_none());
+    drop(counter);
+
+    let closed = tokio::time::timeout(Duration::from_secs(5), a.close()).await;
+    closed.expect("the end of the session").unwrap();
+    // What it still has goes with it, or as soon as it goes on.
+    assert_eq!(parked.await.unwrap_err().kind(), ErrorKind::Closed);
+    take(&open(&root.path()).await, &exclusive("x")).await;
 }
 
 /// Interleaving 8: mine already is tested before queued, and a withdrawal removes whatever there is.
