@@ -6,9 +6,11 @@ mod zookeeper_server;
 
 use conformance::proxy::Proxy;
 use conformance::servers::Zookeeper;
-use conformance::unique;
+use conformance::{unique, within};
+use futures_util::FutureExt;
 use futures_util::future::join_all;
-use tooz_core::{From, Retention};
+use tooz_core::backend::Publication;
+use tooz_core::{Channel, From, MessageId, Retention};
 use zookeeper_client::{Acls, CreateMode, Error};
 
 use zookeeper_server::server;
@@ -56,6 +58,38 @@ async fn a_publish_is_one_transaction_and_who_listens_sends_nothing_until_a_push
         assert!(is_quiet(reading).await);
     }
     assert_eq!(hears.counts().since(&before).requests, 0, "an idle subscriber asks");
+}
+
+/// A call may be polled once, before the bucket is known or while it is closed, and then stand still: those after it go on
+/// without it, and in order.
+#[tokio::test]
+async fn a_publish_that_nobody_polls_further_holds_up_no_other() {
+    let url = url(server().port(), &unique("parked"));
+    let (backend, other) = (open(&url).await, open(&url).await);
+    let topics = backend.topics().unwrap();
+    let publication = |number: u64| Publication {
+        id: MessageId::random(),
+        channel: Channel::Topic(name("config")),
+        sender: name("a"),
+        body: number.to_string().into(),
+    };
+    other.topics().unwrap().publish(&publication(1)).await.unwrap();
+    // The first of the session, and the one that closes the bucket, with one more behind each.
+    let standing_still = [2, 3, BUCKET + 1, BUCKET + 2];
+    let all: Vec<_> = (2..2 * BUCKET).map(|number| (number, publication(number))).collect();
+    let mut parked = Vec::new();
+    for (number, publication) in &all {
+        let mut publish = topics.publish(publication);
+        if standing_still.contains(number) {
+            assert!(publish.as_mut().now_or_never().is_none());
+            parked.push((number, publish));
+        } else {
+            assert_eq!(within("a publish", publish).await.unwrap().number(), *number);
+        }
+    }
+    for (number, publish) in parked {
+        assert_eq!(within("a publish", publish).await.unwrap().number(), *number);
+    }
 }
 
 /// Publishers are in each other's way only where a bucket ends, and what fails there means that others went on.

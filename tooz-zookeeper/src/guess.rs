@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::{Mutex as TaskMutex, Semaphore};
 use tooz_core::Channel;
 
-use crate::channel::Bucket;
+use crate::channel::{BUCKET, Bucket};
 use crate::session::locked;
 use crate::standing::Standing;
 
@@ -39,7 +39,7 @@ impl Guesses {
 pub(crate) struct Guess {
     pub(crate) slots: Semaphore,
     /// Where the next message goes; whoever closes a bucket keeps it until that is answered.
-    pub(crate) way: TaskMutex<Option<Way>>,
+    pub(crate) way: Arc<TaskMutex<Option<Way>>>,
     seen: Mutex<Option<Seen>>,
 }
 
@@ -65,6 +65,25 @@ impl Way {
     }
 }
 
+/// How a message is appended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Manner {
+    /// As long as the bucket is open.
+    Plain,
+    /// And closes the bucket.
+    Closing,
+    /// And makes the bucket, as long as the count has this version.
+    Opening(i32),
+}
+
+/// What comes next.
+pub(crate) struct Next {
+    pub(crate) bucket: Bucket,
+    pub(crate) manner: Manner,
+    /// The message's, probably.
+    pub(crate) number: u64,
+}
+
 /// The newest that was heard of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Seen {
@@ -77,7 +96,7 @@ pub(crate) struct Seen {
 
 impl Guess {
     fn new() -> Self {
-        Self { slots: Semaphore::new(UNDER_WAY), way: TaskMutex::default(), seen: Mutex::default() }
+        Self { slots: Semaphore::new(UNDER_WAY), way: Arc::default(), seen: Mutex::default() }
     }
 
     pub(crate) fn seen(&self) -> Option<Seen> {
@@ -104,10 +123,26 @@ impl Guess {
         *seen = Some(Seen { bucket, next: next.max(before), head });
     }
 
+    /// What comes next, as far as is known.
+    pub(crate) fn next(&self, way: Option<Way>) -> Option<Next> {
+        let seen = self.seen();
+        match way.or_else(|| seen.map(|seen| Way::Append(seen.bucket, seen.next)))? {
+            Way::Open(bucket, version) => {
+                Some(Next { bucket, manner: Manner::Opening(version), number: bucket.first })
+            }
+            Way::Append(bucket, next) => {
+                let seen = seen.filter(|seen| seen.bucket == bucket).map_or(0, |seen| seen.next);
+                let number = next.max(seen);
+                let is_full = number.saturating_sub(bucket.first) >= BUCKET;
+                let manner = if is_full { Manner::Closing } else { Manner::Plain };
+                Some(Next { bucket, manner, number })
+            }
+        }
+    }
+
     /// The guess was wrong.
-    pub(crate) async fn forget(&self, bucket: Bucket) {
+    pub(crate) fn forget(&self, way: &mut Option<Way>, bucket: Bucket) {
         self.unsee(bucket);
-        let mut way = self.way.lock().await;
         if matches!(*way, Some(Way::Append(known, _) | Way::Open(known, _)) if known == bucket) {
             *way = None;
         }

@@ -1,41 +1,75 @@
 //! Publishing: one transaction, whoever else publishes, unless the bucket was closed meanwhile.
 
-use std::future::Future;
+use std::future::{Future, ready};
+use std::sync::Arc;
 
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use tokio::sync::OwnedMutexGuard;
+use tokio::time::timeout;
 use tooz_core::backend::Publication;
 use tooz_core::{Error, ErrorKind, Incarnation, Offset, Result};
 use zookeeper_client::{
     Client, CreateMode, CreateOptions, Error as Fault, MultiWriteError, MultiWriteResult,
 };
 
-use crate::channel::{BUCKET, Bucket, ChannelKeys, place_of};
+use crate::channel::{Bucket, ChannelKeys, place_of};
 use crate::entry::{Entry, Head, PART};
 use crate::error::{failed, unread};
 use crate::find::find;
-use crate::guess::{Guess, Way};
+use crate::guess::{Guess, Manner, Next, Way};
 use crate::session::Session;
 use crate::standing::{damaged, look, place};
 
 /// Attempts of one step. Each that fails means that others closed or opened a bucket meanwhile.
 const ATTEMPTS: usize = 16;
 
-/// Appends the message, or finds it.
-pub(crate) async fn publish(session: &Session, guess: &Guess, publication: &Publication) -> Result<Offset> {
-    let keys = ChannelKeys::of(&session.keys, &publication.channel);
-    let client = session.client()?;
-    let entry = Entry::of(publication);
-    let persistent = CreateMode::Persistent.with_acls(session.acls);
-    let sequential = CreateMode::PersistentSequential.with_acls(session.acls);
-    let work = Work { client: &client, keys: &keys, publication, entry, persistent, sequential };
-    let mut error = crowded();
-    for _ in 0..ATTEMPTS {
-        match work.attempt(guess).await? {
-            Outcome::Done(offset) => return Ok(offset),
-            Outcome::Again => error = crowded(),
-            Outcome::InTheWay => error = damaged(),
+/// A turn on the way of a channel.
+type Turn = BoxFuture<'static, OwnedMutexGuard<Option<Way>>>;
+
+/// Appends the message, or finds it. The caller may stand still for as long as it likes: who waits for its turn, or lets
+/// others wait, does so in a task.
+pub(crate) async fn publish(
+    session: &Arc<Session>,
+    guess: &Arc<Guess>,
+    publication: &Publication,
+) -> Result<Offset> {
+    let work = Work {
+        client: session.client()?,
+        keys: ChannelKeys::of(&session.keys, &publication.channel),
+        publication: publication.clone(),
+        entry: Entry::of(publication),
+        persistent: CreateMode::Persistent.with_acls(session.acls),
+        sequential: CreateMode::PersistentSequential.with_acls(session.acls),
+    };
+    let (turn, wrong) = match Arc::clone(&guess.way).try_lock_owned() {
+        Ok(way) if guess.next(*way).is_some_and(|next| next.manner != Manner::Closing) => {
+            match work.attempt(guess, way).await? {
+                (Outcome::Done(offset), _) => return Ok(offset),
+                (_, bucket) => (turn(guess), Some(bucket)),
+            }
+        }
+        Ok(way) => (ready(way).boxed(), None),
+        Err(_) => (turn(guess), None),
+    };
+    let insisting = timeout(session.timeout, work.insist(Arc::clone(guess), turn, wrong));
+    match session.runtime.spawn(insisting).await {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(_)) => Err(Error::new(ErrorKind::Unavailable, "no answer in time").effect_unknown()),
+        Err(_) => {
+            let text = "the runtime that opened the session has ended";
+            Err(Error::new(ErrorKind::Unavailable, text).effect_unknown())
         }
     }
-    Err(error)
+}
+
+/// The next turn, in the order of the calls.
+fn turn(guess: &Guess) -> Turn {
+    let mut turn = Arc::clone(&guess.way).lock_owned().boxed();
+    match turn.as_mut().now_or_never() {
+        Some(way) => ready(way).boxed(),
+        None => turn,
+    }
 }
 
 /// What an attempt came to.
@@ -57,17 +91,6 @@ enum Operation {
     Part,
 }
 
-/// How a message is appended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Manner {
-    /// As long as the bucket is open.
-    Plain,
-    /// And closes the bucket.
-    Closing,
-    /// And makes the bucket, as long as the count has this version.
-    Opening(i32),
-}
-
 impl Manner {
     fn operation(self, index: usize) -> Operation {
         use Operation::{Bucket, Count, Id, Message, Part};
@@ -80,10 +103,10 @@ impl Manner {
 }
 
 /// One message on its way.
-struct Work<'a> {
-    client: &'a Client,
-    keys: &'a ChannelKeys,
-    publication: &'a Publication,
+struct Work {
+    client: Arc<Client>,
+    keys: ChannelKeys,
+    publication: Publication,
     entry: Entry,
     persistent: CreateOptions<'static>,
     sequential: CreateOptions<'static>,
@@ -92,28 +115,46 @@ struct Work<'a> {
 type Written = Result<Vec<MultiWriteResult>, MultiWriteError>;
 type Created = Result<(), Fault>;
 
-impl Work<'_> {
-    /// Sends everything at once, so that what comes next is not held up by the answer, unless it closes the bucket.
-    async fn attempt(&self, guess: &Guess) -> Result<Outcome> {
-        let mut way = guess.way.lock().await;
-        let known = way.take().or_else(|| guess.seen().map(|seen| Way::Append(seen.bucket, seen.next)));
-        let known = match known {
+impl Work {
+    /// Attempts it until it succeeds, after an attempt that found another bucket than this one.
+    async fn insist(self, guess: Arc<Guess>, mut turn: Turn, mut wrong: Option<Bucket>) -> Result<Offset> {
+        let mut error = crowded();
+        for _ in 0..ATTEMPTS {
+            let mut way = turn.await;
+            if let Some(bucket) = wrong {
+                guess.forget(&mut way, bucket);
+            }
+            match self.attempt(&guess, way).await? {
+                (Outcome::Done(offset), _) => return Ok(offset),
+                (Outcome::Again, bucket) => (error, wrong) = (crowded(), Some(bucket)),
+                (Outcome::InTheWay, bucket) => (error, wrong) = (damaged(), Some(bucket)),
+            }
+            turn = self::turn(&guess);
+        }
+        Err(error)
+    }
+
+    /// Sends everything at once, so that what comes next is not held up by the answer, unless it closes the bucket. Tells
+    /// as well which bucket it was.
+    async fn attempt(
+        &self,
+        guess: &Guess,
+        mut way: OwnedMutexGuard<Option<Way>>,
+    ) -> Result<(Outcome, Bucket)> {
+        let known = match guess.next(way.take()) {
             Some(known) => Some(known),
-            None => look(self.client, self.keys, None).await?.map(|standing| Way::of(&standing)),
+            None => {
+                let standing = look(&self.client, &self.keys, None).await?;
+                standing.and_then(|standing| guess.next(Some(Way::of(&standing))))
+            }
         };
         let mut birth = None;
-        let (bucket, manner, number) = match known {
-            Some(Way::Open(bucket, version)) => (bucket, Manner::Opening(version), bucket.first),
-            Some(Way::Append(bucket, next)) => {
-                let seen = guess.seen().filter(|seen| seen.bucket == bucket).map_or(0, |seen| seen.next);
-                let number = next.max(seen);
-                let is_full = number.saturating_sub(bucket.first) >= BUCKET;
-                (bucket, if is_full { Manner::Closing } else { Manner::Plain }, number)
-            }
+        let Next { bucket, manner, number } = match known {
+            Some(known) => known,
             None => {
                 let bucket = Bucket { first: 1, incarnation: Incarnation::from(self.publication.id) };
                 birth = Some(self.bear(bucket)?);
-                (bucket, Manner::Plain, 1)
+                Next { bucket, manner: Manner::Plain, number: 1 }
             }
         };
         let parts = self.parts(bucket, manner)?;
@@ -145,16 +186,13 @@ impl Work<'_> {
                     let next = Bucket { first: offset.number().saturating_add(1), ..bucket };
                     *way = Some(Way::Open(next, version));
                 }
-                return Ok(Outcome::Done(offset));
+                return Ok((Outcome::Done(offset), bucket));
             }
             Err(fault) => fault,
         };
         drop(held);
         let outcome = self.refused(bucket, manner, fault).await?;
-        if !matches!(outcome, Outcome::Done(_)) {
-            guess.forget(bucket).await;
-        }
-        Ok(if is_in_the_way { Outcome::InTheWay } else { outcome })
+        Ok((if is_in_the_way { Outcome::InTheWay } else { outcome }, bucket))
     }
 
     /// What it means that the transaction failed.
@@ -165,7 +203,7 @@ impl Work<'_> {
         };
         match (manner.operation(index), source) {
             (Id, Fault::NodeExists) => {
-                find(self.client, self.keys, self.publication.id).await?.map_or(Ok(Outcome::Again), done)
+                find(&self.client, &self.keys, self.publication.id).await?.map_or(Ok(Outcome::Again), done)
             }
             // Somebody else's node has the name that the server would give: the next bucket has none such.
             (Message, Fault::NodeExists) => match self.close(bucket).await {
@@ -183,7 +221,7 @@ impl Work<'_> {
 
     /// Makes the channel, with an empty bucket.
     fn bear(&self, bucket: Bucket) -> Result<impl Future<Output = Written> + Send + '_> {
-        let (keys, options) = (self.keys, &self.persistent);
+        let (keys, options) = (&self.keys, &self.persistent);
         let (name, head) = (bucket.to_string(), Head::START.encode(bucket.incarnation));
         let mut writer = self.client.new_multi_writer();
         let nodes: [(&str, &str); 7] = [
@@ -227,14 +265,14 @@ impl Work<'_> {
         if self.entry.parts() == 0 {
             return Ok(Vec::new());
         }
-        let (keys, id) = (self.keys, self.publication.id);
+        let (keys, id) = (&self.keys, self.publication.id);
         let stands = match manner {
             Manner::Opening(version) => (keys.count(), version),
             Manner::Plain | Manner::Closing => (keys.bucket(bucket), -1),
         };
         let unwritten = |fault| failed("write a body", fault);
         let make = |stands, path: String, data: &[u8]| {
-            create(self.client, stands, &path, data, &self.persistent).map_err(unwritten)
+            create(&self.client, stands, &path, data, &self.persistent).map_err(unwritten)
         };
         let mut all = vec![make(Some(stands), keys.parts(bucket), b"")?];
         for (number, part) in self.publication.body.chunks(PART).enumerate() {
@@ -245,7 +283,7 @@ impl Work<'_> {
 
     /// The count, the id and the message, all or none.
     fn append(&self, bucket: Bucket, manner: Manner) -> Result<impl Future<Output = Written> + Send + '_> {
-        let (keys, id, name) = (self.keys, self.publication.id, bucket.to_string());
+        let (keys, id, name) = (&self.keys, self.publication.id, bucket.to_string());
         let mut writer = self.client.new_multi_writer();
         let (directory, count) = (keys.bucket(bucket), keys.count());
         let mut write = || {

@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::time::timeout;
 use tooz_core::backend::{Opening, Proof};
 use tooz_core::{Cause, Clock, Error, ErrorKind, Moment, Name, Result, SessionId};
@@ -42,6 +43,8 @@ pub(crate) struct Session {
     clock: Arc<dyn Clock>,
     /// How long one attempt of a step may take.
     pub(crate) timeout: Duration,
+    /// The one that opened it.
+    pub(crate) runtime: Handle,
     client: Mutex<Option<Arc<Client>>>,
     states: StateWatcher,
     proofs: Mutex<Proofs>,
@@ -75,6 +78,7 @@ impl Session {
             credulous: false,
             clock: Arc::clone(&opening.clock),
             timeout: opening.timeout,
+            runtime: Handle::current(),
             states: client.state_watcher(),
             proofs: Mutex::new(Proofs::new(line.sent, client.session_timeout())),
             owners: Mutex::default(),
