@@ -43,17 +43,18 @@ pub(crate) async fn publish(
         sequential: CreateMode::PersistentSequential.with_acls(session.acls),
     };
     let (turn, wrong) = match Arc::clone(&guess.way).try_lock_owned() {
-        Ok(way) if guess.next(*way).is_some_and(|next| next.manner != Manner::Closing) => {
-            match work.attempt(guess, way).await? {
+        Ok(way) => match guess.next(*way).filter(|next| next.manner != Manner::Closing) {
+            Some(next) => match work.attempt(guess, way, Some(next)).await? {
                 (Outcome::Done(offset), _) => return Ok(offset),
                 (_, bucket) => (turn(guess), Some(bucket)),
-            }
-        }
-        Ok(way) => (ready(way).boxed(), None),
+            },
+            None => (ready(way).boxed(), None),
+        },
         Err(_) => (turn(guess), None),
     };
-    let insisting = timeout(session.timeout, work.insist(Arc::clone(guess), turn, wrong));
-    match session.runtime.spawn(insisting).await {
+    let (patience, insisting) = (session.timeout, work.insist(Arc::clone(guess), turn, wrong));
+    // With a timer of the runtime that it is on.
+    match session.runtime.spawn(async move { timeout(patience, insisting).await }).await {
         Ok(Ok(outcome)) => outcome,
         Ok(Err(_)) => Err(Error::new(ErrorKind::Unavailable, "no answer in time").effect_unknown()),
         Err(_) => {
@@ -124,7 +125,8 @@ impl Work {
             if let Some(bucket) = wrong {
                 guess.forget(&mut way, bucket);
             }
-            match self.attempt(&guess, way).await? {
+            let next = guess.next(*way);
+            match self.attempt(&guess, way, next).await? {
                 (Outcome::Done(offset), _) => return Ok(offset),
                 (Outcome::Again, bucket) => (error, wrong) = (crowded(), Some(bucket)),
                 (Outcome::InTheWay, bucket) => (error, wrong) = (damaged(), Some(bucket)),
@@ -140,17 +142,19 @@ impl Work {
         &self,
         guess: &Guess,
         mut way: OwnedMutexGuard<Option<Way>>,
+        next: Option<Next>,
     ) -> Result<(Outcome, Bucket)> {
-        let known = match guess.next(way.take()) {
-            Some(known) => Some(known),
+        *way = None;
+        let next = match next {
+            Some(next) => Some(next),
             None => {
                 let standing = look(&self.client, &self.keys, None).await?;
                 standing.and_then(|standing| guess.next(Some(Way::of(&standing))))
             }
         };
         let mut birth = None;
-        let Next { bucket, manner, number } = match known {
-            Some(known) => known,
+        let Next { bucket, manner, number } = match next {
+            Some(next) => next,
             None => {
                 let bucket = Bucket { first: 1, incarnation: Incarnation::from(self.publication.id) };
                 birth = Some(self.bear(bucket)?);
