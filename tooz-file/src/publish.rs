@@ -1,6 +1,8 @@
 //! Publishing: what is appended at a channel's gate, and who waits there.
 
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 
 use tokio::runtime::Handle;
 use tokio::sync::Mutex as TaskMutex;
@@ -39,14 +41,20 @@ impl Publisher {
         known: Arc<TaskMutex<Known>>,
         publication: &Publication,
     ) -> Result<Offset> {
-        if let Ok(mut known) = known.try_lock()
+        let mut turn = Box::pin(known.lock_owned());
+        // Takes the place in the queue, so that the order is that of the calls.
+        let mut place = poll_fn(|context| Poll::Ready(turn.as_mut().poll(context))).await;
+        if let Poll::Ready(known) = &mut place
             && let Some(_gate) = ShortLock::at_once(&folder, GATE)?
         {
-            return self.append(&folder, &mut known, publication);
+            return self.append(&folder, known, publication);
         }
         let (own, publication) = (self.clone(), publication.clone());
         let turn = async move {
-            let mut known = known.lock().await;
+            let mut known = match place {
+                Poll::Ready(known) => known,
+                Poll::Pending => turn.await,
+            };
             let _gate = own.enter(&folder).await?;
             own.append(&folder, &mut known, &publication)
         };
