@@ -261,13 +261,14 @@ async fn a_look_that_nobody_polls_further_holds_up_no_follower() {
 /// The old session ends, and a namesake joins, between the look at the old entry and its replacement: the namesake stays.
 #[tokio::test]
 async fn a_namesake_that_came_after_the_old_session_ended_is_not_replaced() {
-    // A machine that is busy may need the longer ones.
-    for delay in [300, 600, 1_000].map(Duration::from_millis) {
+    // The old session's owner may push back for some seconds before it is ended.
+    for delay in [300, 1_000, 3_000, 3_000, 3_000].map(Duration::from_millis) {
         let (space, driver) = (unique("namesake"), ZookeeperDriver::new());
         let proxy = Proxy::zookeeper(server().port());
         let (old_session, old) = open_with(&driver, &url(server().port(), &space)).await;
         let (session, namesake) = open_with(&driver, &url(server().port(), &space)).await;
-        let (new_session, new) = open_with(&driver, &url(proxy.port(), &space)).await;
+        let patience = Duration::from_secs(60);
+        let (new_session, new) = open_patiently(&driver, &url(proxy.port(), &space), patience).await;
         groups(&old).create(blue()).await.unwrap();
         groups(&old).join(&enrolment("a", old_session, b"\x00")).await.unwrap();
         proxy.delay(delay);

@@ -41,7 +41,16 @@ fn opening(ttl: Duration, timeout: Duration) -> Opening {
 
 /// A session of a driver that can end it.
 pub(crate) async fn open_with(driver: &ZookeeperDriver, url: &str) -> (SessionId, Arc<dyn Backend>) {
-    let opening = opening(TTL, Duration::from_secs(5));
+    open_patiently(driver, url, Duration::from_secs(5)).await
+}
+
+/// The same, with calls that may take so long.
+pub(crate) async fn open_patiently(
+    driver: &ZookeeperDriver,
+    url: &str,
+    timeout: Duration,
+) -> (SessionId, Arc<dyn Backend>) {
+    let opening = opening(TTL, timeout);
     let opened = driver.open(&Endpoint::parse(url).unwrap(), &opening).await.unwrap();
     (opening.session, opened.backend)
 }
