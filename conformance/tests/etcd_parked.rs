@@ -12,7 +12,7 @@ use conformance::servers::Etcd;
 use conformance::within;
 use etcd_relay::Relay;
 use futures_util::poll;
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Builder;
 use tooz_core::backend::{Backend, Doubt, Driver, Mark, Opening, Position, Standing, Turn, Withdrawn};
 use tooz_core::{BootClock, Claim, ClaimId, Endpoint, ErrorKind, Mode, Name, Seat, SessionId};
 
@@ -106,17 +106,15 @@ async fn a_watch_that_nobody_answers_for_is_waited_for_no_longer_than_a_call() {
     theirs.close().await.unwrap();
 }
 
-fn runtime() -> Runtime {
-    Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
-}
-
 /// The first call of a runtime opens its connection, and a server with users asks there who is calling.
 #[test]
 fn a_first_call_that_nobody_polls_leaves_its_connection_to_others() {
     const TIMEOUT: Duration = Duration::from_secs(5);
     let etcd = Etcd::start();
     etcd.authenticate("canary");
-    let (engine, user) = (runtime(), runtime());
+    let engine = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    // Nothing goes on in a runtime of one thread while a call is polled.
+    let user = Builder::new_current_thread().enable_all().build().unwrap();
     let url = format!("etcd://root:canary@{}", etcd.addresses());
     let backend = engine.block_on(session(&url, TIMEOUT));
     user.block_on(async {
