@@ -3,16 +3,16 @@
 //! * [`Reach`]: how a server is reached: address, login, TLS, and who is primary.
 //! * [`Link`]: the connection of one runtime, opened when needed and again after it broke.
 //! * [`Call`]: one script with its keys and arguments.
-//! * [`ear`]: the connection that news come in by.
+//! * [`subscriber`]: the connection that news come in by.
 
 mod call;
 mod cluster;
-mod ear;
 mod link;
 mod reach;
 mod retreat;
 mod sentinel;
 mod spare;
+mod subscriber;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,8 +24,8 @@ use tooz_core::Result;
 use tooz_core::backend::{Opening, PerRuntime};
 
 pub(crate) use call::{Call, Script};
-pub(crate) use ear::{Heard, Subscriber};
 pub(crate) use link::Link;
+pub(crate) use subscriber::{Heard, Subscriber};
 
 use crate::config::Config;
 use crate::server::Server;
@@ -105,7 +105,7 @@ impl Line {
 
     /// Opens the ear: what is heard arrives until the subscriber and all its clones are dropped.
     pub(crate) async fn listen(&self) -> Result<(Subscriber, mpsc::UnboundedReceiver<Heard>)> {
-        ear::open(Arc::clone(&self.reach), self.patience).await
+        subscriber::open(Arc::clone(&self.reach), self.patience).await
     }
 
     async fn link(&self) -> Result<Arc<Link>> {

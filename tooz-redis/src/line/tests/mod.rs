@@ -4,10 +4,10 @@
 
 mod cluster;
 mod deadlines;
-mod ear;
 mod faults;
 mod plain;
 mod sentinel;
+mod subscriber;
 mod tls;
 
 use std::sync::{Arc, LazyLock};
