@@ -181,6 +181,26 @@ async fn a_lost_claim_does_not_stay_under_a_session_that_lives_on() {
     coord.close().await.unwrap();
 }
 
+/// The same of a claim that was proved for less long than its session.
+#[tokio::test(start_paused = true)]
+async fn an_expired_claim_does_not_stay_under_a_session_that_lives_on() {
+    let script = Arc::new(Script::default());
+    let coord = connect("deadline-claim-only", "a", &script).await;
+    let (lock, session) = (coord.lock("x"), coord.session());
+    let clock = TokioClock::new();
+    tokio::time::sleep(TTL).await;
+    script.hold_renewals.set(true);
+    let early = clock.now() - TTL * 4 / 5;
+    *script.claim_proof.lock().unwrap() = Some(Proof::Lease { sent: early, ttl: TTL });
+    let lost = lock.acquire().await.unwrap();
+    assert_eq!(lost.lost().await, Cause::Expired);
+    script.hold_renewals.set(false);
+
+    assert!(lock.try_acquire().await.unwrap().is_some(), "the lost claim was withdrawn");
+    assert_eq!(coord.session(), session);
+    coord.close().await.unwrap();
+}
+
 /// A new hold is watched a little later, and nobody else's watch waits for that.
 #[tokio::test(start_paused = true)]
 async fn a_broken_lock_is_told_at_once_while_another_is_granted() {
@@ -350,5 +370,26 @@ async fn a_store_that_never_answers_ends_in_unavailable_within_the_timeout() {
     script.hold_claims.set(false);
     settle().await;
     assert!(coord.lock("x").queue().await.unwrap().holders.is_empty(), "the claim was withdrawn");
+    coord.close().await.unwrap();
+}
+
+/// The watch over deadlines looks now and then: whoever holds for less than that would be told too late.
+#[tokio::test(start_paused = true)]
+async fn a_guard_is_born_only_with_time_for_its_loss_to_be_told() {
+    let script = Arc::new(Script::default());
+    let coord = connect("deadline-short", "a", &script).await;
+    let clock = TokioClock::new();
+    tokio::time::sleep(TTL).await;
+    let nearly_over = Proof::Lease { sent: clock.now() - (TTL - Duration::from_millis(220)), ttl: TTL };
+    *script.claim_proof.lock().unwrap() = Some(nearly_over);
+    let lock = coord.lock("x");
+    let acquire = tokio::spawn(async move { lock.acquire().await });
+    settle().await;
+    assert!(!acquire.is_finished(), "a hundred milliseconds are too few");
+
+    *script.claim_proof.lock().unwrap() = None;
+    let guard = acquire.await.unwrap().unwrap();
+
+    assert!(guard.valid_for(TTL / 2));
     coord.close().await.unwrap();
 }

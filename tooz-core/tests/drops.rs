@@ -2,13 +2,15 @@
 
 mod common;
 
+use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use common::{Script, builder, connect, settle};
+use futures_util::FutureExt;
 use tooz_core::memory::Step;
-use tooz_core::{Cause, ErrorKind, Registry, State};
+use tooz_core::{Cause, Coordinator, ErrorKind, Registry, State};
 
 /// Interleaving 10: a guard of the same coordinator that was just dropped does not make a try fail.
 #[tokio::test(start_paused = true)]
@@ -229,6 +231,31 @@ async fn dropping_the_last_coordinator_orphans_its_guards_at_once() {
     other.close().await.unwrap();
 }
 
+/// What a coordinator gives to act with.
+type Taken = fn(&Coordinator) -> Box<dyn Any>;
+
+#[tokio::test(start_paused = true)]
+async fn what_a_coordinator_gave_to_act_with_keeps_its_session() {
+    let kinds: [Taken; 4] = [
+        |coord| Box::new(coord.lock("y")),
+        |coord| Box::new(coord.group("g")),
+        |coord| Box::new(coord.group("g").election()),
+        |coord| Box::new(coord.topic("t")),
+    ];
+    for (nth, take) in kinds.into_iter().enumerate() {
+        let coord = builder("drop-kept", &format!("member {nth}")).connect().await.unwrap();
+        let guard = coord.lock(format!("lock {nth}")).acquire().await.unwrap();
+        let kept = take(&coord);
+        drop(coord);
+        settle().await;
+        assert!(guard.is_held(), "kept kind {nth}");
+
+        drop(kept);
+
+        assert_eq!(guard.lost().await, Cause::Orphaned, "kept kind {nth}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_detached_guard_stays_held_until_close() {
     let other = builder("drop-detach", "b").connect().await.unwrap();
@@ -328,4 +355,63 @@ fn a_claim_whose_runtime_ends_half_way_is_withdrawn_in_doubt() {
     assert!(matches!(withdrawn.as_slice(), [(_, tooz_core::backend::Doubt::MayLand)]), "{withdrawn:?}");
     script.hold_claims.set(false);
     pollster::block_on(coord.close()).unwrap();
+}
+
+/// What was given up leaves nothing held, also where its runtime lives on and nobody drives it.
+#[test]
+fn a_claim_given_up_on_a_runtime_that_nobody_drives_is_withdrawn_in_doubt() {
+    let script = Arc::new(Script::default());
+    script.hold_claims.set(true);
+    let of = |member: &str| Registry::embedded().builder("memory://drop-undriven").member(member);
+    let coord = pollster::block_on(of("a").wrap(script.wrap()).connect()).unwrap();
+    let other = pollster::block_on(of("b").connect()).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let lock = coord.lock("x");
+        let mut acquire = std::pin::pin!(lock.acquire());
+        while script.claims.load(Ordering::SeqCst) == 0 {
+            assert!(acquire.as_mut().now_or_never().is_none());
+        }
+    });
+    script.hold_claims.set(false);
+
+    let taken = pollster::block_on(other.lock("x").acquire_timeout(Duration::from_secs(10))).unwrap();
+
+    assert!(taken.expect("nobody holds it").is_held());
+    let withdrawn = script.withdrawals.lock().unwrap().clone();
+    assert!(matches!(withdrawn.as_slice(), [(_, tooz_core::backend::Doubt::MayLand)]), "{withdrawn:?}");
+    pollster::block_on(coord.close()).unwrap();
+    pollster::block_on(other.close()).unwrap();
+    drop(runtime);
+}
+
+/// A subscription may be read from anywhere, whatever became of the runtime that it was read on last.
+#[test]
+fn a_subscription_is_read_on_while_nobody_drives_the_runtime_it_was_read_on() {
+    let script = Arc::new(Script::default());
+    let builder = Registry::embedded().builder("memory://drop-read-on").member("a").wrap(script.wrap());
+    let coord = pollster::block_on(builder.connect()).unwrap();
+    let topic = coord.topic("config");
+    let mut messages = pollster::block_on(topic.subscribe(tooz_core::From::Beginning)).unwrap();
+    let before = script.fetches.load(Ordering::SeqCst);
+    script.hold_fetches.set(true);
+    pollster::block_on(topic.publish("blue")).unwrap();
+    let [first, second] =
+        [(); 2].map(|()| tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap());
+    first.block_on(async {
+        let mut next = std::pin::pin!(messages.next());
+        while script.fetches.load(Ordering::SeqCst) == before {
+            assert!(next.as_mut().now_or_never().is_none());
+            tokio::task::yield_now().await;
+        }
+    });
+    script.hold_fetches.set(false);
+
+    let read =
+        second.block_on(async { tokio::time::timeout(Duration::from_secs(10), messages.next()).await });
+
+    let delivery = read.expect("it is read on").unwrap();
+    assert!(matches!(delivery, tooz_core::Delivery::Message(message) if message.payload == "blue"));
+    pollster::block_on(coord.close()).unwrap();
+    drop(first);
 }

@@ -234,6 +234,88 @@ async fn an_evicted_holder_is_told() {
     other.close().await.unwrap();
 }
 
+/// The work under a broken lock needs a moment to end: the next holder's begins after it.
+#[tokio::test(start_paused = true)]
+async fn a_broken_lock_passes_on_when_its_guard_is_dropped_or_after_a_while() {
+    let store = |member| builder("session-let-go", member).connect();
+    let (a, b, operator) = (store("a").await.unwrap(), store("b").await.unwrap(), store("o").await.unwrap());
+    for drops in [true, false] {
+        let guard = a.lock("x").acquire().await.unwrap();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let lock = b.lock("x");
+        let waiting = tokio::spawn(async move { lock.acquire().await });
+        let lock = operator.lock("x");
+        let breaking = tokio::spawn(async move { lock.evict(tooz_core::backend::Eviction::Notice).await });
+
+        assert_eq!(guard.lost().await, Cause::Ousted);
+        let told = tokio::time::Instant::now();
+        settle().await;
+        assert!(!waiting.is_finished(), "the work under the guard may not have ended");
+
+        let held = (!drops).then_some(guard);
+        let next = waiting.await.unwrap().unwrap();
+        let took = told.elapsed();
+        assert_eq!(took < Duration::from_millis(50), drops, "{took:?}");
+        assert!(took < Duration::from_millis(400), "{took:?}");
+        assert_eq!(breaking.await.unwrap().unwrap().len(), 1);
+        drop(held);
+        next.release().await.unwrap();
+    }
+    for coord in [a, b, operator] {
+        coord.close().await.unwrap();
+    }
+}
+
+/// The answer to a join comes when its session is over and the store is out of reach.
+#[tokio::test(start_paused = true)]
+async fn a_membership_between_sessions_hears_its_owner() {
+    let script = Arc::new(Script::default());
+    let coord = connect("session-late-join", "a", &script).await;
+    coord.group("g").create().await.unwrap();
+    script.hold_renewals.set(true);
+    tokio::time::sleep(Duration::from_secs(9)).await;
+    script.hold_joins.set(true);
+    let group = coord.group("g");
+    let joining = tokio::spawn(async move { group.join(&()).await });
+    settle().await;
+    let store = Store::named("session-late-join");
+    store.cut_off("a");
+    coord.state().wait_for(|state| matches!(state, State::Lost(_))).await.unwrap();
+    script.hold_joins.set(false);
+    let me = joining.await.unwrap().unwrap();
+    me.state().wait_for(|state| *state == MembershipState::Rejoining).await.unwrap();
+
+    let left = tokio::time::timeout(Duration::from_secs(60), me.leave()).await.expect("an answer in time");
+
+    assert_eq!(left.unwrap_err().kind(), ErrorKind::Unavailable);
+    store.reconnect("a");
+    script.hold_renewals.set(false);
+    coord.state().wait_for(|state| *state == State::Connected).await.unwrap();
+    coord.close().await.unwrap();
+}
+
+/// It seems to be gone, and is not: what it finds there of its own says what it said before.
+#[tokio::test(start_paused = true)]
+async fn an_update_made_while_away_stands_after_the_return() {
+    let script = Arc::new(Script::default());
+    let coord = connect("session-away", "a", &script).await;
+    let group = coord.group("g");
+    group.create().await.unwrap();
+    let me = group.join(&1).await.unwrap();
+    script.fail_joins.store(1, Ordering::SeqCst);
+    script.expelled.lock().unwrap().push(tooz_core::Name::new("g").unwrap());
+    let mut state = me.state();
+    state.wait_for(|state| *state == MembershipState::Rejoining).await.unwrap();
+
+    me.update(&2).await.unwrap();
+
+    state.wait_for(|state| *state == MembershipState::Joined).await.unwrap();
+    let caps = group.members().await.unwrap().get("a").unwrap().capabilities();
+    assert_eq!(caps.read::<i32>().unwrap(), 2);
+    me.leave().await.unwrap();
+    coord.close().await.unwrap();
+}
+
 #[tokio::test(start_paused = true)]
 async fn dropping_a_membership_or_its_join_leaves_the_group() {
     let coord = builder("session-leave", "a").connect().await.unwrap();

@@ -142,8 +142,17 @@ async fn lost(site: &Site, polls: usize) -> Result<Became> {
 }
 
 async fn notice(site: &Site, polls: usize) -> Result<Became> {
-    let _held = site.held().await?;
-    site.cut(polls, site.lock().evict(Eviction::Notice)).await
+    let (held, lock) = (site.held().await?, site.lock());
+    let lets_go = async move {
+        held.lost().await;
+        drop(held);
+        std::future::pending().await
+    };
+    tokio::select! {
+        biased;
+        became = site.cut(polls, lock.evict(Eviction::Notice)) => became,
+        never = lets_go => never,
+    }
 }
 
 async fn force(site: &Site, polls: usize) -> Result<Became> {

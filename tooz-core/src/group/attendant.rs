@@ -39,7 +39,7 @@ pub(super) struct Attendant {
     own_line: Option<mpsc::UnboundedSender<Wish>>,
     /// When a join last went unanswered: it may land after a leave, for as long as an attempt takes.
     in_doubt: Option<Moment>,
-    /// What a join in doubt may have brought there has other capabilities than are wanted now.
+    /// What stands there, if anything does, may have other capabilities than are wanted now.
     outdated: bool,
 }
 
@@ -128,8 +128,13 @@ impl Attendant {
     /// Stays with the membership until it is over, bringing it back whenever it is lost.
     async fn attend(&mut self) -> Done {
         loop {
-            let Ok(session) = self.core.open_session(None).await else { return self.ended() };
-            if let Some(standing) = self.enrolled.standing_under(session.epoch) {
+            if self.core.ending().is_some() {
+                return self.ended();
+            }
+            // Without a session it stands nowhere, and wishes are heard while there is none.
+            if let Some(session) = self.core.current_session()
+                && let Some(standing) = self.enrolled.standing_under(session.epoch)
+            {
                 self.enrolled.set_state(MembershipState::Joined);
                 if let Some(done) = self.stand(&session, &standing).await {
                     return done;
@@ -226,9 +231,9 @@ impl Attendant {
                 None
             }
             Some(Wish::Update(capabilities, answer)) => {
-                // It takes force with the next join, which leaves alone what one in doubt has brought there.
+                // It takes force with the next join, which leaves alone what it finds there of this session's.
                 self.capabilities = capabilities;
-                self.outdated |= self.in_doubt.is_some();
+                self.outdated = true;
                 let _ = answer.send(Ok(()));
                 None
             }

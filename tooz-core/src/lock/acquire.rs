@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::backend::{Doubt, Grant, Position, Standing, Turn, Withdrawn};
+use crate::backend::{Doubt, Grant, Liveness, Position, Standing, Turn, Withdrawn};
 use crate::claim::{Claim, FencingToken, Mode, Seat};
 use crate::clock::Moment;
 use crate::engine::Lane;
 use crate::error::{Effect, Error, ErrorKind, Result};
 use crate::lost::Cause;
-use crate::session::validity::claim_until;
+use crate::session::validity::{self, claim_until};
 use crate::session::{Flight, Gate, Place, Session, Stage, ended, locks};
 use crate::shared::Core;
 use crate::{observe, retry};
@@ -186,12 +186,16 @@ impl Contender<'_> {
         }
     }
 
-    /// A guard is born only if it is valid at this moment.
+    /// A guard is born only if it is valid at this moment, and for as long as the watch over deadlines may take to see it.
     fn take(&self, grant: Grant, waited: bool) -> Option<FencingToken> {
         let core = &self.contest.core;
         let now = core.now();
         let until = claim_until(grant.proof, core.settings().margin).max(self.place.proved());
-        if until.is_over(now) || !self.session.tenure.is_valid(now) {
+        let soon = match core.profile().liveness {
+            Liveness::Lease(ttl) => validity::notice(ttl) + validity::recheck(ttl),
+            Liveness::Kernel => Duration::ZERO,
+        };
+        if !until.is_beyond(now, soon) || !self.session.tenure.is_valid(now) {
             return None;
         }
         self.place.hold(until);

@@ -49,9 +49,11 @@ impl Hold {
         let mut lost = place.tenure().subscribe();
         // Waiting must not keep the claim.
         drop(place);
-        match lost.wait_for(Option::is_some).await {
-            Ok(Some(cause)) => cause,
-            Ok(None) | Err(_) => Cause::Closed,
+        let cause = lost.wait_for(Option::is_some).await.ok().flatten().unwrap_or(Cause::Closed);
+        match self.place.upgrade() {
+            // Over already: what is told here is told no earlier than by the guard.
+            Some(place) => place.lost().await,
+            None => cause,
         }
     }
 }

@@ -71,14 +71,15 @@ impl Lock {
     /// made anew under the next session, at the end of the queue.
     ///
     /// # Errors
-    /// `Unavailable` if the store stays silent, `Closed` if the coordinator ends first.
+    /// `Unavailable` if the store stays silent, `Closed` if the coordinator ends first; else those of
+    /// [every call](crate::Error#errors-of-every-call).
     ///
     /// # Cancel safety
     /// Dropping the future gives up the place in the queue. Nothing stays behind in the store.
     ///
     /// # Round trips
-    /// One when free. A shared lock on etcd: three, and two more to join readers that hold. On Redis with `wait_replicas`:
-    /// one more.
+    /// One when free. ZooKeeper without `nodelay=true`: up to two. A shared lock on etcd: three, and two more to join
+    /// readers that hold. Redis with `wait_replicas`: one more.
     ///
     /// ```
     /// # async fn run() -> tooz_core::Result<()> {
@@ -105,8 +106,8 @@ impl Lock {
     /// Dropping the future leaves nothing behind.
     ///
     /// # Round trips
-    /// One. ZooKeeper: two when free, or behind a holder that was not met before. A shared lock on etcd: as for
-    /// [`acquire`](Self::acquire).
+    /// As for [`acquire`](Self::acquire), and one when held. ZooKeeper: one more when free, and two behind a holder that was
+    /// not met before.
     pub async fn try_acquire(&self) -> Result<Option<Guard>> {
         self.contend("try to acquire", Patience::Not).await
     }
@@ -127,7 +128,7 @@ impl Lock {
     /// As for [`acquire`](Self::acquire).
     ///
     /// # Round trips
-    /// One when free, at least two when out of time.
+    /// As for [`acquire`](Self::acquire) when free, at least two when out of time.
     pub async fn acquire_timeout(&self, limit: Duration) -> Result<Option<Guard>> {
         let patience = Patience::within(limit, self.coord.core().now());
         self.contend("acquire", patience).await
@@ -142,6 +143,9 @@ impl Lock {
     ///
     /// # Cancel safety
     /// Dropping the future drops the work and gives the lock back.
+    ///
+    /// # Round trips
+    /// Those of [`acquire`](Self::acquire), and of [`Guard::release`].
     ///
     /// ```
     /// # async fn run() -> tooz_core::Result<()> {
@@ -172,10 +176,11 @@ impl Lock {
     /// Who holds and who waits right now. Creates nothing.
     ///
     /// # Errors
-    /// `Unavailable` if the store stays silent.
+    /// Those of [every call](crate::Error#errors-of-every-call).
     ///
     /// # Round trips
-    /// One.
+    /// One. ZooKeeper: two if anybody is there, and one more for each holder's session that was not met before. Redis: one
+    /// more for a lock that was not looked at lately.
     pub async fn queue(&self) -> Result<Queue> {
         let seat = self.seat()?;
         look(&self.coord, seat.clone())
@@ -194,17 +199,21 @@ impl Lock {
     }
 
     /// Breaks the lock: [`Eviction::Notice`] tells its holders to let go and waits until they have, at
-    /// most for the time the store needs to tell them, and then removes the claims; [`Eviction::Force`]
-    /// removes them at once. Reports whom it hit.
+    /// most for the time the store needs to tell them and a quarter of a second, and then removes the claims;
+    /// [`Eviction::Force`] removes them at once. Reports whom it hit.
     ///
-    /// An evicted holder's guard becomes lost ([`Cause::Ousted`](crate::Cause::Ousted)); its work may still
-    /// be under way, so rely on fencing tokens.
+    /// An evicted holder's guard becomes lost ([`Cause::Ousted`](crate::Cause::Ousted)). Once told, the lock passes on
+    /// when the guard is dropped, or after that quarter of a second: work that ends within it never meets the next
+    /// holder's. Work that goes on does, as all work does after a forced eviction: rely on fencing tokens.
     ///
     /// # Errors
     /// `Unavailable` if the store stays silent.
     ///
     /// # Cancel safety
     /// When the future is dropped, holders may have been told to let go without being removed if they do not.
+    ///
+    /// # Round trips
+    /// Two: a look and the request. With a notice one more look, and one more request for those who do not let go in time.
     pub async fn evict(&self, how: Eviction) -> Result<Vec<ClaimId>> {
         let seat = self.seat()?;
         queue::evict(&self.coord, seat.clone(), how)

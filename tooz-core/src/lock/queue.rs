@@ -9,7 +9,7 @@ use crate::coordinator::Coordinator;
 use crate::engine::Lane;
 use crate::error::{Error, Result};
 use crate::id::ClaimId;
-use crate::session::{Flight, Session, locks};
+use crate::session::{Flight, LET_GO, Session, locks};
 use crate::shared::Core;
 use crate::watcher::{Look, Subject, Watcher};
 
@@ -24,7 +24,7 @@ fn queue_step(session: Arc<Session>, seat: Seat) -> Flight<Queue> {
 
 /// Takes a seat away from its holders; see [`Lock::evict`](super::Lock::evict).
 pub(crate) async fn evict(coord: &Coordinator, seat: Seat, how: Eviction) -> Result<Vec<ClaimId>> {
-    let notice = coord.profile().locks.map(|locks| locks.notice).unwrap_or_default();
+    let told = coord.profile().locks.map(|locks| locks.notice).unwrap_or_default();
     // Named, so that an attempt whose answer is lost, sent again, does not hit whoever came to hold by the first.
     let holders = look(coord, seat.clone()).await?.holders;
     if holders.is_empty() {
@@ -51,7 +51,7 @@ pub(crate) async fn evict(coord: &Coordinator, seat: Seat, how: Eviction) -> Res
     tokio::select! {
         biased;
         gone = gone => gone?,
-        () = coord.core().sleep(notice) => {
+        () = coord.core().sleep(told + LET_GO) => {
             let removed = evict_step(coord, &seat, Eviction::Force, meant).await?;
             hit.extend(removed.into_iter().filter(|id| !hit.contains(id)).collect::<Vec<_>>());
         }

@@ -13,6 +13,9 @@ use crate::shared::Core;
 /// A claim held for a shorter time is not worth a watch.
 const SETTLE: Duration = Duration::from_millis(20);
 
+/// How long the work under an ousted claim may take to end, and its guard to be dropped, before the claim is withdrawn.
+pub(crate) const LET_GO: Duration = Duration::from_millis(250);
+
 /// Holds one wait per held claim of a session; dropped with the session. However quickly short holds follow each other,
 /// none of them is waited for: each has its own time to end.
 pub(super) async fn watch(
@@ -43,28 +46,35 @@ pub(super) async fn watch(
                     }
                 }
                 let old = young.iter().filter_map(Weak::upgrade);
-                waits.extend(old.map(|place| wait(Arc::clone(&session), &place)));
+                waits.extend(old.map(|place| wait(core, Arc::clone(&session), &place)));
             }
         }
     }
 }
 
-/// Ends when the claim is ousted, which it then tells, or gone anyway. Does not keep the place alive.
-fn wait(session: Arc<Session>, place: &Arc<Place>) -> impl Future<Output = ()> + use<> {
+/// Ends when the claim is ousted, which it then tells, and withdrawn, or gone anyway. Does not keep the place alive.
+fn wait<'a>(core: &'a Core, session: Arc<Session>, place: &Arc<Place>) -> impl Future<Output = ()> + use<'a> {
     let claim = place.claim();
     let mut lost = place.tenure().subscribe();
     let place = Arc::downgrade(place);
     async move {
         let Some(locks) = session.backend.locks() else { return };
-        tokio::select! {
+        let cause = tokio::select! {
             biased;
             () = locks.ousted(&claim) => {
                 if let Some(place) = place.upgrade() {
                     place.lose(Cause::Ousted);
                 }
+                Some(Cause::Ousted)
             }
-            // Ends with an error when the place is dropped.
-            _ = lost.wait_for(Option::is_some) => {}
+            // Whoever told it. Ends with an error when the place is dropped.
+            lost = lost.wait_for(Option::is_some) => lost.ok().flatten(),
+        };
+        if cause == Some(Cause::Ousted) {
+            core.sleep(LET_GO).await;
+            if let Some(place) = place.upgrade() {
+                place.send_withdrawal();
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::process;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, mpsc, oneshot};
 
@@ -34,6 +34,8 @@ pub(crate) struct Place {
     proved: AtomicU64,
     nudge: Notify,
     gate: Arc<Gate>,
+    /// Keeps the gate shut between a loss and a withdrawal that comes later.
+    shut: Mutex<Option<Pending>>,
     janitor: mpsc::UnboundedSender<Chore>,
     process: u32,
 }
@@ -97,6 +99,7 @@ impl Place {
             proved: AtomicU64::new(Deadline::OVER.bits()),
             nudge: Notify::new(),
             gate,
+            shut: Mutex::default(),
             janitor,
             process: process::id(),
         }
@@ -172,8 +175,9 @@ impl Place {
     }
 
     /// Ends a held claim for good. The store may still show it (a session whose answers came too late
-    /// lives on), so losing it withdraws it too: a new claim would otherwise wait for the lost one. Only an
-    /// orphan's claims are left to their time to live. `true` for the one call that did it.
+    /// lives on), so losing it withdraws it too: a new claim would otherwise wait for the lost one. Whoever was told to
+    /// let go has a while for that; an orphan's claims are left to their time to live. `true` for the one call that did
+    /// it.
     pub(crate) fn lose(&self, cause: Cause) -> bool {
         self.tenure.lose(cause);
         self.after_loss(cause)
@@ -229,6 +233,8 @@ impl Place {
         observe::lost(cause);
         match cause {
             Cause::Orphaned => self.settled(),
+            // Withdrawn when its guard is dropped, or by whoever watches it when that takes too long.
+            Cause::Ousted => *self.shut() = Some(shut),
             _ => self.withdraw(shut),
         }
         true
@@ -247,6 +253,11 @@ impl Place {
     pub(crate) fn settled(&self) {
         self.set_stage(Stage::Leaving);
         self.withdrawal_sent.store(true, Ordering::Release);
+        self.shut().take();
+    }
+
+    fn shut(&self) -> MutexGuard<'_, Option<Pending>> {
+        self.shut.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Gives it to the janitor although somebody may still wait with it: the coordinator closes.
@@ -272,6 +283,8 @@ impl Place {
         let withdrawal = Withdrawal::new(self.claim(), self.doubt(), self.epoch, shut);
         // Fails only when the coordinator has ended, and then the session's end frees everything.
         let _ = self.janitor.send(Chore::Withdraw(withdrawal));
+        // Only now, so that the gate is shut all the time.
+        self.shut().take();
     }
 }
 
@@ -388,14 +401,32 @@ mod tests {
         let (janitor, mut inbox) = mpsc::unbounded_channel();
         let (place, gate) = place(janitor);
         place.hold(Deadline::NEVER);
-        place.tenure().lose(Cause::Ousted);
+        place.tenure().lose(Cause::Expired);
         assert_eq!(gate.pending(), 0);
 
-        assert_eq!(place.lost().await, Cause::Ousted);
+        assert_eq!(place.lost().await, Cause::Expired);
 
         assert_eq!(gate.pending(), 1);
-        assert!(!place.after_loss(Cause::Ousted));
+        assert!(!place.after_loss(Cause::Expired));
         drop(inbox.try_recv().unwrap());
+        assert_eq!(gate.pending(), 0);
+    }
+
+    /// A new claim of the same coordinator waits for it all the same.
+    #[test]
+    fn who_is_ousted_is_withdrawn_when_the_guard_goes_and_the_seat_is_shut_until_then() {
+        let (janitor, mut inbox) = mpsc::unbounded_channel();
+        let (place, gate) = place(janitor);
+        place.hold(Deadline::NEVER);
+
+        assert!(place.lose(Cause::Ousted));
+
+        assert!(inbox.try_recv().is_err());
+        assert_eq!(gate.pending(), 1);
+        drop(place);
+        let withdrawal = inbox.try_recv().unwrap();
+        assert_eq!(gate.pending(), 1);
+        drop(withdrawal);
         assert_eq!(gate.pending(), 0);
     }
 }

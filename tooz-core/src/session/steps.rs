@@ -12,11 +12,10 @@ use futures_util::FutureExt;
 use futures_util::future::CatchUnwind;
 use tokio::runtime::Handle;
 
-use super::{Epoch, Session};
+use super::{Epoch, Session, left};
 use crate::engine::Lane;
 use crate::error::{Effect, Error, ErrorKind, Result};
 use crate::lost::Cause;
-use crate::orders::ordered;
 use crate::shared::Core;
 use crate::{observe, retry};
 
@@ -27,8 +26,8 @@ impl Core {
     /// Runs one attempt of a step to its end, and waits for its answer for at most the step's time.
     ///
     /// The step is polled in place as long as its caller waits, since a task of its own would cost more than
-    /// many a store's answer. What is left of it when its caller is dropped goes on as a task that nobody can
-    /// cancel. A driver that panics has failed, no more.
+    /// many a store's answer. What is left of it when its caller is dropped goes on as a task that its caller cannot
+    /// cancel ([`left`](super::left)). A driver that panics has failed, no more.
     pub(crate) async fn attempt<T: Send + 'static>(
         &self,
         lane: Lane,
@@ -36,7 +35,16 @@ impl Core {
         flight: Flight<T>,
     ) -> Result<T> {
         let timing = observe::Timing::of(step);
-        let mut under_way = UnderWay::new(step, flight, self.engine().lane(lane), self.engine().process());
+        // The driver keeps its own deadline; ours is for drivers that fail to.
+        let patience = self.settings().attempt() + Duration::from_millis(500);
+        let mut under_way = UnderWay {
+            step,
+            flight: Some(AssertUnwindSafe(flight).catch_unwind()),
+            runtime: self.engine().lane(lane),
+            engine: self.engine().handle().clone(),
+            patience,
+            process: self.engine().process(),
+        };
         let at_once = poll_fn(|cx| match under_way.poll_unpin(cx) {
             Poll::Ready(answer) => Poll::Ready(Some(answer)),
             Poll::Pending => Poll::Ready(None),
@@ -44,8 +52,6 @@ impl Core {
         let answer = match at_once.await {
             Some(answer) => answer,
             None => {
-                // The driver keeps its own deadline; ours is for drivers that fail to.
-                let patience = self.settings().attempt() + Duration::from_millis(500);
                 tokio::select! {
                     biased;
                     answer = &mut under_way => answer,
@@ -143,13 +149,10 @@ struct UnderWay<T: Send + 'static> {
     flight: Option<CatchUnwind<AssertUnwindSafe<Flight<T>>>>,
     /// Drives the driver's sockets and timers, wherever the caller polls from.
     runtime: Handle,
+    engine: Handle,
+    /// How long what is left of it may take.
+    patience: Duration,
     process: u32,
-}
-
-impl<T: Send + 'static> UnderWay<T> {
-    fn new(step: &'static str, flight: Flight<T>, runtime: Handle, process: u32) -> Self {
-        Self { step, flight: Some(AssertUnwindSafe(flight).catch_unwind()), runtime, process }
-    }
 }
 
 impl<T: Send + 'static> Future for UnderWay<T> {
@@ -174,8 +177,7 @@ impl<T: Send + 'static> Drop for UnderWay<T> {
     fn drop(&mut self) {
         let Some(flight) = self.flight.take() else { return };
         if self.process == process::id() {
-            // Where the runtime has ended this drops the rest, as the end of the runtime did with all of its tasks.
-            self.runtime.spawn(ordered(flight));
+            left::go_on(flight, &self.runtime, &self.engine, self.patience);
         } else {
             // A fork has a copy of the runtime's memory and must not touch it.
             std::mem::forget(flight);

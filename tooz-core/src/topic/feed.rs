@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use tokio::runtime::Id;
 use tokio::task::{JoinError, JoinHandle};
 
 use super::progress::{Cursor, Delivery};
@@ -54,7 +55,8 @@ struct Seen {
 enum Doing {
     Nothing,
     Waiting(Task<()>),
-    Fetching(Task<Result<(u64, Batch)>>),
+    /// On the runtime it was begun on.
+    Fetching(Task<Result<(u64, Batch)>>, Id),
 }
 
 impl Feed {
@@ -110,7 +112,11 @@ impl Feed {
                     (self.doing, self.seen) = (Doing::Nothing, None);
                     ended.map_err(runtime_ended)?;
                 }
-                Doing::Fetching(fetch) => {
+                // Nobody may drive the runtime that was read on before. A fetch changes nothing.
+                Doing::Fetching(_, runtime) if *runtime != self.core.engine().lane(self.lane).id() => {
+                    self.doing = Doing::Nothing;
+                }
+                Doing::Fetching(fetch, _) => {
                     let fetched = ready!(Pin::new(&mut fetch.0).poll(cx));
                     self.doing = Doing::Nothing;
                     let (epoch, batch) = fetched.map_err(runtime_ended)??;
@@ -157,7 +163,8 @@ impl Feed {
                 self.take_in(epoch, batch);
             }
             Poll::Pending => {
-                self.doing = Doing::Fetching(Task(self.core.engine().lane(lane).spawn(ordered(fetch))))
+                let runtime = self.core.engine().lane(lane);
+                self.doing = Doing::Fetching(Task(runtime.spawn(ordered(fetch))), runtime.id());
             }
         }
         Ok(())

@@ -68,6 +68,15 @@ pub(crate) struct Script {
     pub(crate) lose_join_replies: AtomicUsize,
     /// Closings never arrive while set.
     pub(crate) lose_closings: AtomicBool,
+    /// Joins are carried out but not answered while set.
+    pub(crate) hold_joins: Switch,
+    /// Joins to fail without effect.
+    pub(crate) fail_joins: AtomicUsize,
+    /// Reported as expelled by the next renewal.
+    pub(crate) expelled: Mutex<Vec<Name>>,
+    /// Fetches are sent but not answered while set, and how many were sent.
+    pub(crate) hold_fetches: Switch,
+    pub(crate) fetches: AtomicUsize,
     /// Leaves fail, without effect, while set.
     pub(crate) fail_leaves: AtomicBool,
     /// Changes the profile of sessions opened from now on.
@@ -160,6 +169,7 @@ impl Backend for Tap {
         }
         renewal.stray.append(&mut self.script.strays.lock().unwrap());
         renewal.ousted.append(&mut self.script.ousted.lock().unwrap());
+        renewal.expelled.append(&mut self.script.expelled.lock().unwrap());
         self.script.hold_renewals.off().await;
         if self.script.fail_renewals.load(Ordering::SeqCst) {
             return Err(scripted().effect_unknown());
@@ -191,8 +201,30 @@ impl Backend for Tap {
         Some(self)
     }
 
-    fn topics(&self) -> Option<&dyn tooz_core::backend::TopicSteps> {
-        self.inner.topics()
+    fn topics(&self) -> Option<&dyn TopicSteps> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl TopicSteps for Tap {
+    async fn publish(&self, publication: &Publication) -> Result<Offset> {
+        self.inner.topics().unwrap().publish(publication).await
+    }
+
+    async fn fetch(&self, channel: &Channel, after: Option<Offset>, limit: Limit) -> Result<Batch> {
+        self.script.fetches.fetch_add(1, Ordering::SeqCst);
+        let batch = self.inner.topics().unwrap().fetch(channel, after, limit).await?;
+        self.script.hold_fetches.off().await;
+        Ok(batch)
+    }
+
+    async fn trim(&self, channel: &Channel, retention: Retention) -> Result<u64> {
+        self.inner.topics().unwrap().trim(channel, retention).await
+    }
+
+    async fn stirred(&self, channel: &Channel, mark: Mark) {
+        self.inner.topics().unwrap().stirred(channel, mark).await;
     }
 }
 
@@ -314,7 +346,11 @@ impl GroupSteps for Tap {
         if take_one(&self.script.lose_joins) {
             return Err(scripted().effect_unknown());
         }
+        if take_one(&self.script.fail_joins) {
+            return Err(scripted());
+        }
         let joined = self.rooms().join(enrolment).await?;
+        self.script.hold_joins.off().await;
         if take_one(&self.script.lose_join_replies) {
             return Err(scripted().effect_unknown());
         }
