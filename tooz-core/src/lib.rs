@@ -67,6 +67,8 @@ pub use id::{ClaimId, Incarnation, MessageId, SessionId};
 pub use lock::{Guard, Hold, Lock, QueueView};
 pub use lost::Cause;
 pub use message::{MAX_PAYLOAD_BYTES, Message};
+#[doc(hidden)]
+pub use name::is_unruly;
 pub use name::{MAX_NAME_BYTES, Name};
 pub use offset::Offset;
 pub use options::{Builder, Wrap};

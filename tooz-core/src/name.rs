@@ -56,14 +56,22 @@ impl Name {
     }
 }
 
-/// The text with control characters escaped, so that a hostile name cannot move a terminal's cursor.
+/// The text with everything escaped that could move a terminal's cursor or turn its text around.
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for c in self.0.chars() {
-            if c.is_control() { write!(f, "{}", c.escape_default())? } else { write!(f, "{c}")? }
+            if is_unruly(c) { write!(f, "{}", c.escape_default())? } else { write!(f, "{c}")? }
         }
         Ok(())
     }
+}
+
+/// Whether it acts on what shows it: a control character, or one that changes the direction of what follows, so that a
+/// line reads as another (CVE-2021-42574).
+#[doc(hidden)]
+pub fn is_unruly(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 impl fmt::Debug for Name {

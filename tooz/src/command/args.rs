@@ -34,7 +34,7 @@ pub(crate) struct Common {
     /// readers go on for as long as they like. lock, elect: also for the turn [default: for ever], 0: not at all
     #[arg(long, global = true, value_name = "TIME", value_parser = span::parse)]
     pub(crate) timeout: Option<Duration>,
-    /// Time to live of what we hold in stores that lease, like 30s
+    /// Time to live of what we hold in stores that lease, like 30s; the URL's lock_timeout and membership_timeout win
     #[arg(long, global = true, value_name = "TIME", value_parser = span::parse_positive)]
     pub(crate) ttl: Option<Duration>,
     /// Tell more on standard error (-vv, -vvv: even more)
@@ -116,9 +116,9 @@ pub(crate) enum Verb {
     },
     /// Take a lock away from its holders
     ///
-    /// Tells the holders to let go, waits until they have (as long as the store needs to tell them), then
-    /// removes what is left. A child of `tooz lock` is terminated. Other holders may still be at work: that
-    /// is what fencing tokens are for.
+    /// Tells the holders to let go, waits until they have (as long as the store needs to tell them, and a quarter of a
+    /// second), then removes what is left. A child of `tooz lock` is terminated before the lock passes on. Other
+    /// holders, those that are stopped, and all with --now may still be at work then: that is what fencing tokens are for.
     Break {
         /// The lock's name
         name: String,
@@ -151,12 +151,6 @@ pub(crate) enum Verb {
     },
     /// Connect and show what the store offers, how fast it answers, and what to worry about
     Doctor,
-    /// The process between `lock` or `elect` and its child
-    #[command(hide = true)]
-    Supervise {
-        #[arg(last = true)]
-        command: Vec<OsString>,
-    },
 }
 
 /// The group of letters where none is named.

@@ -7,7 +7,7 @@ use tooz::{Coordinator, Election, Leadership, Name, Seat};
 use super::context::{self, Context};
 use super::exit::Exit;
 use super::failure::Failure;
-use super::lock::busy;
+use super::lock::out_of_time;
 use super::signals::Signals;
 use super::{child, waiting};
 
@@ -50,7 +50,7 @@ async fn leading(
             let ended = child::run(coord, seat, leadership.guard(), command, environment, signals).await;
             child::after(context, ended, leadership.resign(), signals).await
         }
-        Ok(None) => Err(busy(context, seat)),
+        Ok(None) => Err(out_of_time(context, coord, seat)),
         Err(error) => Err(error.into()),
     };
     context::farewell(coord).await;

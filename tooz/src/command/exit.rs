@@ -69,7 +69,7 @@ Exit codes:
     0  done
     2  wrong command line, URL, option or name; nothing was done
   110  the store cannot be reached or does not answer in time
-  111  no such group
+  111  no such group, or the membership is over
   112  the group exists or has members, or the member id is taken
   113  the store refuses: credentials, permissions, an unsafe directory
   114  a line of standard input is wrong; those before it were taken

@@ -16,9 +16,9 @@ pub(crate) fn stop_own_group() -> bool {
     kill_process(getpid(), Signal::STOP).is_ok()
 }
 
-/// Interrupts the own process group as Ctrl-C does; the command itself listens and goes on.
-pub(crate) fn interrupt_own_group() {
-    let _ = kill_current_process_group(Signal::INT);
+/// Interrupts the own process group as Ctrl-C does, the command itself included. Tells whether it did.
+pub(crate) fn interrupt_own_group() -> bool {
+    kill_current_process_group(Signal::INT).is_ok()
 }
 
 /// Dies of an interrupt where a shell at a terminal looks: a script's loop goes on after a Ctrl-C unless

@@ -43,7 +43,7 @@ fn one_line(report: &str, kind: ErrorKind) -> String {
     // Whoever mistypes an option does not mean a value that looks like one.
     let lines = what.lines().filter(|line| !line.trim_start().starts_with("tip: to pass "));
     let words: Vec<&str> = lines.flat_map(str::split_whitespace).collect();
-    let what = words.join(" ").replace(", supervise]", "]");
+    let what = words.join(" ");
     let hint = if kind == ErrorKind::UnknownArgument { " (a command to run stands after --)" } else { "" };
     format!("{what}{hint}; see tooz --help")
 }
@@ -70,7 +70,7 @@ mod tests {
         ] {
             let told = wrong(line);
             assert!(!told.contains('\n') && told.contains("--help"), "{told}");
-            assert!(!told.contains("supervise") && !told.contains("as a value"), "{told}");
+            assert!(!told.contains("as a value"), "{told}");
         }
         assert!(wrong(&["tooz", "who", "a", "--timeout", "soon"]).contains("5s"));
         assert!(wrong(&["tooz", "lock", "a", "--timout", "5s", "--", "true"]).contains("'--timeout'"));

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use tooz::{Coordinator, Guard, Lock, Name, Seat};
+use tooz::{Coordinator, Guard, Lock, Name, Seat, State};
 
 use super::child;
 use super::context::{self, Context};
@@ -50,7 +50,7 @@ async fn held(
             let ended = child::run(coord, seat, &guard, command, environment, signals).await;
             child::after(context, ended, guard.release(), signals).await
         }
-        Ok(None) => Err(busy(context, seat)),
+        Ok(None) => Err(out_of_time(context, coord, seat)),
         Err(error) => Err(error.into()),
     };
     context::farewell(coord).await;
@@ -65,8 +65,15 @@ async fn acquire(context: &Context, lock: &Lock) -> tooz::Result<Option<Guard>> 
     }
 }
 
-/// The time is up.
-pub(crate) fn busy(context: &Context, seat: &Seat) -> Failure {
+/// The time is up: busy, as far as the store tells.
+pub(crate) fn out_of_time(context: &Context, coord: &Coordinator, seat: &Seat) -> Failure {
     let limit = span::show(context.common.timeout.unwrap_or_default());
-    Failure::new(Exit::Busy, "busy", format!("{seat} was not free within --timeout {limit}"))
+    let text = format!("{seat} was not free within --timeout {limit}");
+    match coord.state().borrow() {
+        State::Suspended { .. } | State::Lost(_) => {
+            let text = format!("{text}, as far as is known: the store does not answer");
+            Failure::new(Exit::Unavailable, "unavailable", text)
+        }
+        _ => Failure::new(Exit::Busy, "busy", text),
+    }
 }

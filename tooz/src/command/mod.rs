@@ -26,6 +26,7 @@ mod value;
 mod waiting;
 mod who;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use args::Verb;
@@ -36,9 +37,10 @@ use tokio::signal::unix::SignalKind;
 
 /// Runs the command line of this process.
 pub(crate) fn run() -> ExitCode {
-    let exit = match line::read() {
-        Ok(line) => obey(line),
-        Err(exit) => exit,
+    let exit = match supervised() {
+        // No setting concerns the supervisor: they are the child's.
+        Some(command) => told(&Context::new(args::Common::default()), supervisor::supervise(&command)),
+        None => line::read().map_or_else(|exit| exit, obey),
     };
     if exit == Exit::signal(SignalKind::interrupt().as_raw_value()) {
         job::die_of_interrupt_at_terminal();
@@ -46,11 +48,14 @@ pub(crate) fn run() -> ExitCode {
     ExitCode::from(exit.code())
 }
 
+/// What to run, where this process is started as a supervisor.
+fn supervised() -> Option<Vec<OsString>> {
+    let mut words = std::env::args_os().skip(1);
+    let is_it = words.next()? == supervisor::WORD && words.next()? == "--";
+    is_it.then(|| words.collect())
+}
+
 fn obey(line: args::Line) -> Exit {
-    // Nothing of it concerns the supervisor: its settings are the child's.
-    if let Verb::Supervise { command } = &line.verb {
-        return told(&Context::new(args::Common::default()), supervisor::supervise(command));
-    }
     let context = Context::new(line.common);
     context.listen();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -93,6 +98,5 @@ async fn perform(context: &Context, verb: &Verb) -> Result<Exit, Failure> {
             .await
         }
         Verb::Doctor => Box::pin(doctor::run(context)).await,
-        Verb::Supervise { command } => supervisor::supervise(command),
     }
 }

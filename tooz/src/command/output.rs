@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 
 use serde_json::{Map, Value, json};
+use tooz::is_unruly;
 
 use super::failure::Failure;
 
@@ -75,14 +76,9 @@ impl Output {
 pub(crate) fn plain(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     for c in text.chars() {
-        if c.is_control() || turns_around(c) { plain.extend(c.escape_default()) } else { plain.push(c) }
+        if is_unruly(c) { plain.extend(c.escape_default()) } else { plain.push(c) }
     }
     plain
-}
-
-/// Whether it changes the direction of what follows, so that a line reads as another (CVE-2021-42574).
-fn turns_around(c: char) -> bool {
-    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 fn line(text: impl Display) -> Result<(), Failure> {

@@ -3,6 +3,7 @@
 use std::io;
 use std::task::Poll;
 
+use rustix::process::Signal as Own;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::job;
@@ -15,8 +16,8 @@ const ENDING: &[SignalKind] =
 #[derive(Debug)]
 pub(crate) struct Signals {
     streams: Vec<(i32, Signal)>,
-    /// The echo of a stop we sent ourselves is still to come.
-    echo: bool,
+    /// What we sent to our own process group and is still to reach us too.
+    echoes: Vec<i32>,
 }
 
 impl Signals {
@@ -42,15 +43,16 @@ impl Signals {
         let heard = kinds.iter().filter(|kind| ignored & bit(kind.as_raw_value()) == 0);
         let streams =
             heard.map(|kind| Ok((kind.as_raw_value(), signal(*kind)?))).collect::<io::Result<_>>()?;
-        Ok(Self { streams, echo: false })
+        Ok(Self { streams, echoes: Vec::new() })
     }
 
     /// The next signal's number. May be dropped and asked again.
     pub(crate) async fn next(&mut self) -> i32 {
         loop {
             let number = self.heard().await;
-            if number != stop().as_raw_value() || !std::mem::take(&mut self.echo) {
-                return number;
+            match self.echoes.iter().position(|echo| *echo == number) {
+                Some(at) => drop(self.echoes.swap_remove(at)),
+                None => return number,
             }
         }
     }
@@ -72,7 +74,7 @@ impl Signals {
         loop {
             let number = self.next().await;
             if number == stop().as_raw_value() && job::stop_own_group() {
-                self.pass_over_stop();
+                self.pass_over(Own::TSTP);
             }
             if ENDING.iter().any(|kind| kind.as_raw_value() == number) {
                 return number;
@@ -80,20 +82,23 @@ impl Signals {
         }
     }
 
-    /// Passes over the next stop: the one that was sent to our own process group and reaches us too.
-    pub(crate) fn pass_over_stop(&mut self) {
-        self.echo = self.streams.iter().any(|(number, _)| *number == stop().as_raw_value());
+    /// Passes over the next one of this kind: it was sent to our own process group and reaches us too.
+    pub(crate) fn pass_over(&mut self, signal: Own) {
+        let own = signal.as_raw();
+        if self.streams.iter().any(|(number, _)| *number == own) && !self.echoes.contains(&own) {
+            self.echoes.push(own);
+        }
     }
 }
 
 /// The terminal's stop, Ctrl-Z.
 pub(crate) fn stop() -> SignalKind {
-    SignalKind::from_raw(rustix::process::Signal::TSTP.as_raw())
+    SignalKind::from_raw(Own::TSTP.as_raw())
 }
 
 /// The shell's `fg` and `bg`.
 pub(crate) fn go_on() -> SignalKind {
-    SignalKind::from_raw(rustix::process::Signal::CONT.as_raw())
+    SignalKind::from_raw(Own::CONT.as_raw())
 }
 
 fn bit(number: i32) -> u64 {

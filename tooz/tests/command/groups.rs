@@ -151,3 +151,32 @@ fn a_watcher_sees_every_new_wording_of_a_member() {
     assert_eq!(one.out.next(), "left group \"g\" as one");
     assert_eq!(watcher.out.next(), "left one");
 }
+
+#[test]
+fn capabilities_that_cannot_be_taken_change_nothing() {
+    let store = Store::file();
+    let deep = format!("{}{}", "[".repeat(20), "]".repeat(20));
+    let refused = store.run(&["group", "join", "g", "--create", "--capabilities", &deep]);
+    assert_eq!(refused.code, 2, "{refused:?}");
+    assert_eq!(store.run(&["group", "list"]).out, Vec::<String>::new());
+
+    store.run(&["group", "create", "g"]);
+    let mut one = store.start(&["group", "join", "g", "--member", "one", "--capabilities", "-"]);
+    one.type_line("1");
+    one.out.until("joined");
+    one.type_line(&deep);
+    one.err.until("not updated: line 2 of standard input cannot be taken");
+    one.type_line("3");
+    one.out.until("updated");
+    assert_eq!(store.run(&["group", "members", "g", "--json"]).json()[0]["capabilities"], json!(3));
+    one.signal(Signal::TERM);
+    assert_eq!(one.code(), 0);
+}
+
+#[test]
+fn a_name_that_turns_text_around_is_shown_escaped() {
+    let store = Store::file();
+    assert_eq!(store.run(&["group", "create", "a\u{202e}b"]).code, 0);
+    assert_eq!(store.run(&["group", "list"]).out, ["a\\u{202e}b"]);
+    assert_eq!(store.run(&["group", "list", "--json"]).json(), json!([{ "group": "a\u{202e}b" }]));
+}

@@ -117,6 +117,24 @@ fn a_silent_store_is_waited_for_as_long_as_the_timeout_says() {
     assert_eq!(store.run(&["who", "a", "--timeout", "0"]).code, 2);
 }
 
+/// Busy is what a script passes over: nobody knows whether it is.
+#[test]
+fn a_waiter_whose_store_died_does_not_say_that_the_lock_is_busy() {
+    for words in [["lock", "a"], ["elect", "g"]] {
+        let (server, store) = mortal();
+        let holder = store.start(&[words.as_slice(), &["--", "sh", "-c", "echo ready; sleep 1000"]].concat());
+        holder.out.until("ready");
+        let rest = ["--ttl", "1s", "--timeout", "4s", "--", "true"];
+        let mut waiter = store.start(&[words.as_slice(), &rest].concat());
+        waiter.err.until("waiting for");
+
+        server.kill();
+
+        assert_eq!(waiter.code(), 110, "{words:?}");
+        waiter.err.until("the store does not answer");
+    }
+}
+
 #[test]
 fn a_member_that_cannot_leave_says_so_when_its_timeout_is_up() {
     let server = Redis::start();

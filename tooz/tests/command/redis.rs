@@ -1,6 +1,6 @@
 //! The command over a store that leases, shared by processes: the child is gone before the lock passes on.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use conformance::servers::Redis;
 use rustix::process::Signal;
@@ -79,6 +79,31 @@ fn a_stopped_commands_child_is_gone_before_the_lease_passes_on() {
     let store = Leased::with_ttl("2s");
     let mut first = assert_the_child_is_gone_first(&store, |first| first.signal(Signal::STOP));
     assert_eq!(first.code(), 118);
+}
+
+/// Whoever is told to let go ends its child first, and only then the next one starts.
+#[test]
+fn a_broken_commands_child_is_gone_before_the_lock_passes_on() {
+    let store = Leased::with_ttl("10s");
+    let mut first = assert_the_child_is_gone_first(&store, |_| {
+        assert_eq!(store.run(&["break", "a"]).code, 0);
+    });
+    assert_eq!(first.code(), 118);
+}
+
+/// Signals are passed on to the child, however many; renewals go on beside them.
+#[test]
+fn signals_that_never_pause_cost_no_renewal() {
+    let store = Leased::with_ttl("2s");
+    let script = "trap : USR1; echo ready; end=$(($(date +%s) + 5)); \
+                  while [ $(date +%s) -lt $end ]; do sleep 1; done; echo over; read end; exit 7";
+    let mut run = store.start(&["lock", "a", "--", "sh", "-c", script]);
+    run.out.until("ready");
+    while run.out.soon(Duration::from_millis(20)).is_none() {
+        run.signal(Signal::USR1);
+    }
+    run.type_line("");
+    assert_eq!(run.code(), 7);
 }
 
 /// A command whose store is silent gives up in time; the store keeps nobody's promise for it.

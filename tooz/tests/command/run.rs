@@ -111,6 +111,15 @@ impl Lines {
         self.0.recv_timeout(PATIENCE).unwrap_or_else(|e| panic!("no further line: {e}"))
     }
 
+    /// The next line, unless it takes longer.
+    pub(crate) fn soon(&self, patience: Duration) -> Option<String> {
+        match self.0.recv_timeout(patience) {
+            Ok(line) => Some(line),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(e) => panic!("no further line: {e}"),
+        }
+    }
+
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.next()).unwrap()
     }

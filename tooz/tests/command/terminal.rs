@@ -4,6 +4,8 @@
 
 use std::process::Command;
 
+use conformance::servers::Redis;
+
 use crate::pty::Pty;
 use crate::store::{Store, bare};
 
@@ -54,6 +56,21 @@ fn ctrl_c_reaches_the_child_and_its_code_the_shell() {
     pty.until("caught");
     pty.press("echo code\"\"=$?\n");
     pty.until("code=5");
+}
+
+/// The command interrupts the rest of its job, and hears that itself: no reason not to wait for a server's answer.
+#[test]
+fn ctrl_c_leaves_the_command_the_time_to_give_the_lock_back() {
+    let server = Redis::start();
+    let store = Store::at(server.url());
+    let mut pty = shell(&store);
+    pty.press("$tooz lock a -- sh -c 'echo rea\"\"dy; exec sleep 1000'\n");
+    pty.until("ready");
+    pty.press("\u{3}");
+    pty.press("echo code\"\"=$?\n");
+    let said = pty.until("code=130");
+    assert!(!said.contains("the child has ended"), "{said}");
+    assert_eq!(store.who("a")["held"], false);
 }
 
 #[test]

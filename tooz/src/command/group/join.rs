@@ -66,7 +66,7 @@ async fn join(
         if create {
             group.create_if_missing().await?;
         }
-        Ok(group.join(&capabilities).await?)
+        Ok(group.join_with(capabilities).await?)
     };
     context.bounded(join).await.map_err(|failure| failure.perhaps("joined"))
 }
@@ -107,7 +107,7 @@ async fn stay(
             }
             capabilities = wording.next() => match capabilities {
                 Ok(capabilities) => {
-                    let update = context.bounded(async { Ok(membership.update(&capabilities).await?) });
+                    let update = context.bounded(async { Ok(membership.update_with(capabilities).await?) });
                     tokio::select! {
                         updated = update => updated.map_err(|failure| failure.perhaps("updated"))?,
                         number = signals.next() => return Ok(number),

@@ -5,13 +5,14 @@ use std::thread;
 
 use serde_json::Value;
 use tokio::sync::mpsc::{Receiver, channel};
+use tooz::Capabilities;
 
 use crate::command::failure::Failure;
 
 /// A member's words, the first and those that replace them.
 #[derive(Debug)]
 pub(super) struct Wording {
-    given: Option<Value>,
+    given: Option<Capabilities>,
     lines: Option<Receiver<(u64, String)>>,
 }
 
@@ -26,19 +27,19 @@ impl Wording {
     }
 
     /// What to join with.
-    pub(super) async fn first(&mut self) -> Result<Value, Failure> {
+    pub(super) async fn first(&mut self) -> Result<Capabilities, Failure> {
         match (self.given.take(), self.lines.as_mut()) {
             (Some(given), _) => Ok(given),
             (None, Some(lines)) => match lines.recv().await {
                 Some((number, line)) => parse(&line).map_err(|wrong| Failure::input(number, wrong)),
                 None => Err(Failure::usage("--capabilities -: standard input ended before the first line")),
             },
-            (None, None) => Ok(Value::Null),
+            (None, None) => Ok(Capabilities::default()),
         }
     }
 
     /// What replaces it, or why the line does not. Never ends where nothing will; may be dropped and asked again.
-    pub(super) async fn next(&mut self) -> Result<Value, String> {
+    pub(super) async fn next(&mut self) -> Result<Capabilities, String> {
         if let Some(lines) = self.lines.as_mut() {
             if let Some((number, line)) = lines.recv().await {
                 return parse(&line).map_err(|wrong| format!("line {number} of standard input {wrong}"));
@@ -63,6 +64,9 @@ fn listen() -> Receiver<(u64, String)> {
     heard
 }
 
-fn parse(text: &str) -> Result<Value, String> {
-    serde_json::from_str(text).map_err(|e| format!("is no JSON: {e}; write it like '{{\"weight\": 3}}'"))
+/// What is wrong is said as what comes after the name of the line or the option.
+fn parse(text: &str) -> Result<Capabilities, String> {
+    let value: Value = serde_json::from_str(text)
+        .map_err(|e| format!("is no JSON: {e}; write it like '{{\"weight\": 3}}'"))?;
+    Capabilities::of(&value).map_err(|e| format!("cannot be taken: {e}"))
 }

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -54,9 +55,11 @@ impl Supervisor {
         deadline: Option<Moment>,
         lead: Duration,
     ) -> Result<Self, Failure> {
-        Self::spawn(command, environment, charge, deadline, lead)
-            .await
-            .map_err(|e| Failure::system("start the supervisor of the child", &e))
+        Self::spawn(command, environment, charge, deadline, lead).await.map_err(|e| match e.kind() {
+            // By itself the command may just fit.
+            io::ErrorKind::ArgumentListTooLong => not_started(&program(command), false, &e.to_string()),
+            _ => Failure::system("start the supervisor of the child", &e),
+        })
     }
 
     async fn spawn(
@@ -69,7 +72,7 @@ impl Supervisor {
         let (ours, theirs) = UnixStream::pair()?;
         let process = Command::new(own_program())
             .arg0("tooz")
-            .args(["supervise", "--"])
+            .args([super::WORD, "--"])
             .args(command)
             .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::from(OwnedFd::from(theirs)))
@@ -87,8 +90,7 @@ impl Supervisor {
         outbox.send(&Order::Begin { deadline: nanos(deadline), lead_ms, group }).await;
         // Should the supervisor die, its orphans become ours.
         Brood::adopt_orphans();
-        let program = command.first().map(|program| program.to_string_lossy().into_owned());
-        Ok(Self { process, inbox, outbox, brood: None, program: program.unwrap_or_default() })
+        Ok(Self { process, inbox, outbox, brood: None, program: program(command) })
     }
 
     /// Stays until the child and its group are gone, renewing the deadline and passing signals on.
@@ -101,6 +103,8 @@ impl Supervisor {
     ) -> Result<Exit, Failure> {
         let mut lost = false;
         let mut rescue = None;
+        // One timer for all passes: signals may come faster than it ends.
+        let mut look = pin!(tokio::time::sleep(tick));
         loop {
             tokio::select! {
                 report = self.inbox.next() => match report {
@@ -112,7 +116,7 @@ impl Supervisor {
                     }
                     Some(Report::Ended { code, signal, reason, foreground }) => {
                         self.finish().await;
-                        return Ok(verdict(code, signal, reason, foreground));
+                        return Ok(verdict((code, signal), reason, foreground, signals));
                     }
                     None => {
                         self.avenge().await;
@@ -128,7 +132,8 @@ impl Supervisor {
                 }
                 // Only in case the supervisor is stopped: it does the same by itself.
                 step = due(rescue), if rescue.is_some() => rescue = self.rescue(step),
-                () = tokio::time::sleep(tick), if known.is_some() => {
+                () = &mut look, if known.is_some() => {
+                    look.as_mut().reset(Instant::now() + tick);
                     // A claim that is lost has none, which does not mean for ever.
                     if let Some(deadline) = charge.deadline().filter(|deadline| known < Some(*deadline)) {
                         known = Some(deadline);
@@ -170,7 +175,7 @@ impl Supervisor {
     /// Stops as the child did, and goes on with it.
     async fn stop_too(&mut self, signals: &mut Signals) {
         if job::stop_own_group() {
-            signals.pass_over_stop();
+            signals.pass_over(Signal::TSTP);
         }
         // Continued, or never stopped because no shell would continue us.
         self.tell(Order::Continue).await;
@@ -220,6 +225,10 @@ async fn due(rescue: Option<(Instant, Rescue)>) -> Rescue {
     }
 }
 
+fn program(command: &[OsString]) -> String {
+    command.first().map(|program| program.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
 /// This very program, even if its file was replaced meanwhile.
 fn own_program() -> PathBuf {
     let running = PathBuf::from("/proc/self/exe");
@@ -235,18 +244,22 @@ fn not_started(program: &str, missing: bool, message: &str) -> Failure {
     Failure::new(exit, kind, format!("cannot start {program:?}: {message}"))
 }
 
-fn verdict(code: Option<i32>, signal: Option<i32>, reason: Option<Reason>, foreground: bool) -> Exit {
-    match (reason, code, signal) {
-        (Some(Reason::Deadline | Reason::Lost), ..) => Exit::Lost,
-        (_, Some(code), _) => Exit::Child(u8::try_from(code).unwrap_or(u8::MAX)),
-        (_, None, Some(signal)) => {
+fn verdict(
+    end: (Option<i32>, Option<i32>),
+    reason: Option<Reason>,
+    foreground: bool,
+    signals: &mut Signals,
+) -> Exit {
+    match (reason, end) {
+        (Some(Reason::Deadline | Reason::Lost), _) => Exit::Lost,
+        (_, (Some(code), _)) => Exit::Child(u8::try_from(code).unwrap_or(u8::MAX)),
+        (_, (None, Some(signal))) => {
             // A terminal interrupts a whole job; we took the child out of it, so the others hear it from us.
-            let interrupt = Signal::INT.as_raw();
-            if foreground && signal == interrupt {
-                job::interrupt_own_group();
+            if foreground && signal == Signal::INT.as_raw() && job::interrupt_own_group() {
+                signals.pass_over(Signal::INT);
             }
             Exit::signal(signal)
         }
-        (_, None, None) => Exit::Failed,
+        (_, (None, None)) => Exit::Failed,
     }
 }

@@ -20,6 +20,9 @@ mod process;
 mod schedule;
 mod terminal;
 
+/// What a supervisor's command line begins with, before `--` and the child's.
+pub(crate) const WORD: &str = "supervise";
+
 pub(crate) use handle::{Charge, Supervisor};
 pub(crate) use process::supervise;
 pub(crate) use terminal::Terminal;

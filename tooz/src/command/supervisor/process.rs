@@ -57,6 +57,14 @@ async fn begin(
     let Channel { mut inbox, mut outbox } = Channel::new(socket)?;
     let Some(Order::Begin { deadline, lead_ms, group }) = inbox.next().await else { return Ok(()) };
     let Some(home) = Pid::from_raw(group) else { return Ok(()) };
+    let mut schedule = Schedule::new(moment(deadline), Duration::from_millis(lead_ms));
+    // Stopped on the way here, nobody may start what had to be gone by now.
+    if schedule.due(BootClock.now()).is_some() {
+        drop(tether);
+        let reason = schedule.reason();
+        outbox.send(&Report::Ended { code: None, signal: None, reason, foreground: false }).await;
+        return Ok(());
+    }
     Brood::adopt_orphans();
     // Before the child exists, so that its end cannot be missed.
     let mut stirs = signal(SignalKind::child())?;
@@ -71,7 +79,6 @@ async fn begin(
         }
     };
     outbox.send(&Report::Started { group: brood.group().as_raw_pid() }).await;
-    let schedule = Schedule::new(moment(deadline), Duration::from_millis(lead_ms));
     let mut watch = Watch { brood, schedule, terminal, home, keen, foreground: false, outbox, end: None };
     if keen {
         watch.lend_terminal();
@@ -216,5 +223,30 @@ impl Watch {
             foreground: self.foreground,
         };
         self.outbox.send(&ended).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_deadline_that_passed_on_the_way_starts_no_child() {
+        let folder = tempfile::tempdir().unwrap();
+        let trace = folder.path().join("trace");
+        let command = [OsString::from("touch"), trace.clone().into_os_string()];
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let Channel { mut inbox, mut outbox } = Channel::new(ours).unwrap();
+        let over = BootClock.now().as_nanos();
+        let group = rustix::process::getpgrp().as_raw_pid();
+        outbox.send(&Order::Begin { deadline: Some(over), lead_ms: 100, group }).await;
+
+        begin(theirs, &command, File::open("/dev/null").unwrap().into(), None).await.unwrap();
+
+        let report = inbox.next().await;
+        let ended = matches!(report, Some(Report::Ended { reason: Some(Reason::Deadline), .. }));
+        assert!(ended && !trace.exists(), "{report:?}");
     }
 }

@@ -50,7 +50,11 @@ pub(super) fn machine(offset: Offset, sender: &str, payload: &[u8]) -> Map<Strin
 /// Never silent: a result for machines, a note for people, whose results are messages only.
 pub(super) fn tell_gap(context: &Context, missed: u64) -> Result<(), Failure> {
     let told = json!({ "event": "lagged", "missed": missed });
-    tell(context, &format!("missed {missed} messages: they are no longer retained"), &told)
+    tell(
+        context,
+        &format!("missed {missed} messages: they are no longer retained, or written for a newer version"),
+        &told,
+    )
 }
 
 /// As [`tell_gap`].
