@@ -26,13 +26,20 @@ use crate::watched::Watched;
 /// One member's connection to a store. Cheap to clone; all clones share one session and one heartbeat,
 /// whatever they hold.
 ///
+/// # Errors
+/// What every call on a coordinator and on what it gives may fail with stands [there](crate::Error#errors-of-every-call).
+///
 /// # On drop
-/// When the last clone is dropped, together with every [`Lock`], [`Group`] and
-/// [`Election`](crate::Election) taken from it, the session is *orphaned*: it is no longer renewed, guards
+/// When the last clone is dropped, together with every [`Lock`], [`Group`], [`Election`](crate::Election) and
+/// [`Topic`] taken from it, the session is *orphaned*: it is no longer renewed, guards
 /// that still exist become lost at once ([`Cause::Orphaned`]), and the store frees the rest when its time
 /// to live is over (a store kept by the kernel: at once). Guards, memberships and views do **not** keep the
 /// session alive. [`close`](Self::close) gives everything back instead; [`scope`](crate::scope) does so on
 /// every way out.
+///
+/// # Round trips
+/// What sections of this name count is a good day: the connection stands, the name has been used before, nobody changes
+/// the same thing meanwhile, and nothing has to be sent again.
 ///
 /// ```
 /// # async fn run() -> tooz_core::Result<()> {
@@ -98,17 +105,17 @@ impl Coordinator {
         self
     }
 
-    /// The lock of this name. Nothing is sent yet; a bad name is reported by the first call.
+    /// The lock of this name. Nothing is sent yet; a bad name is reported by the first call, as `InvalidName`.
     pub fn lock(&self, name: impl AsRef<str>) -> Lock {
         Lock::new(self.clone(), name.as_ref())
     }
 
-    /// The group of this name. Nothing is sent yet; a bad name is reported by the first call.
+    /// The group of this name. Nothing is sent yet; a bad name is reported by the first call, as `InvalidName`.
     pub fn group(&self, name: impl AsRef<str>) -> Group {
         Group::new(self.clone(), name.as_ref())
     }
 
-    /// The topic of this name. Nothing is sent yet; a bad name is reported by the first call.
+    /// The topic of this name. Nothing is sent yet; a bad name is reported by the first call, as `InvalidName`.
     pub fn topic(&self, name: impl AsRef<str>) -> Topic {
         Topic::new(self.clone(), name.as_ref())
     }
@@ -116,7 +123,7 @@ impl Coordinator {
     /// The names of all groups, sorted.
     ///
     /// # Errors
-    /// `Unavailable` if the store stays silent, `Unsupported` if it has no groups.
+    /// Those of [every call](crate::Error#errors-of-every-call).
     ///
     /// # Round trips
     /// One.
@@ -165,10 +172,10 @@ impl Coordinator {
         Watched::new(self.core().state())
     }
 
-    /// How long one small request takes.
+    /// How long one small request takes: a look at a lock's queue.
     ///
     /// # Errors
-    /// `Unavailable` if the store stays silent.
+    /// Those of [every call](crate::Error#errors-of-every-call); `Unsupported` if the store has no locks.
     pub async fn round_trip(&self) -> Result<Duration> {
         let before = self.core().now();
         self.lock("tooz/round-trip").queue().await?;

@@ -7,6 +7,17 @@ use std::sync::Arc;
 /// An error: a kind for programs, a text for people, a source for the curious.
 ///
 /// Contention, vacancy and emptiness are values, never errors. Errors never contain a password.
+///
+/// # Errors of every call
+/// The documentation of a call names the kinds that are its own. Each call that asks a store may besides fail with
+/// * [`InvalidName`](ErrorKind::InvalidName) if a lock, group or topic, or the store, cannot have the name;
+/// * [`Unavailable`](ErrorKind::Unavailable) if the store stays silent for the [timeout](crate::Builder::timeout), or
+///   [`SessionLost`](ErrorKind::SessionLost) if that was a session's end;
+/// * [`Closed`](ErrorKind::Closed) if the coordinator has ended;
+/// * [`Unsupported`](ErrorKind::Unsupported) if the store has no locks (elections are locks), no groups or no topics;
+/// * [`Denied`](ErrorKind::Denied), [`Exhausted`](ErrorKind::Exhausted) and [`Corrupt`](ErrorKind::Corrupt) if the store
+///   refuses, is full, or holds what cannot be read;
+/// * [`Internal`](ErrorKind::Internal), which is a defect.
 #[derive(Clone)]
 pub struct Error {
     kind: ErrorKind,

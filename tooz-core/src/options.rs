@@ -1,5 +1,6 @@
 //! Building a coordinator.
 
+use std::env::{self, VarError};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,7 +47,8 @@ pub type Wrap = Arc<dyn Fn(Arc<dyn Backend>) -> Arc<dyn Backend> + Send + Sync>;
 pub struct Builder {
     registry: Registry,
     url: String,
-    member: String,
+    /// Or why there is none.
+    member: Result<String>,
     ttl: Duration,
     membership_ttl: Option<Duration>,
     timeout: Duration,
@@ -99,7 +101,7 @@ impl Builder {
         Self {
             registry,
             url,
-            member: default_member(),
+            member: Ok(default_member()),
             ttl,
             membership_ttl: None,
             timeout: Duration::from_secs(10),
@@ -114,7 +116,21 @@ impl Builder {
 
     /// Who this process is, unique among the store's users. Default: `pid-<process id>-<random>`.
     pub fn member(mut self, member: impl Into<String>) -> Self {
-        self.member = member.into();
+        self.member = Ok(member.into());
+        self
+    }
+
+    /// The same as this environment variable says, if it is set and not empty. [`connect`](Self::connect) refuses one
+    /// that is no UTF-8 text, unless [`member`](Self::member) names another.
+    pub fn member_from_env(mut self, variable: &str) -> Self {
+        match env::var(variable) {
+            Ok(member) if !member.is_empty() => self.member = Ok(member),
+            Ok(_) | Err(VarError::NotPresent) => {}
+            Err(VarError::NotUnicode(member)) => {
+                let text = format!("{variable}={member:?} is no UTF-8 text: give 1 to 255 bytes of it");
+                self.member = Err(Error::new(ErrorKind::InvalidName, text));
+            }
+        }
         self
     }
 
@@ -225,7 +241,7 @@ impl Builder {
         let ttl = endpoint.span("lock_timeout")?.unwrap_or(self.ttl);
         let membership_ttl = endpoint.span("membership_timeout")?.or(self.membership_ttl).unwrap_or(ttl);
         let settings = Settings {
-            member: Name::new(&self.member).map_err(|e| e.while_doing("member id"))?,
+            member: self.member.clone().and_then(Name::new).map_err(|e| e.while_doing("member id"))?,
             ttl,
             membership_ttl,
             timeout: endpoint.span("timeout")?.unwrap_or(self.timeout),

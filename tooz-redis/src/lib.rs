@@ -24,7 +24,7 @@
 //! | `_tooz_group:<group>`, `_tooz_groups` | members with their capabilities; all groups: as Python writes them | kept |
 //! | `{…}:sessions` | whose session each member is | it beats |
 //! | `tooz-rs:_tooz:session:<id>` | a session | it beats |
-//! | `tooz-rs:_tooz:topic:<name>` and its kin | messages, a stream | 25 hours after the last, and as long as one is kept |
+//! | `tooz-rs:_tooz:topic:<name>` and its kin | messages, a stream | 12.5 to 25 hours beyond the retention of the last |
 //! | `{…}:log`, `{…}:ids:1`, `{…}:ids:2` | how many there were; whose requests are known | as the messages |
 //!
 //! The full format is in `docs/wire/redis.md`.

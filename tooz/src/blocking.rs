@@ -15,10 +15,10 @@
 #[doc(inline)]
 pub use tooz_core::blocking::{
     Changes, Coordinator, Election, Group, Guard, Inbox, Leadership, Lock, Membership, Observer, Partitioned,
-    Subscription, Topic, View, scope,
+    QueueView, Subscription, Topic, View, Watched, scope,
 };
 
-use crate::{Error, Result};
+use crate::{Builder, Error, Result};
 
 /// Connects to the store at `url` as this member; see [`crate::connect`].
 ///
@@ -26,6 +26,22 @@ use crate::{Error, Result};
 /// As there.
 pub fn connect(url: impl Into<String>, member: impl Into<String>) -> Result<Coordinator> {
     tooz_core::blocking::connect(crate::builder(url).member(member))
+}
+
+/// Connects as built by [`crate::builder`]; see [`Builder::connect`].
+///
+/// # Errors
+/// As there.
+///
+/// ```
+/// # fn main() -> tooz::Result<()> {
+/// let ttl = std::time::Duration::from_secs(10);
+/// let coord = tooz::blocking::connect_with(tooz::builder("memory://docs-blocking-builder").ttl(ttl))?;
+/// coord.close()
+/// # }
+/// ```
+pub fn connect_with(builder: Builder) -> Result<Coordinator> {
+    tooz_core::blocking::connect(builder)
 }
 
 /// Connects, runs `work` and closes on every way out; see [`crate::with`].

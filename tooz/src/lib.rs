@@ -80,6 +80,8 @@ pub use tooz_core::{
     Wrap, backend, endpoint, memory, scope,
 };
 
+#[doc(hidden)]
+pub use tooz_core::is_unruly;
 #[cfg(feature = "etcd-compare")]
 pub use tooz_etcd::still_held;
 #[cfg(feature = "zookeeper")]
@@ -102,7 +104,7 @@ pub fn registry() -> Registry {
 /// Starts building a coordinator over the store at `url`, with every compiled-in driver.
 ///
 /// The member id is that of the environment variable `TOOZ_MEMBER`, if set and not empty, until
-/// [`Builder::member`] names another.
+/// [`Builder::member`] names another. One that is no UTF-8 text is refused when connecting, as `InvalidName`.
 ///
 /// ```
 /// # async fn run() -> tooz::Result<()> {
@@ -119,11 +121,7 @@ pub fn registry() -> Registry {
 /// # tokio::runtime::Runtime::new().unwrap().block_on(run()).unwrap();
 /// ```
 pub fn builder(url: impl Into<String>) -> Builder {
-    let builder = registry().builder(url);
-    match std::env::var("TOOZ_MEMBER") {
-        Ok(member) if !member.is_empty() => builder.member(member),
-        _ => builder,
-    }
+    registry().builder(url).member_from_env("TOOZ_MEMBER")
 }
 
 /// Connects to the store at `url` as this member.
@@ -173,4 +171,34 @@ where
 {
     let coord = connect(url, member).await?;
     scope(coord, work).await
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    use std::process::Command;
+
+    use super::{ErrorKind, blocking, builder};
+
+    /// Runs itself again with such a variable: a process does not change its own while threads run.
+    #[test]
+    fn a_member_id_of_the_environment_that_is_no_text_is_refused() {
+        const NAME: &str = "tests::a_member_id_of_the_environment_that_is_no_text_is_refused";
+        let odd = OsStr::from_bytes(b"w\xff");
+        if std::env::var_os("TOOZ_MEMBER").is_none_or(|member| member != odd) {
+            let mut again = Command::new(std::env::current_exe().unwrap());
+            let ran = again.args(["--exact", NAME]).env("TOOZ_MEMBER", odd).output().unwrap();
+            let told = String::from_utf8_lossy(&ran.stdout).into_owned();
+            assert!(ran.status.success() && told.contains("1 passed"), "{told}");
+            return;
+        }
+        let refused = blocking::connect_with(builder("memory://no-text")).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::InvalidName);
+        assert!(refused.to_string().contains("TOOZ_MEMBER"), "{refused}");
+
+        let named = blocking::connect("memory://no-text", "worker-1").unwrap();
+        assert_eq!(named.member().as_str(), "worker-1");
+        named.close().unwrap();
+    }
 }

@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::block_on;
-use super::{Election, Partitioned};
+use super::{Election, Partitioned, Watched, block_on};
 use crate::error::Result;
-use crate::{Event, MembershipState, Partitioner, Roster};
+use crate::{Capabilities, Event, MembershipState, Name, Partitioner, Roster};
 
 /// See [`crate::Group`].
 #[derive(Clone, Debug)]
@@ -64,6 +63,14 @@ impl Group {
         block_on(self.inner.join(capabilities)).map(|inner| Membership { inner })
     }
 
+    /// See [`crate::Group::join_with`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn join_with(&self, capabilities: Capabilities) -> Result<Membership> {
+        block_on(self.inner.join_with(capabilities)).map(|inner| Membership { inner })
+    }
+
     /// See [`crate::Group::watch`].
     ///
     /// # Errors
@@ -77,7 +84,7 @@ impl Group {
     /// # Errors
     /// As there.
     pub fn join_partitioned(&self, weight: u32) -> Result<Partitioned> {
-        block_on(self.inner.join_partitioned(weight)).map(|inner| Partitioned { inner })
+        block_on(self.inner.join_partitioned(weight)).map(Partitioned::from)
     }
 
     /// See [`crate::Group::partitioner`].
@@ -106,13 +113,28 @@ impl Group {
 #[must_use = "dropping the membership leaves the group"]
 #[derive(Debug)]
 pub struct Membership {
-    inner: crate::Membership,
+    pub(super) inner: crate::Membership,
 }
 
 impl Membership {
+    /// See [`crate::Membership::group`].
+    pub fn group(&self) -> &Name {
+        self.inner.group()
+    }
+
+    /// See [`crate::Membership::member`].
+    pub fn member(&self) -> &Name {
+        self.inner.member()
+    }
+
     /// How it stands right now.
     pub fn state(&self) -> MembershipState {
         self.inner.state().borrow()
+    }
+
+    /// How it stands, to look at or to wait for; see [`crate::Membership::state`].
+    pub fn watch_state(&self) -> Watched<MembershipState> {
+        Watched { inner: self.inner.state() }
     }
 
     /// See [`crate::Membership::update`].
@@ -121,6 +143,14 @@ impl Membership {
     /// As there.
     pub fn update<T: Serialize + ?Sized>(&self, capabilities: &T) -> Result<()> {
         block_on(self.inner.update(capabilities))
+    }
+
+    /// See [`crate::Membership::update_with`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn update_with(&self, capabilities: Capabilities) -> Result<()> {
+        block_on(self.inner.update_with(capabilities))
     }
 
     /// See [`crate::Membership::leave`].

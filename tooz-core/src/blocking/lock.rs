@@ -1,12 +1,13 @@
 //! Locks without async.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::block_on;
 use crate::backend::{Eviction, Queue};
 use crate::error::Result;
 use crate::lock::released;
-use crate::{Cause, ClaimId, FencingToken, Hold};
+use crate::{Cause, ClaimId, FencingToken, Hold, Moment, Name};
 
 /// See [`crate::Lock`].
 #[derive(Clone, Debug)]
@@ -64,6 +65,14 @@ impl Lock {
         block_on(self.inner.queue())
     }
 
+    /// See [`crate::Lock::watch`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn watch(&self) -> Result<QueueView> {
+        block_on(self.inner.watch()).map(|inner| QueueView { inner })
+    }
+
     /// See [`crate::Lock::evict`].
     ///
     /// # Errors
@@ -77,7 +86,7 @@ impl Lock {
 #[must_use = "the lock is given back when the guard is dropped"]
 #[derive(Debug)]
 pub struct Guard {
-    inner: crate::Guard,
+    pub(super) inner: crate::Guard,
 }
 
 impl Guard {
@@ -96,7 +105,17 @@ impl Guard {
         self.inner.valid_for(span)
     }
 
-    /// Blocks until the lock is lost.
+    /// See [`crate::Guard::deadline`].
+    pub fn deadline(&self) -> Option<Moment> {
+        self.inner.deadline()
+    }
+
+    /// See [`crate::Guard::remaining`].
+    pub fn remaining(&self) -> Option<Duration> {
+        self.inner.remaining()
+    }
+
+    /// Blocks until the lock is lost; see [`crate::Guard::lost`].
     pub fn wait_lost(&self) -> Cause {
         block_on(self.inner.lost())
     }
@@ -114,8 +133,52 @@ impl Guard {
         self.inner.detach();
     }
 
+    /// See [`crate::Guard::name`].
+    pub fn name(&self) -> Name {
+        self.inner.name()
+    }
+
+    /// See [`crate::Guard::claim_id`].
+    pub fn claim_id(&self) -> ClaimId {
+        self.inner.claim_id()
+    }
+
     /// See [`crate::Guard::hold`].
     pub fn hold(&self) -> Hold {
         self.inner.hold()
+    }
+
+    /// See [`crate::Guard::tether`].
+    #[cfg(unix)]
+    pub fn tether(&self) -> Option<std::os::fd::OwnedFd> {
+        self.inner.tether()
+    }
+}
+
+/// See [`crate::QueueView`].
+#[derive(Clone, Debug)]
+pub struct QueueView {
+    pub(super) inner: crate::QueueView,
+}
+
+impl QueueView {
+    /// See [`crate::QueueView::borrow`].
+    pub fn borrow(&self) -> Arc<Queue> {
+        self.inner.borrow()
+    }
+
+    /// Blocks until there is a newer look; see [`crate::QueueView::changed`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn changed(&mut self) -> Result<()> {
+        block_on(self.inner.changed())
+    }
+}
+
+impl Hold {
+    /// [`lost`](Self::lost) for callers that block their thread.
+    pub fn lost_blocking(&self) -> Cause {
+        block_on(self.lost())
     }
 }

@@ -20,18 +20,22 @@ mod group;
 mod lock;
 mod partition;
 mod topic;
+mod watched;
 
 use std::time::Duration;
 
 pub use election::{Election, Leadership, Observer};
 pub use group::{Group, Membership, View};
-pub use lock::{Guard, Lock};
+pub use lock::{Guard, Lock, QueueView};
 pub use partition::{Changes, Partitioned};
 pub use topic::{Inbox, Subscription, Topic};
+pub use watched::Watched;
 
+use crate::backend::Profile;
+use crate::endpoint::Endpoint;
 use crate::error::Result;
 use crate::options::Builder;
-use crate::{Name, State};
+use crate::{Name, SessionId, State};
 
 /// Waits on this thread. Within a task it spends nothing of the task's budget: that grows again only when the task
 /// yields, and this one does not before it is done.
@@ -99,9 +103,34 @@ impl Coordinator {
         self.inner.member()
     }
 
+    /// See [`crate::Coordinator::endpoint`].
+    pub fn endpoint(&self) -> &Endpoint {
+        self.inner.endpoint()
+    }
+
+    /// See [`crate::Coordinator::profile`].
+    pub fn profile(&self) -> &Profile {
+        self.inner.profile()
+    }
+
+    /// See [`crate::Coordinator::margin`].
+    pub fn margin(&self) -> Duration {
+        self.inner.margin()
+    }
+
+    /// See [`crate::Coordinator::session`].
+    pub fn session(&self) -> Option<SessionId> {
+        self.inner.session()
+    }
+
     /// The state of the session right now.
     pub fn state(&self) -> State {
         self.inner.state().borrow()
+    }
+
+    /// The state of the session, to look at or to wait for; see [`crate::Coordinator::state`].
+    pub fn watch_state(&self) -> Watched<State> {
+        Watched { inner: self.inner.state() }
     }
 
     /// See [`crate::Coordinator::round_trip`].

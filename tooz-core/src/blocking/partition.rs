@@ -2,26 +2,40 @@
 
 use std::ops::Deref;
 
-use super::block_on;
+use super::{Membership, block_on};
 use crate::error::Result;
+use crate::partition::Weight;
 use crate::{Moves, Partitioner};
 
 /// See [`crate::Partitioned`]. Dropping it leaves the group in the background.
 #[must_use = "dropping it leaves the group"]
 #[derive(Debug)]
 pub struct Partitioned {
-    pub(super) inner: crate::Partitioned,
+    membership: Membership,
+    partitioner: Partitioner,
+}
+
+impl From<crate::Partitioned> for Partitioned {
+    fn from(joined: crate::Partitioned) -> Self {
+        let (inner, partitioner) = joined.into_parts();
+        Self { membership: Membership { inner }, partitioner }
+    }
 }
 
 impl Partitioned {
+    /// See [`crate::Partitioned::membership`].
+    pub fn membership(&self) -> &Membership {
+        &self.membership
+    }
+
     /// See [`crate::Partitioned::partitioner`].
     pub fn partitioner(&self) -> &Partitioner {
-        self.inner.partitioner()
+        &self.partitioner
     }
 
     /// What moves to and away from this member, from the ring as of now.
     pub fn changes(&self) -> Changes {
-        Changes { inner: self.inner.changes() }
+        Changes { inner: self.partitioner.changes() }
     }
 
     /// See [`crate::Partitioned::set_weight`].
@@ -29,7 +43,7 @@ impl Partitioned {
     /// # Errors
     /// As there.
     pub fn set_weight(&self, weight: u32) -> Result<()> {
-        block_on(self.inner.set_weight(weight))
+        self.membership.update(&Weight { weight })
     }
 
     /// See [`crate::Partitioned::leave`].
@@ -37,7 +51,7 @@ impl Partitioned {
     /// # Errors
     /// As there.
     pub fn leave(self) -> Result<()> {
-        block_on(self.inner.leave())
+        self.membership.leave()
     }
 }
 
@@ -45,7 +59,7 @@ impl Deref for Partitioned {
     type Target = Partitioner;
 
     fn deref(&self) -> &Partitioner {
-        self.inner.partitioner()
+        &self.partitioner
     }
 }
 

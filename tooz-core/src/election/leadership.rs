@@ -69,34 +69,16 @@ impl Leadership {
     /// Replaces the value that observers see.
     ///
     /// # Errors
-    /// `Lost` if this member leads no more; `InvalidValue` if the value has more than 64 KiB.
+    /// `Lost` if this member leads no more; `InvalidValue` if the value has more than 64 KiB; `Unavailable` if the store
+    /// stays silent; else those of [every call](crate::Error#errors-of-every-call).
     ///
     /// # Cancel safety
     /// The value may or may not be replaced when the future is dropped.
     ///
     /// # Round trips
-    /// One.
+    /// One. etcd: two. ZooKeeper: two, and three for the first value of a leader that campaigned without one.
     pub async fn proclaim(&self, value: impl Into<Bytes>) -> Result<()> {
-        let value = value.into();
-        check_value(&value)?;
-        let won = self.guard.won();
-        if !self.is_held() {
-            return Err(self.guard.lost_error(won.place.tenure().cause().unwrap_or(Cause::Expired)));
-        }
-        won.place.set_value(value);
-        let seat = won.place.claim().seat;
-        let amended = won.core.step(won.lane, "amend", |session| {
-            let place = Arc::clone(&won.place);
-            Box::pin(async move { locks(&*session.backend)?.amend(&place.claim()).await })
-        });
-        match amended.instrument(observe::call("proclaim", &seat)).await {
-            Ok(Amended::Done) => Ok(()),
-            Ok(Amended::Absent) => {
-                won.place.lose(Cause::Ousted);
-                Err(Error::new(ErrorKind::Lost, format!("proclaim: the {seat} was lost before")))
-            }
-            Err(failure) => Err(failure.while_doing(format_args!("proclaim as {seat}"))),
-        }
+        proclaim(&self.guard, value.into()).await
     }
 
     /// Resigns and waits until the store has confirmed it; see [`Guard::release`].
@@ -126,6 +108,33 @@ impl Leadership {
     /// The guard behind the leadership.
     pub fn guard(&self) -> &Guard {
         &self.guard
+    }
+
+    pub(crate) fn into_guard(self) -> Guard {
+        self.guard
+    }
+}
+
+/// Replaces the value of the leadership that this guard holds.
+pub(crate) async fn proclaim(guard: &Guard, value: Bytes) -> Result<()> {
+    check_value(&value)?;
+    let won = guard.won();
+    if !guard.is_held() {
+        return Err(guard.lost_error(won.place.tenure().cause().unwrap_or(Cause::Expired)));
+    }
+    won.place.set_value(value);
+    let seat = won.place.claim().seat;
+    let amended = won.core.step(won.lane, "amend", |session| {
+        let place = Arc::clone(&won.place);
+        Box::pin(async move { locks(&*session.backend)?.amend(&place.claim()).await })
+    });
+    match amended.instrument(observe::call("proclaim", &seat)).await {
+        Ok(Amended::Done) => Ok(()),
+        Ok(Amended::Absent) => {
+            won.place.lose(Cause::Ousted);
+            Err(Error::new(ErrorKind::Lost, format!("proclaim: the {seat} was lost before")))
+        }
+        Err(failure) => Err(failure.while_doing(format_args!("proclaim as {seat}"))),
     }
 }
 

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use tracing::Instrument;
 
 pub use leadership::Leadership;
+pub(crate) use leadership::proclaim;
 pub use observer::{Observation, Observer};
 
 use crate::backend::{Holder, Queue};
@@ -57,13 +58,14 @@ impl Election {
     ///
     /// # Errors
     /// `Unavailable` if the store stays silent, `Closed` if the coordinator ends first, `InvalidValue` if
-    /// the value has more than 64 KiB.
+    /// the value has more than 64 KiB; else those of [every call](crate::Error#errors-of-every-call).
     ///
     /// # Cancel safety
     /// Dropping the future withdraws the candidate. Nothing stays behind in the store.
     ///
     /// # Round trips
-    /// One when vacant.
+    /// As for [`Lock::acquire`](crate::Lock::acquire): one when vacant, up to two on ZooKeeper without `nodelay=true`, and
+    /// one more on Redis with `wait_replicas`.
     ///
     /// ```
     /// # async fn run() -> tooz_core::Result<()> {
@@ -92,7 +94,7 @@ impl Election {
     /// Dropping the future leaves nothing behind.
     ///
     /// # Round trips
-    /// One.
+    /// As for [`Lock::try_acquire`](crate::Lock::try_acquire).
     pub async fn try_campaign(&self, value: impl Into<Bytes>) -> Result<Option<Leadership>> {
         self.contend("try to campaign for", value.into(), Patience::Not).await
     }
@@ -106,6 +108,9 @@ impl Election {
     ///
     /// # Cancel safety
     /// As for [`campaign`](Self::campaign).
+    ///
+    /// # Round trips
+    /// As for [`campaign`](Self::campaign) when vacant, at least two when out of time.
     pub async fn campaign_timeout(
         &self,
         value: impl Into<Bytes>,
@@ -118,10 +123,10 @@ impl Election {
     /// The present leader; `None` if the leadership is vacant.
     ///
     /// # Errors
-    /// `Unavailable` if the store stays silent.
+    /// Those of [every call](crate::Error#errors-of-every-call).
     ///
     /// # Round trips
-    /// One.
+    /// As for [`Lock::queue`](crate::Lock::queue).
     pub async fn leader(&self) -> Result<Option<Leader>> {
         let queue = self.queue().await?;
         Ok(Leader::of(&queue))
@@ -131,6 +136,9 @@ impl Election {
     ///
     /// # Errors
     /// As for [`leader`](Self::leader).
+    ///
+    /// # Round trips
+    /// As for [`Lock::queue`](crate::Lock::queue).
     pub async fn queue(&self) -> Result<Queue> {
         let seat = self.seat()?;
         look(&self.coord, seat.clone())

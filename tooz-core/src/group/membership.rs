@@ -83,13 +83,13 @@ impl Membership {
     /// Replaces the capabilities. They stay in force when the membership comes back after a lost session.
     ///
     /// # Errors
-    /// `InvalidValue` beyond the limits; `NotMember` if the membership is over; `Unavailable`.
+    /// `InvalidValue` beyond the limits; `NotMember` if the membership is over or was just lost; else those of [every call](crate::Error#errors-of-every-call).
     ///
     /// # Cancel safety
     /// The capabilities may or may not be replaced when the future is dropped.
     ///
     /// # Round trips
-    /// One.
+    /// One. ZooKeeper: two.
     pub async fn update<T: Serialize + ?Sized>(&self, capabilities: &T) -> Result<()> {
         self.update_with(Capabilities::of(capabilities)?).await
     }
@@ -97,6 +97,12 @@ impl Membership {
     /// Replaces the capabilities by ones that are encoded already.
     ///
     /// # Errors
+    /// As for [`update`](Self::update).
+    ///
+    /// # Cancel safety
+    /// As for [`update`](Self::update).
+    ///
+    /// # Round trips
     /// As for [`update`](Self::update).
     pub async fn update_with(&self, capabilities: Capabilities) -> Result<()> {
         let (answer, answered) = oneshot::channel();
@@ -113,7 +119,7 @@ impl Membership {
     /// Leaving goes on when the future is dropped.
     ///
     /// # Round trips
-    /// One.
+    /// One. ZooKeeper: two.
     pub async fn leave(self) -> Result<()> {
         let (answer, answered) = oneshot::channel();
         self.wish(Wish::Leave(answer), answered).await.map_err(|e| self.failed("leave", e))

@@ -46,14 +46,14 @@ impl Group {
     /// Creates the group.
     ///
     /// # Errors
-    /// `GroupExists` if it is there already; `Unavailable` if the store stays silent. A creation whose answer
-    /// was lost is sent again and may then find the group it made itself.
+    /// `GroupExists` if it is there already; else those of [every call](crate::Error#errors-of-every-call). A creation
+    /// whose answer was lost is sent again and may then find the group it made itself.
     ///
     /// # Cancel safety
     /// The group may or may not be created when the future is dropped.
     ///
     /// # Round trips
-    /// One.
+    /// One. A Redis cluster: two.
     pub async fn create(&self) -> Result<()> {
         match self.create_if_missing().await? {
             true => Ok(()),
@@ -64,10 +64,13 @@ impl Group {
     /// Creates the group unless it is there; says whether it was created.
     ///
     /// # Errors
-    /// `Unavailable` if the store stays silent.
+    /// Those of [every call](crate::Error#errors-of-every-call).
+    ///
+    /// # Cancel safety
+    /// As for [`create`](Self::create).
     ///
     /// # Round trips
-    /// One.
+    /// As for [`create`](Self::create).
     pub async fn create_if_missing(&self) -> Result<bool> {
         let created = self.step("create", |session, name| {
             Box::pin(async move { groups(&*session.backend)?.create(&name).await })
@@ -78,14 +81,14 @@ impl Group {
     /// Deletes the group if nobody is in it.
     ///
     /// # Errors
-    /// `NoSuchGroup`, `GroupNotEmpty`; `Unavailable` if the store stays silent. A deletion whose answer was
-    /// lost is sent again and may then find the group gone.
+    /// `NoSuchGroup`, `GroupNotEmpty`; else those of [every call](crate::Error#errors-of-every-call). A deletion whose
+    /// answer was lost is sent again and may then find the group gone.
     ///
     /// # Cancel safety
     /// The group may or may not be deleted when the future is dropped.
     ///
     /// # Round trips
-    /// One.
+    /// One. More where members or elections of Python's left something behind, and two more on a Redis cluster.
     pub async fn delete(&self) -> Result<()> {
         let deleted = self.step("delete", |session, name| {
             Box::pin(async move { groups(&*session.backend)?.delete(&name).await })
@@ -103,7 +106,10 @@ impl Group {
     /// Whether the group exists.
     ///
     /// # Errors
-    /// `Unavailable` if the store stays silent.
+    /// Those of [every call](crate::Error#errors-of-every-call).
+    ///
+    /// # Round trips
+    /// As for [`members`](Self::members).
     pub async fn exists(&self) -> Result<bool> {
         Ok(self.look("look at").await?.is_some())
     }
@@ -111,10 +117,11 @@ impl Group {
     /// The live members and what they say about themselves.
     ///
     /// # Errors
-    /// `NoSuchGroup`; `Unavailable` if the store stays silent.
+    /// `NoSuchGroup`; else those of [every call](crate::Error#errors-of-every-call).
     ///
     /// # Round trips
-    /// One. ZooKeeper: two, and three with members that were not met before.
+    /// One. ZooKeeper: two, and three with members that were not met before. Redis: one more for a group that was not
+    /// looked at lately, and one more where members are not ours.
     pub async fn members(&self) -> Result<Roster> {
         let fact = self.look("list members of").await?;
         let fact = fact.ok_or_else(|| self.failed("list members of", no_such_group()))?;
@@ -129,13 +136,14 @@ impl Group {
     ///
     /// # Errors
     /// `NoSuchGroup`; `AlreadyMember` if another live session, or this coordinator, is in it under this
-    /// member id; `InvalidValue` for capabilities beyond the limits; `Unavailable`.
+    /// member id; `InvalidValue` for capabilities beyond the limits; else those of
+    /// [every call](crate::Error#errors-of-every-call).
     ///
     /// # Cancel safety
     /// Dropping the future leaves the group again if it was joined meanwhile.
     ///
     /// # Round trips
-    /// One.
+    /// One. Redis: two.
     ///
     /// ```
     /// # async fn run() -> tooz_core::Result<()> {
@@ -161,6 +169,12 @@ impl Group {
     ///
     /// # Errors
     /// As for [`join`](Self::join).
+    ///
+    /// # Cancel safety
+    /// As for [`join`](Self::join).
+    ///
+    /// # Round trips
+    /// As for [`join`](Self::join).
     pub async fn join_with(&self, capabilities: Capabilities) -> Result<Membership> {
         let name = self.checked_name()?;
         membership::join(self.coord.core(), name.clone(), capabilities)
@@ -172,7 +186,7 @@ impl Group {
     /// A live view of the members.
     ///
     /// # Errors
-    /// `NoSuchGroup`; `Unavailable` if the store stays silent.
+    /// As for [`members`](Self::members).
     pub async fn watch(&self) -> Result<View> {
         let name = self.checked_name()?;
         View::open(self.coord.core(), name).await.map_err(|e| self.failed("watch", e))
@@ -183,13 +197,13 @@ impl Group {
     /// Python members do the same with `join_partitioned_group`.
     ///
     /// # Errors
-    /// As for [`join`](Self::join).
+    /// As for [`join`](Self::join). `NoSuchGroup` if somebody deletes the group between its creation and the joining.
     ///
     /// # Cancel safety
     /// Dropping the future leaves the group again if it was joined meanwhile. The group may be created.
     ///
     /// # Round trips
-    /// Three.
+    /// Those of [`create_if_missing`](Self::create_if_missing), [`join`](Self::join) and [`members`](Self::members).
     pub async fn join_partitioned(&self, weight: u32) -> Result<Partitioned> {
         self.create_if_missing().await?;
         let membership = self.join(&Weight { weight }).await?;

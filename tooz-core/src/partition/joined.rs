@@ -30,6 +30,10 @@ impl Partitioned {
         Self { membership, partitioner }
     }
 
+    pub(crate) fn into_parts(self) -> (Membership, Partitioner) {
+        (self.membership, self.partitioner)
+    }
+
     /// The membership.
     pub fn membership(&self) -> &Membership {
         &self.membership
@@ -45,8 +49,11 @@ impl Partitioned {
     /// # Errors
     /// As for [`Membership::update`].
     ///
+    /// # Cancel safety
+    /// As for [`Membership::update`].
+    ///
     /// # Round trips
-    /// One.
+    /// As for [`Membership::update`].
     pub async fn set_weight(&self, weight: u32) -> Result<()> {
         self.membership.update(&Weight { weight }).await
     }
@@ -60,7 +67,7 @@ impl Partitioned {
     /// Leaving goes on when the future is dropped.
     ///
     /// # Round trips
-    /// One.
+    /// As for [`Membership::leave`].
     pub async fn leave(self) -> Result<()> {
         self.membership.leave().await
     }

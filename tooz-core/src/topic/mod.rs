@@ -95,14 +95,14 @@ impl Topic {
     ///
     /// # Errors
     /// `InvalidValue` for a payload that is too large; `Unavailable` if the store stays silent, and then
-    /// [`Error::effect`] says whether the message may be there all the same; `Unsupported` if the store has
-    /// no topics.
+    /// [`Error::effect`] says whether the message may be there all the same; else those of
+    /// [every call](crate::Error#errors-of-every-call).
     ///
     /// # Cancel safety
     /// The message may or may not be published when the future is dropped.
     ///
     /// # Round trips
-    /// One; one more for the first message and then for every tenth part of what is retained.
+    /// One; those of a [`trim`](Self::trim) more for the first message and then for every tenth part of what is retained.
     pub async fn publish(&self, payload: impl Into<Bytes>) -> Result<Offset> {
         let channel = self.channel().map_err(|e| self.failed("publish to", e))?;
         let (core, lane) = (self.coord.core(), self.coord.lane());
@@ -122,10 +122,10 @@ impl Topic {
     /// Reads the topic from some place on, and whatever is published from now on.
     ///
     /// # Errors
-    /// `Unavailable` if the store stays silent, `Unsupported` if it has no topics.
+    /// Those of [every call](crate::Error#errors-of-every-call).
     ///
     /// # Round trips
-    /// One.
+    /// One. Redis: one more for a topic that was not looked at lately. ZooKeeper: more where there are messages to read.
     pub async fn subscribe(&self, from: From) -> Result<Subscription> {
         let channel = self.channel().map_err(|e| self.failed("subscribe to", e))?;
         let opening = Subscription::open(self.coord.core(), self.coord.lane(), channel.clone(), from);
@@ -136,10 +136,10 @@ impl Topic {
     /// The place of the newest message, retained or not; `None` if the store knows none.
     ///
     /// # Errors
-    /// `Unavailable` if the store stays silent, `Unsupported` if it has no topics.
+    /// Those of [every call](crate::Error#errors-of-every-call).
     ///
     /// # Round trips
-    /// One.
+    /// One. Redis: one more for a topic that was not looked at lately.
     pub async fn last(&self) -> Result<Option<Offset>> {
         let channel = self.channel().map_err(|e| self.failed("look at", e))?;
         let looked =
@@ -151,10 +151,13 @@ impl Topic {
     /// messages those were. A store may keep more.
     ///
     /// # Errors
-    /// `Unavailable` if the store stays silent, `Unsupported` if it has no topics.
+    /// Those of [every call](crate::Error#errors-of-every-call).
+    ///
+    /// # Cancel safety
+    /// Some, all or none of them may be gone when the future is dropped.
     ///
     /// # Round trips
-    /// One.
+    /// One. etcd and ZooKeeper: two at least, and more the more goes.
     pub async fn trim(&self) -> Result<u64> {
         let channel = self.channel().map_err(|e| self.failed("trim", e))?;
         let retention = self.retention;
