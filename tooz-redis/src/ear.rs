@@ -122,16 +122,20 @@ impl Ear {
         }
     }
 
-    /// A claim is about to be sent: from now on news of it are kept. `false` if it was sent before.
+    /// A claim is about to be sent: from now on news of it are kept. `false` if it was sent before: whatever told it
+    /// to let go until now was about an earlier grant. From now on it may be about the one that is under way.
     pub(crate) fn expect(&self, claim: ClaimId, keys: &Arc<SeatKeys>) -> bool {
         let mut state = self.lock();
         let fresh = !state.places.contains_key(&claim);
-        state.places.entry(claim).or_insert_with(|| Place {
+        let place = state.places.entry(claim).or_insert_with(|| Place {
             keys: Arc::clone(keys),
             news: None,
             bell: None,
             stranger: false,
         });
+        if place.news == Some(News::LetGo) {
+            place.news = None;
+        }
         fresh
     }
 
@@ -147,15 +151,6 @@ impl Ear {
     pub(crate) fn take_stranger(&self, claim: ClaimId) -> bool {
         let mut state = self.lock();
         state.places.get_mut(&claim).is_some_and(|place| std::mem::take(&mut place.stranger))
-    }
-
-    /// A claim waits: whatever told it to let go was about an earlier grant.
-    pub(crate) fn waits(&self, claim: ClaimId) {
-        if let Some(place) = self.lock().places.get_mut(&claim)
-            && place.news == Some(News::LetGo)
-        {
-            place.news = None;
-        }
     }
 
     /// Everything sent and not withdrawn.

@@ -89,11 +89,7 @@ impl Locks {
         };
         let nothing_there = match &answer {
             Ok(Answer::Busy) => true,
-            Ok(Answer::Waits { .. } | Answer::Held(_)) => {
-                session.ear.waits(claim.id);
-                false
-            }
-            Ok(Answer::Unconfirmed(_)) => false,
+            Ok(_) => false,
             Err(error) => error.effect() == Effect::None,
         };
         if fresh && nothing_there {
