@@ -215,14 +215,27 @@ pub(crate) fn fetch(folder: &Folder, after: Option<Offset>, limit: Limit) -> Res
         if segment.header.incarnation != state.incarnation {
             continue;
         }
-        let (begin, end) = (from.max(first) - first, state.last.saturating_add(1).min(next) - first);
-        let mut chosen = Vec::new();
-        segment.each(begin, end, |entry| {
-            let fits = room.take(batch.messages.len() + chosen.len(), &entry);
-            chosen.extend(fits.then_some(entry));
-            fits
-        })?;
-        batch.messages.extend(read(&segment, &chosen)?);
+        let (mut at, end) = (from.max(first), state.last.saturating_add(1).min(next));
+        while at < end && room.is_left(batch.messages.len()) {
+            let mut chosen = Vec::new();
+            let mut reached = end;
+            segment.each(at - first, end - first, |entry| {
+                let fits = room.take(batch.messages.len() + chosen.len(), &entry);
+                if fits {
+                    chosen.push(entry);
+                } else {
+                    reached = entry.number;
+                }
+                fits
+            })?;
+            batch.messages.extend(read(&segment, &chosen)?);
+            at = reached;
+            if batch.messages.is_empty() {
+                // Nothing of it can be read: what follows may have its room. The first entry always fits, so that
+                // each round comes further, at most to the end of what is retained.
+                room = Room { limit, bytes: 0 };
+            }
+        }
     }
     Ok(batch)
 }

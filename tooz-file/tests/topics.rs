@@ -178,6 +178,36 @@ async fn damaged_messages_are_left_out_and_the_rest_goes_on() {
     assert_eq!(shown(&read(&reader, None).await).len(), 3);
 }
 
+/// What cannot be read takes no room from what follows: an empty batch says that there is nothing more.
+#[tokio::test]
+async fn unreadable_messages_never_hide_what_follows_them() {
+    const MEGABYTE: Limit = Limit { messages: 512, bytes: 1024 * 1024 };
+    let root = Root::new();
+    let session = open(&root.path()).await;
+    for text in ["a", "b", "c"] {
+        say(&session, text.repeat(600 * 1024)).await;
+    }
+    let numbers = async |after| -> Vec<u64> {
+        let batch = topics(&session).fetch(&news(), after, MEGABYTE).await.unwrap();
+        batch.messages.iter().map(|message| message.offset.number()).collect()
+    };
+    let [data, _] = first_segment(&root);
+    overwrite(&data, 100, 0xff);
+    assert_eq!(numbers(None).await, [2]);
+
+    // Nor where a trim has just taken the data of a whole segment away.
+    for _ in 0..16 {
+        say(&session, "d".repeat(600 * 1024)).await;
+    }
+    let next = std::fs::read_dir(folder(&root)).unwrap().filter_map(|file| {
+        let name = file.unwrap().file_name().into_string().unwrap();
+        name.strip_prefix("x-").and_then(|first| first.parse::<u64>().ok()).filter(|first| *first > 1)
+    });
+    let next = next.min().unwrap();
+    std::fs::remove_file(&data).unwrap();
+    assert_eq!(numbers(None).await, [next]);
+}
+
 /// Nothing that is claimed in an index makes us read or allocate what is not there.
 #[tokio::test]
 async fn an_index_that_points_anywhere_is_not_followed() {
