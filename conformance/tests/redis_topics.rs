@@ -141,6 +141,27 @@ async fn no_script_walks_far_however_many_foreign_entries_there_are() {
     }
 }
 
+/// What has the shape of a message and is none takes no room from those behind it: an empty batch says that there is
+/// nothing more.
+#[tokio::test]
+async fn entries_that_only_look_like_messages_hide_none() {
+    let redis = Redis::start();
+    let a = session(&redis, "a").await;
+    let first = a.say(&config(), "first").await;
+    let megabyte = "x".repeat(1024 * 1024);
+    let id = "0123456789abcdef".repeat(2);
+    let [no_sender, long_sender] = ["", &"s".repeat(300)].map(|sender| format!("15 {id}{sender}"));
+    let no_number = format!("199999999999999999999 {id}a");
+    for head in ["15 abc", &no_sender, &long_sender, &no_number, "15 0123-456789abcdef0123456789abcdef-"] {
+        redis.command(&["XADD", LOG, "*", "h", head, "b", &megabyte]);
+    }
+    a.say(&config(), "second").await;
+    let limit = Limit { messages: 512, bytes: 1024 * 1024 };
+    let batch = a.topics().fetch(&config(), Some(first), limit).await.unwrap();
+    let bodies: Vec<_> = batch.messages.iter().map(|message| message.payload.clone()).collect();
+    assert_eq!((bodies, batch.last.unwrap().number()), (vec!["second".into()], 2));
+}
+
 /// What nobody can walk over is an error that says what to do, and neither a gap nor a wait without end.
 #[tokio::test]
 async fn too_many_foreign_entries_are_an_error_until_somebody_removes_them() {

@@ -37,7 +37,7 @@ pub(crate) struct Walk {
     pub(crate) batch: Batch,
     /// How many entries there were that are none of ours.
     pub(crate) odd: u64,
-    /// Where it stopped, if it went far and found nothing: there may be more behind.
+    /// Where it stopped, if it went far and found no message: there may be more behind.
     pub(crate) reached: Option<String>,
 }
 
@@ -50,10 +50,13 @@ pub(crate) fn read(answer: &Value, asked: bool) -> Option<Walk> {
     let last = offset(life, number, at)?;
     let found = list(found)?.chunks(3);
     let all = found.len();
+    let farthest = found.clone().next_back().and_then(|entry| word(entry.first()?));
     let messages: Vec<_> = found.filter_map(|entry| message(last.incarnation(), entry)).collect();
     let odd = count(odd)? + (all - messages.len()) as u64;
     let anew = count(anew)? != 0;
-    let reached = Some(word(reached)?.to_owned()).filter(|reached| !reached.is_empty());
+    // What only looked like messages took the room of those behind it.
+    let farthest = farthest.filter(|_| messages.is_empty()).unwrap_or_default();
+    let reached = [word(reached)?, farthest].into_iter().find(|place| !place.is_empty()).map(str::to_owned);
     Some(Walk { batch: Batch { last: Some(last), anew, messages, ..Batch::default() }, odd, reached })
 }
 
@@ -121,6 +124,15 @@ mod tests {
     #[test]
     fn a_walk_that_found_nothing_tells_how_far_it_went() {
         assert_eq!(read(&answer(&[], "5-1"), false).unwrap().reached.as_deref(), Some("5-1"));
+    }
+
+    #[test]
+    fn a_walk_that_found_only_what_looks_like_messages_goes_on_behind_it() {
+        let (odd, head) = (format!("17 {}bob", "x".repeat(32)), format!("18 {ID}ann"));
+        let alone = answer(&["1-2", &odd, "body", "1-3", &odd, "body"], "");
+        assert_eq!(read(&alone, false).unwrap().reached.as_deref(), Some("1-3"));
+        let with_one = answer(&["1-2", &head, "body", "1-3", &odd, "body"], "");
+        assert_eq!(read(&with_one, false).unwrap().reached, None);
     }
 
     #[test]

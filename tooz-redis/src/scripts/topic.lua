@@ -9,10 +9,11 @@ local life, count, last = known[2], tonumber(known[3] or ''), known[4]
 -- Where one half is lost, all of it is.
 local there = life and count and last and redis.call('EXISTS', log) == 1
 
--- The number of an entry that is ours.
+-- The number of an entry that is ours. Whoever reads the answer looks at the sender, too.
+local HEAD = '^1(%d+) ' .. string.rep('%x', 32) .. '.'
 local function number_of(entry)
   local fields = entry[2]
   if #fields == 4 and fields[1] == 'h' and fields[3] == 'b' and #fields[2] <= 400 then
-    return tonumber(string.match(fields[2], '^1(%d+) %x+'))
+    return tonumber(string.match(fields[2], HEAD))
   end
 end
