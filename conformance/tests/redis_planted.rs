@@ -10,7 +10,7 @@ use conformance::servers::Redis;
 use conformance::{Session, within};
 use redis_server::{lock, name, session_at};
 use tooz_core::ErrorKind;
-use tooz_core::backend::{Deleted, Left};
+use tooz_core::backend::{Deleted, Joined, Left};
 
 const LONG: Duration = Duration::from_secs(30);
 const SEAT: &str = "{_tooz_nightly_lock}:seat";
@@ -18,6 +18,7 @@ const QUEUE: &str = "{_tooz_nightly_lock}:queue";
 const READERS: &str = "{_tooz_nightly_lock}:readers";
 const GROUP: &str = "_tooz_group:blue";
 const SESSIONS: &str = "{_tooz_group:blue}:sessions";
+const BEAT: &str = "_tooz_beats:w";
 const ID: &str = "0123456789abcdef0123456789abcdef";
 
 /// More members than a look shows, of a version that may keep them alive.
@@ -206,6 +207,29 @@ async fn the_long_dead_are_removed_from_a_group_and_nobody_else() {
     assert_eq!(fields(&redis, GROUP), left);
     assert_eq!(fields(&redis, SESSIONS), ["a", "dead-lately", "newer", "our-namesake", "pythons-namesake"]);
     a.closed().await;
+}
+
+/// A record that an earlier session of ours left behind does not make a living Python member ours to replace.
+#[tokio::test]
+async fn a_living_python_namesake_is_not_replaced_because_of_an_old_record() {
+    let redis = Redis::start();
+    let w = session(&redis, "w").await;
+    let blue = name("blue");
+    w.groups().create(&blue).await.unwrap();
+    let now: u64 = redis.command(&["TIME"]).list()[0].text().parse().unwrap();
+    let over = format!("1 {ID} {} 1", (now - 450) * 1000);
+    redis.command(&["HSET", GROUP, "w", "pythons"]);
+    redis.command(&["HSET", SESSIONS, "w", &over]);
+    redis.command(&["SET", BEAT, "Not dead!", "PX", "60000"]);
+
+    let enrolment = w.enrolment(&blue, b"\xc0");
+    assert_eq!(w.groups().join(&enrolment).await.unwrap(), Joined::Taken);
+    assert_eq!(redis.command(&["HGET", GROUP, "w"]).text(), "pythons");
+    // Once it is dead, its name is free.
+    redis.command(&["DEL", BEAT]);
+    assert_eq!(w.groups().join(&enrolment).await.unwrap(), Joined::Done);
+    assert_ne!(redis.command(&["HGET", GROUP, "w"]).text(), "pythons");
+    w.closed().await;
 }
 
 /// However many died in a group that nobody looked at: the living are shown.

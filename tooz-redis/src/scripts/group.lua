@@ -154,7 +154,8 @@ if act == 'join' then
   if owner and owner ~= me and owner ~= ARGV[5] and expiry > now then
     return 'taken'
   end
-  if there and not owner and ARGV[8] == '1' then
+  -- Whoever shows life as Python does stands here, unless a session of ours does, or one that this one replaces.
+  if there and ARGV[8] == '1' and owner ~= ARGV[5] and (not owner or expiry <= now) then
     return 'taken'
   end
   redis.call('HSET', group, field, ARGV[7])
