@@ -7,7 +7,7 @@ mod redis_server;
 use std::time::Duration;
 
 use conformance::servers::Redis;
-use conformance::{Session, within};
+use conformance::{Session, eventually, within};
 use redis_server::{lock, name, session_at};
 use tooz_core::ErrorKind;
 use tooz_core::backend::{Deleted, Joined, Left};
@@ -229,6 +229,41 @@ async fn a_living_python_namesake_is_not_replaced_because_of_an_old_record() {
     redis.command(&["DEL", BEAT]);
     assert_eq!(w.groups().join(&enrolment).await.unwrap(), Joined::Done);
     assert_ne!(redis.command(&["HGET", GROUP, "w"]).text(), "pythons");
+    w.closed().await;
+}
+
+/// Who is refused because of a namesake does not keep it alive by trying again.
+#[tokio::test]
+async fn joins_that_are_refused_keep_no_dead_python_namesake_alive() {
+    let redis = Redis::start();
+    let w = session(&redis, "w").await;
+    let blue = name("blue");
+    w.groups().create(&blue).await.unwrap();
+    redis.command(&["HSET", GROUP, "w", "pythons"]);
+    redis.command(&["SET", BEAT, "Not dead!", "PX", "3000"]);
+    let enrolment = w.enrolment(&blue, b"\xc0");
+    assert_eq!(w.groups().join(&enrolment).await.unwrap(), Joined::Taken);
+    let left = redis.command(&["PTTL", BEAT]).number().unwrap();
+    assert!(left <= 3_000, "a refused join made it live for {left} ms");
+    eventually("take the name of the dead", async || match w.groups().join(&enrolment).await.unwrap() {
+        Joined::Done => Ok(()),
+        refused => Err(format!("{refused:?}")),
+    })
+    .await;
+    assert_eq!(redis.command(&["GET", BEAT]).text(), w.id.to_string());
+    w.closed().await;
+}
+
+/// A namesake in another group is no hindrance; but the member must not go with that one's sign of life.
+#[tokio::test]
+async fn a_member_beside_a_python_namesake_lives_on_when_that_one_dies() {
+    let redis = Redis::start();
+    let w = session(&redis, "w").await;
+    let blue = name("blue");
+    w.groups().create(&blue).await.unwrap();
+    redis.command(&["SET", BEAT, "Not dead!", "PX", "3000"]);
+    assert_eq!(w.groups().join(&w.enrolment(&blue, b"\xc0")).await.unwrap(), Joined::Done);
+    assert!(redis.command(&["PTTL", BEAT]).number() > Some(20_000));
     w.closed().await;
 }
 

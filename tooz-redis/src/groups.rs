@@ -140,7 +140,7 @@ impl GroupSteps for Groups {
             return Err(Error::new(ErrorKind::InvalidValue, "capabilities are larger than allowed"));
         }
         session.note_group(&enrolment.group);
-        let namesake = session.show_life().await?;
+        let shown = session.show_life().await?;
         let keys = session.keys.group(&enrolment.group);
         let args = vec![
             field(&enrolment.member),
@@ -148,11 +148,14 @@ impl GroupSteps for Groups {
             enrolment.replaces.map(|session| session.to_string()).unwrap_or_default().into_bytes(),
             millis(session.membership_ttl),
             enrolment.capabilities.to_vec(),
-            if namesake { b"1".to_vec() } else { b"0".to_vec() },
+            if is_namesake(&shown) { b"1".to_vec() } else { b"0".to_vec() },
         ];
         let answer = self.act("join", &keys, args).await.map_err(|e| doing("join", &enrolment.group, e))?;
         match (&answer, word(&answer)) {
-            (Value::Int(1), _) => Ok(Joined::Done),
+            (Value::Int(1), _) => {
+                session.stand_on(&shown).await;
+                Ok(Joined::Done)
+            }
             (_, Some("none")) => Ok(Joined::NoGroup),
             (_, Some("taken")) => Ok(Joined::Taken),
             (_, Some("ended")) => Err(session.lost()),

@@ -140,11 +140,21 @@ impl Session {
         lock(&self.joined).remove(group);
     }
 
-    /// Shows Python that the member lives, and says whether a Python namesake does.
-    pub(crate) async fn show_life(&self) -> Result<bool> {
+    /// Shows Python that the member is about to live, unless somebody shows that already, and says what did.
+    pub(crate) async fn show_life(&self) -> Result<Value> {
         self.has_beat.store(true, Ordering::Release);
-        let before = self.line.run(self.life("renew")).await?;
-        Ok(is_namesake(&before))
+        self.line.run(self.life("begin")).await
+    }
+
+    /// A membership begins under this sign of life: what somebody else showed must not end before the next beat.
+    pub(crate) async fn stand_on(&self, shown: &Value) {
+        let own = self.id.to_string();
+        if reply::bytes(shown).is_some_and(|shown| !shown.is_empty() && shown != own.as_bytes())
+            && let Err(error) = self.line.run(self.life("renew")).await
+        {
+            // The next beat does it too, and finds out if that was too late.
+            tracing::debug!(%error, "the sign of life may end early");
+        }
     }
 
     /// Renews everything in one flush.
