@@ -101,6 +101,25 @@ async fn a_namesakes_sign_of_life_is_left_alone() {
     assert_eq!(redis.command(&["GET", beat]).text(), "Not dead!");
 }
 
+/// Python removes whoever shows no life: what one session leaves must not take the members of another with it.
+#[tokio::test]
+async fn a_sign_of_life_stays_for_the_other_session_of_its_member() {
+    let redis = Redis::start();
+    let beat = "_tooz_beats:w";
+    for first in [0, 1] {
+        let mut sessions = vec![session(&redis, "w").await, session(&redis, "w").await];
+        for (session, group) in sessions.iter().zip(["green", "blue"]) {
+            session.groups().create(&name(group)).await.unwrap();
+            let joined = session.groups().join(&session.enrolment(&name(group), b"\xc0")).await;
+            assert_eq!(joined.unwrap(), Joined::Done);
+        }
+        sessions.remove(first).closed().await;
+        assert!(left_ms(&redis, beat) > 20_000, "the session that was opened at place {first} closed");
+        sessions.remove(0).closed().await;
+        redis.command(&["FLUSHALL"]);
+    }
+}
+
 /// A member that Python reaped although it lives is told by the next beat, and joins again.
 #[tokio::test]
 async fn a_member_that_was_reaped_alive_is_told_and_joins_again() {

@@ -1,7 +1,7 @@
 //! One session: its key, its beats, its end.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -41,7 +41,6 @@ pub(crate) struct Session {
     /// Asked for only to be freed when the session closes.
     joined: Mutex<BTreeSet<Name>>,
     voids: Mutex<BTreeSet<Vec<u8>>>,
-    has_beat: AtomicBool,
 }
 
 impl Session {
@@ -65,7 +64,6 @@ impl Session {
             proved: AtomicU64::new(sent.as_nanos()),
             joined: Mutex::default(),
             voids: Mutex::default(),
-            has_beat: AtomicBool::new(false),
         });
         session.line.run(session.act("open")).await?;
         Ok((session, sent))
@@ -142,7 +140,6 @@ impl Session {
 
     /// Shows Python that the member is about to live, unless somebody shows that already, and says what did.
     pub(crate) async fn show_life(&self) -> Result<Value> {
-        self.has_beat.store(true, Ordering::Release);
         self.line.run(self.life("begin")).await
     }
 
@@ -276,7 +273,8 @@ impl Session {
         Call { script: &WITHDRAW, keys, args }
     }
 
-    /// Ends the session and frees what is under it, in one flush.
+    /// Ends the session and frees what is under it, in one flush. The sign of life ends by itself: other sessions of the
+    /// member may stand on it.
     pub(crate) async fn close(&self) -> Result<()> {
         self.ear.end(Cause::Closed);
         let mut calls = vec![self.act("end")];
@@ -292,9 +290,6 @@ impl Session {
             let me = self.id.to_string().into_bytes();
             let args = vec![b"leave".to_vec(), self.keys.group_channel(&group), field(&self.member), me];
             calls.push(Call { script: &GROUP, keys: vec![group.group, group.sessions], args });
-        }
-        if self.has_beat.load(Ordering::Acquire) {
-            calls.push(self.life("end"));
         }
         if !self.clustered {
             let marks = lock(&self.voids).iter().cloned().collect::<Vec<_>>();

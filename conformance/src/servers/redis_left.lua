@@ -45,6 +45,11 @@ for _, key in ipairs(redis.call('KEYS', ARGV[1] and '*' .. ARGV[1] .. '*' or '*'
     if redis.call('TTL', key) < 0 then
       left[#left + 1] = key .. ' stays for ever'
     end
+  elseif kind == 'string' and string.sub(key, 1, #namespace + 7) == namespace .. '_beats:' then
+    -- Other sessions of the member may stand on it, so that it ends by itself.
+    if redis.call('TTL', key) < 0 then
+      left[#left + 1] = key .. ' stays for ever'
+    end
   elseif kind == 'hash' or kind == 'set' then
     -- Groups, and the members that nobody has looked for yet.
     if kind == 'hash' and string.sub(key, 1, #namespace + 7) ~= namespace .. '_group:' then

@@ -1,14 +1,10 @@
 -- The sign of life that Python looks at: a namesake's is only ever made longer, and only by a member.
 -- KEYS: beat
--- ARGV: act ("begin" before joining, "renew" as a member, "look" or "end") session ttl
+-- ARGV: act ("begin" before joining, "renew" as a member, or "look") session ttl
 -- Answers: what stood there before, or ""
 local was = redis.call('GET', KEYS[1])
 if ARGV[1] == 'look' then
   return was or ''
-elseif ARGV[1] == 'end' then
-  if was == ARGV[2] then
-    redis.call('DEL', KEYS[1])
-  end
 elseif not was or was == ARGV[2] then
   redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 elseif ARGV[1] == 'renew' and redis.call('PTTL', KEYS[1]) < tonumber(ARGV[3]) then
