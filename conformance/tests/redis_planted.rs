@@ -267,6 +267,24 @@ async fn a_member_beside_a_python_namesake_lives_on_when_that_one_dies() {
     w.closed().await;
 }
 
+/// Python removes members without looking at our records; whoever looks lets go of those, or they would stay for good.
+#[tokio::test]
+async fn records_of_members_that_python_removed_are_let_go_of() {
+    let redis = Redis::start();
+    let a = session(&redis, "a").await;
+    let blue = name("blue");
+    a.groups().create(&blue).await.unwrap();
+    a.groups().join(&a.enrolment(&blue, b"\xc0")).await.unwrap();
+    let now: u64 = redis.command(&["TIME"]).list()[0].text().parse().unwrap();
+    for (member, ago) in [("dead", 450), ("dead-lately", 60)] {
+        redis.command(&["HSET", SESSIONS, member, &format!("1 {ID} {} 1", (now - ago) * 1000)]);
+    }
+    redis.command(&["HSET", SESSIONS, "newer", "2 in another way"]);
+    a.members(&blue).await.unwrap();
+    assert_eq!(fields(&redis, SESSIONS), ["a", "dead-lately", "newer"]);
+    a.closed().await;
+}
+
 /// However many died in a group that nobody looked at: the living are shown.
 #[tokio::test]
 async fn a_group_full_of_the_dead_shows_the_living() {

@@ -34,6 +34,24 @@ local function is_doubtful(field, grace)
   return not version and (not owner or expiry + grace <= now)
 end
 
+-- Lets go of records whose members Python has removed, so many at most, when they have been over for so long.
+local function sweep(grace, most)
+  -- The group's mark of existence is a field, too: there are more records than members.
+  if redis.call('HLEN', sessions) < redis.call('HLEN', group) then
+    return
+  end
+  for _, field in ipairs(redis.call('HKEYS', sessions)) do
+    if most == 0 then
+      return
+    end
+    if redis.call('HEXISTS', group, field) == 0 and is_doubtful(field, grace) then
+      -- That a server refuses to write is no failure of a look.
+      redis.pcall('HDEL', sessions, field)
+      most = most - 1
+    end
+  end
+end
+
 local function write(field, owner, expiry, began)
   redis.call('HSET', sessions, field, string.format('1 %s %.0f %s', owner, expiry, began))
   if redis.call('PTTL', sessions) < expiry - now + 60000 then
@@ -71,6 +89,7 @@ if act == 'look' then
     end
     return doubtful
   end
+  sweep(tonumber(ARGV[4]), tonumber(ARGV[5]))
   local found, newer = {}, 0
   local all = redis.call('HGETALL', group)
   for i = 1, #all, 2 do
