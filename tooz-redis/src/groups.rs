@@ -210,8 +210,7 @@ impl GroupSteps for Groups {
         let living: BTreeSet<_> =
             beats.into_iter().filter(|(_, beat)| is_namesake(beat)).map(|(field, _)| field).collect();
         let soonest = seen.iter().filter(|seen| is_ours(seen)).map(|seen| seen.expiry - now + 5).min();
-        let beat = session.foreign().then(|| session.lease() / 3);
-        let revisit = soonest.map(Duration::from_millis).into_iter().chain(beat).min();
+        let revisit = soonest.map(Duration::from_millis).into_iter().chain(session.patience()).min();
         let members = seen.into_iter().filter_map(|seen| {
             let ours = is_ours(&seen);
             (ours || living.contains(&seen.field)).then(|| RosterEntry {

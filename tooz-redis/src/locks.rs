@@ -267,8 +267,7 @@ impl LockSteps for Locks {
         let args = vec![look::MOST.to_string().into_bytes()];
         let answer = session.line.run(Call { script: &LOOK, keys: keys.all(), args }).await;
         let answer = answer.map_err(|e| e.while_doing(format!("look at {seat}")))?;
-        let patience = session.foreign().then(|| session.lease() / 3);
-        look::read(&answer, mark, patience).ok_or_else(|| reply::odd("look", &answer))
+        look::read(&answer, mark, session.patience()).ok_or_else(|| reply::odd("look", &answer))
     }
 
     async fn stirred(&self, seat: &Seat, mark: Mark) {

@@ -23,6 +23,9 @@ const CLAIMS_PER_CALL: usize = 100;
 /// How many void marks of its own a session remembers, to take them away when it closes.
 const MOST_VOIDS: usize = 4096;
 
+/// On a cluster nodes pass news on to each other, and none says when it failed to: whoever looks looks again after this.
+const GLANCE: Duration = Duration::from_secs(15);
+
 /// An open session.
 pub(crate) struct Session {
     pub(crate) id: SessionId,
@@ -77,6 +80,16 @@ impl Session {
     /// Whether clients that poll and leave no trace may take these locks too.
     pub(crate) fn foreign(&self) -> bool {
         self.line.config().foreign
+    }
+
+    /// After how long a change of which no news came is looked for, where there may be one.
+    pub(crate) fn patience(&self) -> Option<Duration> {
+        patience(self.foreign(), self.clustered, self.lease())
+    }
+
+    /// The same for what only members of ours change.
+    pub(crate) fn glance(&self) -> Option<Duration> {
+        patience(false, self.clustered, self.lease())
     }
 
     /// Refuses a step after the end.
@@ -312,6 +325,12 @@ impl Session {
     }
 }
 
+/// Clients of another kind tell nobody what they do, and a cluster may lose what it is told.
+fn patience(foreign: bool, clustered: bool, lease: Duration) -> Option<Duration> {
+    let silent = foreign.then(|| lease / 3);
+    silent.into_iter().chain(clustered.then_some(GLANCE)).min()
+}
+
 /// Whether a sign of life is that of a Python client: ours are the session's id.
 pub(crate) fn is_namesake(beat: &Value) -> bool {
     match reply::bytes(beat) {
@@ -331,4 +350,22 @@ fn missing() -> Error {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An observer of a free seat or of an empty group has nobody's time to live to wait for.
+    #[test]
+    fn an_observer_looks_again_wherever_news_may_be_lost() {
+        let (short, long) = (Duration::from_secs(30), Duration::from_secs(600));
+        assert_eq!(patience(false, false, long), None);
+        assert_eq!(patience(true, false, long), Some(long / 3));
+        assert_eq!(patience(false, true, long), Some(GLANCE));
+        assert_eq!(
+            (patience(true, true, long), patience(true, true, short)),
+            (Some(GLANCE), Some(short / 3))
+        );
+    }
 }

@@ -29,9 +29,6 @@ const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 /// So many scripts look on for one fetch that finds only what others wrote, 65,536 entries in all.
 const WALKS: usize = 32;
 
-/// On a cluster nodes pass news on to each other, and none says when it failed to.
-const GLANCE: Duration = Duration::from_secs(15);
-
 /// The topics of one session.
 pub(crate) struct Topics {
     session: Arc<Session>,
@@ -113,8 +110,7 @@ impl TopicSteps for Topics {
         let keys = self.session.keys.channel_of(channel);
         let mark = self.session.ear.follow(&keys.log).await?;
         let batch = self.walk(channel, &keys, after, limit).await?;
-        let revisit = self.session.is_clustered().then_some(GLANCE);
-        Ok(Batch { mark, revisit, ..batch })
+        Ok(Batch { mark, revisit: self.session.glance(), ..batch })
     }
 
     async fn trim(&self, channel: &Channel, retention: Retention) -> Result<u64> {
