@@ -3,72 +3,44 @@
 #![allow(clippy::unwrap_used, clippy::panic)] // a failed assumption here is a failed test
 
 mod etcd_relay;
+mod etcd_server;
 
-use std::pin::pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use conformance::servers::Etcd;
 use conformance::within;
 use etcd_relay::Relay;
+use etcd_server::{lock, session_at};
 use futures_util::poll;
 use tokio::runtime::Builder;
-use tooz_core::backend::{Backend, Doubt, Driver, Mark, Opening, Position, Standing, Turn, Withdrawn};
-use tooz_core::{BootClock, Claim, ClaimId, Endpoint, ErrorKind, Mode, Name, Seat, SessionId};
-
-async fn session(url: &str, timeout: Duration) -> Arc<dyn Backend> {
-    let ttl = Duration::from_secs(60);
-    let opening = Opening {
-        member: Name::new("a").unwrap(),
-        session: SessionId::random(),
-        predecessor: None,
-        ttl,
-        membership_ttl: ttl,
-        timeout,
-        clock: Arc::new(BootClock),
-    };
-    let endpoint = Endpoint::parse(url).unwrap();
-    tooz_etcd::EtcdDriver::new().open(&endpoint, &opening).await.unwrap().backend
-}
-
-fn seat(name: &str) -> Seat {
-    Seat::Lock(Name::new(name).unwrap())
-}
-
-fn claim() -> Claim {
-    let (member, value) = (Name::new("a").unwrap(), bytes::Bytes::new());
-    Claim { id: ClaimId::random(), seat: seat("nightly"), mode: Mode::Exclusive, member, value }
-}
-
-async fn waits(backend: &dyn Backend, claim: &Claim) -> Position {
-    match backend.locks().unwrap().claim(claim).await.unwrap() {
-        Standing::Waiting(position) => position,
-        Standing::Held(_) => panic!("it is held by another"),
-    }
-}
+use tooz_core::ErrorKind;
+use tooz_core::backend::{Doubt, Mark, Standing, Turn, Withdrawn};
 
 /// The one asked first for the seat to be watched; the other is whose turn comes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_waiter_that_nobody_polls_keeps_no_news_from_the_one_before_it() {
     const TIMEOUT: Duration = Duration::from_secs(10);
     let etcd = Etcd::start();
-    let (ours, theirs) = (session(&etcd.url(), TIMEOUT).await, session(&etcd.url(), TIMEOUT).await);
-    let (held, next, last) = (claim(), claim(), claim());
-    assert!(theirs.locks().unwrap().try_claim(&held).await.unwrap().is_some());
-    let (first, second) = (waits(&*ours, &next).await, waits(&*ours, &last).await);
-    let locks = ours.locks().unwrap();
-    let mut parked = pin!(locks.turn(&last, &second));
+    let (ours, theirs) =
+        (session_at(&etcd.url(), "a", TIMEOUT).await, session_at(&etcd.url(), "b", TIMEOUT).await);
+    let [next, last] = [(); 2].map(|()| ours.claim_on(&lock("nightly")));
+    let held = theirs.claim_on(&lock("nightly"));
+    theirs.take(&held).await;
+    let (first, second) = (ours.enqueue(&next).await, ours.enqueue(&last).await);
+    let locks = ours.locks();
+    let mut parked = locks.turn(&last, &second);
     assert!(poll!(&mut parked).is_pending());
-    let mut turn = pin!(locks.turn(&next, &first));
+    let mut turn = locks.turn(&next, &first);
     assert!(poll!(&mut turn).is_pending());
 
-    assert_eq!(theirs.locks().unwrap().withdraw(&held, Doubt::None).await.unwrap(), Withdrawn::Removed);
+    theirs.give_back(&held).await;
     match within("the turn", turn).await {
         Turn::Granted(_) => {}
-        Turn::AskAgain => assert!(matches!(locks.claim(&next).await.unwrap(), Standing::Held(_))),
+        Turn::AskAgain => drop(ours.take(&next).await),
     }
-    ours.close().await.unwrap();
-    theirs.close().await.unwrap();
+    drop(parked);
+    ours.closed().await;
+    theirs.closed().await;
 }
 
 /// The stream of watches stands and falls silent.
@@ -79,12 +51,13 @@ async fn a_watch_that_nobody_answers_for_is_waited_for_no_longer_than_a_call() {
     const SILENCE: Duration = Duration::from_secs(6);
     let etcd = Etcd::start();
     let relay = Relay::new(&etcd.node().address());
-    let (ours, theirs) = (session(&relay.url(), TIMEOUT).await, session(&etcd.url(), TIMEOUT).await);
-    let (held, next) = (claim(), claim());
-    assert!(theirs.locks().unwrap().try_claim(&held).await.unwrap().is_some());
-    let position = waits(&*ours, &next).await;
-    let locks = ours.locks().unwrap();
-    within("a watch of something else", locks.stirred(&seat("other"), Mark(0))).await;
+    let (ours, theirs) =
+        (session_at(&relay.url(), "a", TIMEOUT).await, session_at(&etcd.url(), "b", TIMEOUT).await);
+    let (held, next) = (theirs.claim_on(&lock("nightly")), ours.claim_on(&lock("nightly")));
+    theirs.take(&held).await;
+    let position = ours.enqueue(&next).await;
+    let locks = ours.locks();
+    within("a watch of something else", locks.stirred(&lock("other"), Mark(0))).await;
     relay.hold(0);
     let turn = tokio::time::timeout(SILENCE, locks.turn(&next, &position)).await;
     assert!(matches!(turn, Ok(Turn::AskAgain)), "{turn:?}");
@@ -99,11 +72,11 @@ async fn a_watch_that_nobody_answers_for_is_waited_for_no_longer_than_a_call() {
             }
         }
     };
-    let release = theirs.locks().unwrap().withdraw(&held, Doubt::None);
+    let release = theirs.locks().withdraw(&held, Doubt::None);
     let ((), released) = within("the turn after all", async { tokio::join!(turn, release) }).await;
     assert_eq!(released.unwrap(), Withdrawn::Removed);
-    ours.close().await.unwrap();
-    theirs.close().await.unwrap();
+    ours.closed().await;
+    theirs.closed().await;
 }
 
 /// The first call of a runtime opens its connection, and a server with users asks there who is calling.
@@ -116,14 +89,13 @@ fn a_first_call_that_nobody_polls_leaves_its_connection_to_others() {
     // Nothing goes on in a runtime of one thread while a call is polled.
     let user = Builder::new_current_thread().enable_all().build().unwrap();
     let url = format!("etcd://root:canary@{}", etcd.addresses());
-    let backend = engine.block_on(session(&url, TIMEOUT));
+    let session = engine.block_on(session_at(&url, "a", TIMEOUT));
     user.block_on(async {
-        let locks = backend.locks().unwrap();
-        let (first, second) = (claim(), Claim { seat: seat("other"), ..claim() });
-        let mut parked = pin!(locks.try_claim(&first));
+        let (first, second) = (session.claim_on(&lock("nightly")), session.claim_on(&lock("other")));
+        let mut parked = session.locks().try_claim(&first);
         assert!(poll!(&mut parked).is_pending());
-        assert!(locks.try_claim(&second).await.unwrap().is_some());
+        assert!(session.attempt(&second).await.is_some());
         assert!(within("the parked call", parked).await.unwrap().is_some());
     });
-    engine.block_on(backend.close()).unwrap();
+    engine.block_on(session.closed());
 }

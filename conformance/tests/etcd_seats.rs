@@ -2,16 +2,16 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)] // a failed assumption here is a failed test
 
-use std::sync::Arc;
+mod etcd_server;
+
 use std::time::Duration;
 
 use conformance::servers::Etcd;
-use conformance::{eventually, within};
+use conformance::{Session, eventually, within};
 use etcd_client::{Client, PutOptions};
-use tooz_core::backend::{Backend, Doubt, Driver, Eviction, Mark, Opening, Standing, Withdrawn};
-use tooz_core::{
-    BootClock, Claim, ClaimId, Coordinator, Endpoint, Lock, Mode, Name, Registry, Seat, SessionId,
-};
+use etcd_server::{lock, session_at};
+use tooz_core::backend::{Eviction, Mark};
+use tooz_core::{ClaimId, Coordinator, Lock, Registry};
 
 /// Before the places in the queue of the lock `nightly`.
 const QUEUE: &str = "/tooz-rs/v1/lock/nightly/q/";
@@ -33,19 +33,8 @@ async fn waiting(lock: &Lock, count: usize) {
     .await;
 }
 
-async fn session(etcd: &Etcd) -> Arc<dyn Backend> {
-    let ttl = Duration::from_secs(60);
-    let opening = Opening {
-        member: Name::new("a").unwrap(),
-        session: SessionId::random(),
-        predecessor: None,
-        ttl,
-        membership_ttl: ttl,
-        timeout: Duration::from_secs(10),
-        clock: Arc::new(BootClock),
-    };
-    let endpoint = Endpoint::parse(&etcd.url()).unwrap();
-    tooz_etcd::EtcdDriver::new().open(&endpoint, &opening).await.unwrap().backend
+async fn session(etcd: &Etcd, member: &str) -> Session {
+    session_at(&etcd.url(), member, Duration::from_secs(10)).await
 }
 
 /// A transaction carries at most 128 operations.
@@ -174,41 +163,36 @@ async fn a_watch_that_nobody_needs_any_more_ends() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_release_that_finds_a_queue_listens_to_it_from_then_on() {
     let etcd = Etcd::start();
-    let (a, b) = (session(&etcd).await, session(&etcd).await);
-    let (ours, theirs) = (a.locks().unwrap(), b.locks().unwrap());
+    let (ours, theirs) = (session(&etcd, "a").await, session(&etcd, "b").await);
+    let nightly = lock("nightly");
     let txns = || etcd.node().metric("grpc_server_handled_total", "grpc_method=\"Txn\"");
-    let claim = || {
-        let (name, value) = (Name::new("nightly").unwrap(), bytes::Bytes::new());
-        let (id, seat) = (ClaimId::random(), Seat::Lock(name.clone()));
-        Claim { id, seat, mode: Mode::Exclusive, member: name, value }
-    };
-    let (first, second, third) = (claim(), claim(), claim());
-    assert!(ours.try_claim(&first).await.unwrap().is_some());
-    assert!(matches!(theirs.claim(&second).await.unwrap(), Standing::Waiting(_)));
-    assert!(matches!(theirs.claim(&third).await.unwrap(), Standing::Waiting(_)));
+    let first = ours.claim_on(&nightly);
+    let [second, third] = [(); 2].map(|()| theirs.claim_on(&nightly));
+    assert!(ours.attempt(&first).await.is_some());
+    theirs.enqueue(&second).await;
+    theirs.enqueue(&third).await;
     let before = txns();
-    assert_eq!(ours.withdraw(&first, Doubt::None).await.unwrap(), Withdrawn::Removed);
+    ours.give_back(&first).await;
     // And one that reads the queue it listens to.
     let spent = txns() - before;
     assert!((2.0..=3.0).contains(&spent), "{spent} transactions");
-    assert!(matches!(theirs.claim(&second).await.unwrap(), Standing::Held(_)));
+    theirs.take(&second).await;
     // Nobody waits behind the last.
-    assert_eq!(theirs.withdraw(&third, Doubt::None).await.unwrap(), Withdrawn::Removed);
+    theirs.give_back(&third).await;
     let before = txns();
-    assert_eq!(theirs.withdraw(&second, Doubt::None).await.unwrap(), Withdrawn::Removed);
+    theirs.give_back(&second).await;
     assert_eq!(txns() - before, 1.0);
 
-    let (first, second) = (claim(), claim());
-    assert!(ours.try_claim(&first).await.unwrap().is_some());
-    assert!(matches!(theirs.claim(&second).await.unwrap(), Standing::Waiting(_)));
-    let Standing::Waiting(behind) = theirs.claim(&claim()).await.unwrap() else { panic!("two hold") };
-    assert_eq!(behind.ahead, Some(2));
-    within("hear of the queue", ours.stirred(&first.seat, Mark(0))).await;
+    let first = ours.claim_on(&nightly);
+    assert!(ours.attempt(&first).await.is_some());
+    theirs.enqueue(&theirs.claim_on(&nightly)).await;
+    assert_eq!(theirs.enqueue(&theirs.claim_on(&nightly)).await.ahead, Some(2));
+    within("hear of the queue", ours.locks().stirred(&nightly, Mark(0))).await;
     let before = txns();
-    assert_eq!(ours.withdraw(&first, Doubt::None).await.unwrap(), Withdrawn::Removed);
+    ours.give_back(&first).await;
     assert_eq!(txns() - before, 1.0);
-    a.close().await.unwrap();
-    b.close().await.unwrap();
+    ours.closed().await;
+    theirs.closed().await;
 }
 
 /// Whoever ends a session looks for what readers share: at many locks with one request, not at one after the other.
@@ -216,17 +200,15 @@ async fn a_release_that_finds_a_queue_listens_to_it_from_then_on() {
 async fn closing_with_many_locks_costs_few_requests() {
     const HELD: u32 = 320;
     let etcd = Etcd::start();
-    let backend = session(&etcd).await;
+    let session = session(&etcd, "a").await;
     for number in 0..HELD {
-        let (name, value) = (Name::new(format!("lock-{number}")).unwrap(), bytes::Bytes::new());
-        let (id, seat) = (ClaimId::random(), Seat::Lock(name.clone()));
-        let mode = if number % 64 == 0 { Mode::Shared } else { Mode::Exclusive };
-        let claim = Claim { id, seat, mode, member: name, value };
-        assert!(backend.locks().unwrap().try_claim(&claim).await.unwrap().is_some());
+        let seat = lock(&format!("lock-{number}"));
+        let claim = if number % 64 == 0 { session.shared_on(&seat) } else { session.claim_on(&seat) };
+        assert!(session.attempt(&claim).await.is_some());
     }
     let txns = || etcd.node().metric("grpc_server_handled_total", "grpc_method=\"Txn\"");
     let before = txns();
-    backend.close().await.unwrap();
+    session.closed().await;
     let spent = txns() - before;
     assert!(spent <= f64::from(HELD / 32 + 5 * 3), "{spent} transactions");
     let left = client(&etcd).await.leases().await.unwrap();
@@ -237,14 +219,13 @@ async fn closing_with_many_locks_costs_few_requests() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wait_that_is_dropped_early_leaves_no_second_watch() {
     let etcd = Etcd::start();
-    let backend = session(&etcd).await;
-    let locks = backend.locks().unwrap();
-    let seat = Seat::Lock(Name::new("nightly").unwrap());
+    let session = session(&etcd, "a").await;
+    let (locks, seat) = (session.locks(), lock("nightly"));
     for _ in 0..20 {
         let dropped = tokio::time::timeout(Duration::ZERO, locks.stirred(&seat, Mark(u64::MAX))).await;
         assert!(dropped.is_err(), "stirred by nothing");
     }
     within("a look", locks.stirred(&seat, Mark(0))).await;
     assert_eq!(etcd.node().metric("etcd_debugging_mvcc_watcher_total", ""), 2.0);
-    backend.close().await.unwrap();
+    session.closed().await;
 }

@@ -3,16 +3,16 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)] // a failed assumption here is a failed test
 
-use std::sync::Arc;
+mod etcd_server;
+
 use std::time::{Duration, Instant};
 
 use conformance::servers::Etcd;
 use conformance::servers::etcd::EtcdNode;
 use conformance::{eventually, within};
-use tooz_core::backend::{Doubt, Driver, Eviction, Opening};
-use tooz_core::{
-    BootClock, Claim, ClaimId, Coordinator, Endpoint, Error, ErrorKind, Mode, Name, Registry, Seat, SessionId,
-};
+use etcd_server::{lock, session_at};
+use tooz_core::backend::Eviction;
+use tooz_core::{Coordinator, Error, ErrorKind, Registry};
 
 async fn try_connect(url: &str, member: &str) -> Result<Coordinator, Error> {
     let registry = Registry::embedded().with(tooz_etcd::EtcdDriver::new());
@@ -244,32 +244,18 @@ async fn a_holder_and_a_member_listen_again_after_the_server_was_away() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_beat_reports_a_claim_that_was_told_to_let_go() {
     let etcd = Etcd::start();
-    let member = Name::new("a").unwrap();
-    let ttl = Duration::from_secs(60);
-    let opening = Opening {
-        member: member.clone(),
-        session: SessionId::random(),
-        predecessor: None,
-        ttl,
-        membership_ttl: ttl,
-        timeout: Duration::from_secs(10),
-        clock: Arc::new(BootClock),
-    };
-    let endpoint = Endpoint::parse(&etcd.url()).unwrap();
-    let backend = tooz_etcd::EtcdDriver::new().open(&endpoint, &opening).await.unwrap().backend;
-    for mode in [Mode::Exclusive, Mode::Shared] {
-        let seat = Seat::Lock(Name::new("nightly").unwrap());
-        let value = bytes::Bytes::new();
-        let claim = Claim { id: ClaimId::random(), seat, mode, member: member.clone(), value };
-        let locks = backend.locks().unwrap();
-        assert!(locks.try_claim(&claim).await.unwrap().is_some());
-        let beat = async || backend.renew(std::slice::from_ref(&claim), &[]).await.unwrap().ousted;
+    let session = session_at(&etcd.url(), "a", Duration::from_secs(10)).await;
+    let seat = lock("nightly");
+    for claim in [session.claim_on(&seat), session.shared_on(&seat)] {
+        let locks = session.locks();
+        assert!(session.attempt(&claim).await.is_some());
+        let beat = async || session.backend.renew(std::slice::from_ref(&claim), &[]).await.unwrap().ousted;
         assert_eq!(beat().await, []);
         assert_eq!(locks.evict(&claim.seat, Eviction::Notice, &[]).await.unwrap(), [claim.id]);
-        assert_eq!(beat().await, [claim.id], "{mode:?}");
-        locks.withdraw(&claim, Doubt::None).await.unwrap();
+        assert_eq!(beat().await, [claim.id], "{:?}", claim.mode);
+        session.give_back(&claim).await;
     }
-    backend.close().await.unwrap();
+    session.closed().await;
 }
 
 /// A server that accepts and never answers: every call ends by its deadline, the guard before its lease.

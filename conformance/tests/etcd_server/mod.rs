@@ -1,4 +1,5 @@
-//! An empty etcd for every case: servers of one process are handed from case to case, emptied in between.
+//! An empty etcd for every case: servers of one process are handed from case to case, emptied in between. And sessions
+//! with whatever etcd, without core.
 
 #![allow(dead_code)] // each test binary uses its own
 #![allow(clippy::unwrap_used, clippy::panic)] // a failed assumption here is a failed test
@@ -10,8 +11,8 @@ use conformance::servers::Etcd;
 use conformance::servers::etcd::stays;
 use conformance::{Harness, async_trait};
 use etcd_client::{Client, DeleteOptions, GetOptions};
-use tooz_core::backend::Driver;
-use tooz_core::{Name, SessionId};
+use tooz_core::backend::{Driver, Opening};
+use tooz_core::{BootClock, Endpoint, Name, Seat, SessionId};
 
 /// Servers that no case uses. Killed by the kernel when this process ends.
 static IDLE: Mutex<Vec<Etcd>> = Mutex::new(Vec::new());
@@ -87,4 +88,31 @@ impl Harness for Server {
         }
         left
     }
+}
+
+/// A session with the server behind `url`, spoken to without core, and so without beats of its own.
+pub(crate) async fn session_at(url: &str, member: &str, timeout: Duration) -> conformance::Session {
+    let ttl = Duration::from_secs(60);
+    let opening = Opening {
+        member: Name::new(member).unwrap(),
+        session: SessionId::random(),
+        predecessor: None,
+        ttl,
+        membership_ttl: ttl,
+        timeout,
+        clock: Arc::new(BootClock),
+    };
+    let endpoint = Endpoint::parse(url).unwrap();
+    let opened = tooz_etcd::EtcdDriver::new().open(&endpoint, &opening).await.unwrap();
+    conformance::Session {
+        backend: opened.backend,
+        id: opening.session,
+        member: opening.member,
+        proof: opened.proof,
+    }
+}
+
+/// The lock of this name.
+pub(crate) fn lock(name: &str) -> Seat {
+    Seat::Lock(Name::new(name).unwrap())
 }
