@@ -7,8 +7,8 @@ use tooz_core::{ClaimId, ErrorKind, Result};
 use crate::claim::ATTEMPTS;
 use crate::error::busy;
 use crate::keys::SeatKeys;
-use crate::locks::{Scene, survey};
 use crate::release::{Heir, keeps_heir_away, traces};
+use crate::scene::{Scene, survey};
 use crate::session::{Session, revoke};
 use crate::txn::{created, delete, put, revision, unchanged, written_below};
 

@@ -66,6 +66,7 @@ mod readers;
 mod record;
 mod release;
 mod roster;
+mod scene;
 mod session;
 mod share;
 mod standing;
