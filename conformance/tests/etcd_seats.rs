@@ -11,7 +11,7 @@ use conformance::{Session, eventually, within};
 use etcd_client::{Client, PutOptions};
 use etcd_server::{lock, session_at};
 use tooz_core::backend::{Eviction, Mark};
-use tooz_core::{ClaimId, Coordinator, Lock, Registry};
+use tooz_core::{Claim, ClaimId, Coordinator, Lock, Registry};
 
 /// Before the places in the queue of the lock `nightly`.
 const QUEUE: &str = "/tooz-rs/v1/lock/nightly/q/";
@@ -228,4 +228,31 @@ async fn a_wait_that_is_dropped_early_leaves_no_second_watch() {
     within("a look", locks.stirred(&seat, Mark(0))).await;
     assert_eq!(etcd.node().metric("etcd_debugging_mvcc_watcher_total", ""), 2.0);
     session.closed().await;
+}
+
+/// Other clients poll: the seat that is left to them for a moment is, whatever ours write meanwhile.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_seat_that_is_left_open_stays_so_while_others_queue() {
+    let etcd = Etcd::start();
+    etcd.etcdctl(&["put", "/tooz-rs/v1/lock/nightly/foreign", ""]);
+    let (ours, theirs) = (session(&etcd, "a").await, session(&etcd, "b").await);
+    let nightly = lock("nightly");
+    // By its id it leaves the seat open after the shortest turn.
+    let held = Claim { id: ClaimId::from_bytes([0; 16]), ..ours.claim_on(&nightly) };
+    let next = theirs.claim_on(&nightly);
+    ours.take(&held).await;
+    theirs.enqueue(&next).await;
+    ours.give_back(&held).await;
+
+    let position = theirs.enqueue(&next).await;
+    let pause = position.revisit.unwrap();
+    let seen = theirs.queue(&nightly).await;
+    ours.enqueue(&ours.claim_on(&nightly)).await;
+    within("news of another place", theirs.seat_stirred(&nightly, &seen)).await;
+    let turn = tokio::time::timeout(pause, theirs.locks().turn(&next, &position)).await;
+    assert!(turn.is_err(), "{turn:?} within the pause");
+    assert!(theirs.queue(&nightly).await.holders.is_empty());
+    theirs.take(&next).await;
+    ours.closed().await;
+    theirs.closed().await;
 }

@@ -78,8 +78,11 @@ impl LockSteps for Locks {
         match self.take(claim, Otherwise::Queue).await? {
             Stand::Holds(grant) => Ok(Standing::Held(grant)),
             Stand::Waits(look) => {
-                let ticket =
-                    Ticket { seen: look.revision, placed: look.place.as_ref().map_or(0, |p| p.created) };
+                let ticket = Ticket {
+                    seen: look.revision,
+                    placed: look.place.as_ref().map_or(0, |p| p.created),
+                    pauses: look.revisit.is_some(),
+                };
                 let ahead = look.ahead();
                 Ok(Standing::Waiting(Position { ahead, ticket: ticket.encode(), revisit: look.revisit }))
             }
@@ -222,21 +225,27 @@ pub(crate) struct Ticket {
     seen: i64,
     /// When the place was taken.
     placed: i64,
+    /// It leaves an open seat to foreign clients until it is time to ask again.
+    pauses: bool,
 }
 
 impl Ticket {
     fn encode(self) -> Bytes {
-        let mut bytes = Vec::with_capacity(16);
+        let mut bytes = Vec::with_capacity(17);
         bytes.extend_from_slice(&self.seen.to_be_bytes());
         bytes.extend_from_slice(&self.placed.to_be_bytes());
+        bytes.push(u8::from(self.pauses));
         Bytes::from(bytes)
     }
 
     pub(crate) fn decode(bytes: &Bytes) -> Option<Self> {
-        let (seen, placed) = bytes.split_at_checked(8)?;
+        let (seen, rest) = bytes.split_first_chunk()?;
+        let (placed, rest) = rest.split_first_chunk()?;
+        let [pauses] = *rest else { return None };
         Some(Self {
-            seen: i64::from_be_bytes(seen.try_into().ok()?),
-            placed: i64::from_be_bytes(placed.try_into().ok()?),
+            seen: i64::from_be_bytes(*seen),
+            placed: i64::from_be_bytes(*placed),
+            pauses: pauses != 0,
         })
     }
 }
@@ -271,7 +280,7 @@ fn turn(state: &State, keys: &SeatKeys, claim: &Claim, ticket: Ticket, proof: Pr
     if state.get(&keys.place(claim.id)).is_none() {
         return (horizon >= ticket.placed).then_some(Turn::AskAgain);
     }
-    if horizon <= ticket.seen || state.has_older(ticket.placed) {
+    if ticket.pauses || horizon <= ticket.seen || state.has_older(ticket.placed) {
         return None;
     }
     seat_door(state, keys).admits(claim.mode).then_some(Turn::AskAgain)
@@ -309,12 +318,20 @@ mod tests {
         Seen { key, value: value.into(), created, modified: created, lease: 1 }
     }
 
+    fn claim() -> Claim {
+        let (id, mode, name) = (ClaimId::random(), Mode::Exclusive, Name::new("nightly").unwrap());
+        Claim { id, seat: Seat::Lock(name.clone()), mode, member: name, value: Bytes::new() }
+    }
+
     /// What a claim that took its place at `PLACED` makes of these keys, known up to a revision.
     fn meaning(claim: &Claim, revision: i64, known: Vec<Seen>) -> Option<Turn> {
+        told(Ticket { seen: PLACED, placed: PLACED, pauses: false }, claim, revision, known)
+    }
+
+    fn told(ticket: Ticket, claim: &Claim, revision: i64, known: Vec<Seen>) -> Option<Turn> {
         let keys = SeatKeys::of(&claim.seat);
         let view = View::new(subject(&keys));
         view.begin_reading().load(revision, known);
-        let ticket = Ticket { seen: PLACED, placed: PLACED };
         let proof = Proof::Lease { sent: Moment::ORIGIN, ttl: Duration::from_secs(1) };
         view.look(|state| turn(state, &keys, claim, ticket, proof))
     }
@@ -322,10 +339,7 @@ mod tests {
     /// A claim that held, was broken and queued again sees itself hold in a view that is behind.
     #[test]
     fn a_grant_that_is_older_than_the_place_or_was_broken_is_none() {
-        let name = Name::new("nightly").unwrap();
-        let seat = Seat::Lock(name.clone());
-        let claim =
-            Claim { id: ClaimId::random(), seat, mode: Mode::Exclusive, member: name, value: Bytes::new() };
+        let claim = claim();
         let keys = SeatKeys::of(&claim.seat);
         let record = Record::waiting(&claim).encode().unwrap();
         let main = |at| seen(&keys.main, claim.id.as_bytes().to_vec(), at);
@@ -340,5 +354,19 @@ mod tests {
         for broken in broken {
             assert!(matches!(meaning(&claim, 31, broken), Some(Turn::AskAgain)), "it was broken meanwhile");
         }
+    }
+    #[test]
+    fn a_claim_that_leaves_the_seat_open_heeds_a_grant_and_the_loss_of_its_place() {
+        let (claim, ticket) = (claim(), Ticket { seen: PLACED, placed: PLACED, pauses: true });
+        assert_eq!(Ticket::decode(&ticket.encode()), Some(ticket));
+        let keys = SeatKeys::of(&claim.seat);
+        let record = Record::waiting(&claim).encode().unwrap();
+        let place = seen(&keys.place(claim.id), record.clone(), PLACED);
+        assert!(matches!(meaning(&claim, 30, vec![place.clone()]), Some(Turn::AskAgain)));
+        assert!(told(ticket, &claim, 30, vec![place]).is_none(), "there is news");
+        assert!(matches!(told(ticket, &claim, 30, Vec::new()), Some(Turn::AskAgain)));
+        let main = seen(&keys.main, claim.id.as_bytes().to_vec(), 30);
+        let granted = vec![main, seen(&keys.holder(claim.id), record, 30)];
+        assert!(matches!(told(ticket, &claim, 30, granted), Some(Turn::Granted(_))));
     }
 }
