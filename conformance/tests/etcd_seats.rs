@@ -8,13 +8,17 @@ use std::time::Duration;
 
 use conformance::servers::Etcd;
 use conformance::{Session, eventually, within};
-use etcd_client::{Client, PutOptions};
+use etcd_client::{Client, PutOptions, Txn, TxnOp};
 use etcd_server::{lock, session_at};
-use tooz_core::backend::{Eviction, Mark};
+use futures_util::poll;
+use tokio::time::timeout;
+use tooz_core::backend::{Eviction, Mark, Turn};
 use tooz_core::{Claim, ClaimId, Coordinator, Lock, Registry};
 
 /// Before the places in the queue of the lock `nightly`.
 const QUEUE: &str = "/tooz-rs/v1/lock/nightly/q/";
+/// So many of them are looked at.
+const MOST: usize = 10_000;
 
 async fn connect(etcd: &Etcd, member: &str) -> Coordinator {
     let registry = Registry::embedded().with(tooz_etcd::EtcdDriver::new());
@@ -165,7 +169,7 @@ async fn a_release_that_finds_a_queue_listens_to_it_from_then_on() {
     let etcd = Etcd::start();
     let (ours, theirs) = (session(&etcd, "a").await, session(&etcd, "b").await);
     let nightly = lock("nightly");
-    let txns = || etcd.node().metric("grpc_server_handled_total", "grpc_method=\"Txn\"");
+    let txns = || txns(&etcd);
     let first = ours.claim_on(&nightly);
     let [second, third] = [(); 2].map(|()| theirs.claim_on(&nightly));
     assert!(ours.attempt(&first).await.is_some());
@@ -206,7 +210,7 @@ async fn closing_with_many_locks_costs_few_requests() {
         let claim = if number % 64 == 0 { session.shared_on(&seat) } else { session.claim_on(&seat) };
         assert!(session.attempt(&claim).await.is_some());
     }
-    let txns = || etcd.node().metric("grpc_server_handled_total", "grpc_method=\"Txn\"");
+    let txns = || txns(&etcd);
     let before = txns();
     session.closed().await;
     let spent = txns() - before;
@@ -222,7 +226,7 @@ async fn a_wait_that_is_dropped_early_leaves_no_second_watch() {
     let session = session(&etcd, "a").await;
     let (locks, seat) = (session.locks(), lock("nightly"));
     for _ in 0..20 {
-        let dropped = tokio::time::timeout(Duration::ZERO, locks.stirred(&seat, Mark(u64::MAX))).await;
+        let dropped = timeout(Duration::ZERO, locks.stirred(&seat, Mark(u64::MAX))).await;
         assert!(dropped.is_err(), "stirred by nothing");
     }
     within("a look", locks.stirred(&seat, Mark(0))).await;
@@ -249,10 +253,89 @@ async fn a_seat_that_is_left_open_stays_so_while_others_queue() {
     let seen = theirs.queue(&nightly).await;
     ours.enqueue(&ours.claim_on(&nightly)).await;
     within("news of another place", theirs.seat_stirred(&nightly, &seen)).await;
-    let turn = tokio::time::timeout(pause, theirs.locks().turn(&next, &position)).await;
+    let turn = timeout(pause, theirs.locks().turn(&next, &position)).await;
     assert!(turn.is_err(), "{turn:?} within the pause");
     assert!(theirs.queue(&nightly).await.holders.is_empty());
     theirs.take(&next).await;
+    ours.closed().await;
+    theirs.closed().await;
+}
+
+fn txns(etcd: &Etcd) -> f64 {
+    etcd.node().metric("grpc_server_handled_total", "grpc_method=\"Txn\"")
+}
+
+/// Puts so many places of another client, under a lease that is returned.
+async fn crowd(client: &mut Client, count: usize) -> i64 {
+    // Alone, "m", no value, no readers, no time.
+    const RECORD: &[u8] = &[0x95, 0xc2, 0xa1, b'm', 0xc4, 0, 0xc0, 0xc0];
+    let lease = client.lease_grant(600, None).await.unwrap().id();
+    let put = |_| {
+        let options = PutOptions::new().with_lease(lease);
+        TxnOp::put(format!("{QUEUE}{}", ClaimId::random()), RECORD, Some(options))
+    };
+    for some in (0..count).map(put).collect::<Vec<_>>().chunks(128) {
+        client.txn(Txn::new().and_then(some)).await.unwrap();
+    }
+    lease
+}
+
+/// Whoever was handed the lock holds by a record that is newer than all places.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_holder_is_known_and_hears_of_its_end_however_many_wait() {
+    let etcd = Etcd::start();
+    let mut client = client(&etcd).await;
+    let (ours, theirs) = (session(&etcd, "a").await, session(&etcd, "b").await);
+    let nightly = lock("nightly");
+    let (first, second) = (theirs.claim_on(&nightly), ours.claim_on(&nightly));
+    theirs.take(&first).await;
+    ours.enqueue(&second).await;
+    crowd(&mut client, MOST + 1).await;
+    theirs.give_back(&first).await;
+    ours.take(&second).await;
+    let holders = ours.queue(&nightly).await.holders;
+    let seen: Vec<_> = holders.iter().map(|holder| (holder.claim, holder.member.clone())).collect();
+    assert_eq!(seen, [(Some(second.id), Some(second.member.clone()))]);
+
+    within("a look at the queue", ours.locks().stirred(&nightly, Mark(0))).await;
+    let before = txns(&etcd);
+    let mut ousted = ours.locks().ousted(&second);
+    assert!(timeout(Duration::from_secs(1), &mut ousted).await.is_err(), "nobody broke it");
+    let spent = txns(&etcd) - before;
+    assert!(spent <= 3.0, "{spent} transactions");
+    assert_eq!(theirs.locks().evict(&nightly, Eviction::Notice, &[]).await.unwrap(), [second.id]);
+    within("news of the notice", ousted).await;
+    ours.closed().await;
+    theirs.closed().await;
+}
+
+/// Its place is newer than those that are looked at.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_waiter_behind_more_than_are_looked_at_comes_to_its_turn() {
+    let etcd = Etcd::start();
+    let mut client = client(&etcd).await;
+    let (ours, theirs) = (session(&etcd, "a").await, session(&etcd, "b").await);
+    let nightly = lock("nightly");
+    let held = ours.claim_on(&nightly);
+    let [next, last] = [(); 2].map(|()| theirs.claim_on(&nightly));
+    ours.take(&held).await;
+    let lease = crowd(&mut client, MOST).await;
+    let position = theirs.enqueue(&next).await;
+    for session in [&ours, &theirs] {
+        within("a look at the queue", session.locks().stirred(&nightly, Mark(0))).await;
+    }
+    let mut turn = theirs.locks().turn(&next, &position);
+    assert!(poll!(&mut turn).is_pending(), "others are before it");
+
+    theirs.enqueue(&last).await;
+    let seen = ours.queue(&nightly).await;
+    client.lease_revoke(lease).await.unwrap();
+    within("news of the end of the others", ours.seat_stirred(&nightly, &seen)).await;
+    ours.give_back(&held).await;
+    match within("the turn", turn).await {
+        Turn::Granted(_) => {}
+        Turn::AskAgain => drop(theirs.take(&next).await),
+    }
     ours.closed().await;
     theirs.closed().await;
 }

@@ -277,7 +277,7 @@ fn turn(state: &State, keys: &SeatKeys, claim: &Claim, ticket: Ticket, proof: Pr
         });
     }
     let horizon = state.horizon();
-    if state.get(&keys.place(claim.id)).is_none() {
+    if state.get(&keys.place(claim.id)).is_none() && !state.may_hide(ticket.placed) {
         return (horizon >= ticket.placed).then_some(Turn::AskAgain);
     }
     if ticket.pauses || horizon <= ticket.seen || state.has_older(ticket.placed) {
@@ -310,6 +310,7 @@ mod tests {
 
     use super::*;
     use crate::txn::Seen;
+    use crate::watch::Scan;
 
     const PLACED: i64 = 20;
 
@@ -331,7 +332,7 @@ mod tests {
     fn told(ticket: Ticket, claim: &Claim, revision: i64, known: Vec<Seen>) -> Option<Turn> {
         let keys = SeatKeys::of(&claim.seat);
         let view = View::new(subject(&keys));
-        view.begin_reading().load(revision, known);
+        view.begin_reading().load(Scan { revision, seen: known, cut: None });
         let proof = Proof::Lease { sent: Moment::ORIGIN, ttl: Duration::from_secs(1) };
         view.look(|state| turn(state, &keys, claim, ticket, proof))
     }

@@ -9,28 +9,30 @@ use crate::keys::{self, SeatKeys};
 use crate::place::is_place;
 use crate::record::Record;
 use crate::session::Session;
-use crate::txn::{self, Seen, get, oldest_below, revision};
+use crate::txn::{self, Seen, get, oldest_around, revision};
 
-/// Keys of one seat that are listed; more are no queue.
+/// Those who wait that are listed, and those who hold.
 const LONGEST: i64 = 10_000;
 
 /// A whole seat at one revision.
 pub(crate) struct Scene {
     pub(crate) revision: i64,
     pub(crate) main: Option<Seen>,
+    /// Those of each kind oldest first.
     keys: Vec<Seen>,
 }
 
 /// Reads a whole seat.
 pub(crate) async fn survey(session: &Session, keys: &SeatKeys) -> Result<Scene> {
-    let looks = [get(keys.main.as_str()), oldest_below(&keys.prefix, LONGEST)];
+    let mut looks = vec![get(keys.main.as_str())];
+    looks.extend(oldest_around(&keys.prefix, &keys.queue(), LONGEST));
     let answer = session.line.txn(Txn::new().and_then(looks)).await?;
     session.note(revision(&answer));
     let answers = answer.op_responses();
     Ok(Scene {
         revision: revision(&answer),
         main: txn::first(answers.first()),
-        keys: txn::all(answers.get(1)),
+        keys: answers.iter().skip(1).flat_map(|answer| txn::all(Some(answer))).collect(),
     })
 }
 

@@ -88,8 +88,23 @@ pub(crate) fn delete(key: impl Into<Vec<u8>>) -> TxnOp {
 
 /// Everything with the prefix, at most `limit` keys, the oldest first.
 pub(crate) fn oldest_below(prefix: &str, limit: i64) -> TxnOp {
-    let options = GetOptions::new().with_prefix().with_sort(SortTarget::Create, SortOrder::Ascend);
-    TxnOp::get(prefix, Some(options.with_limit(limit)))
+    oldest_between(prefix, super::keys::after_prefix(prefix), limit)
+}
+
+fn oldest_between(from: impl Into<Vec<u8>>, to: Vec<u8>, limit: i64) -> TxnOp {
+    let options = GetOptions::new().with_range(to).with_sort(SortTarget::Create, SortOrder::Ascend);
+    TxnOp::get(from, Some(options.with_limit(limit)))
+}
+
+/// Everything with the prefix, in three answers: what comes before the queue, what comes after it, and the queue. However
+/// many wait, none of the others is missing.
+pub(crate) fn oldest_around(prefix: &str, queue: &str, limit: i64) -> [TxnOp; 3] {
+    let after = super::keys::after_prefix;
+    [
+        oldest_between(prefix, queue.into(), limit),
+        oldest_between(after(queue), after(prefix), limit),
+        oldest_below(queue, limit),
+    ]
 }
 
 /// How many keys have the prefix.
@@ -115,6 +130,14 @@ pub(crate) fn all(response: Option<&TxnOpResponse>) -> Vec<Seen> {
     match response {
         Some(TxnOpResponse::Get(get)) => get.kvs().iter().map(Seen::from).collect(),
         _ => Vec::new(),
+    }
+}
+
+/// Where an answer to a get of the oldest was cut off: when its last key was created. What is missing is no older.
+pub(crate) fn cut(response: Option<&TxnOpResponse>) -> Option<i64> {
+    match response {
+        Some(TxnOpResponse::Get(get)) if get.more() => Some(get.kvs().last()?.create_revision()),
+        _ => None,
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout};
 use tooz_core::{Error, ErrorKind, Result};
 
-use super::view::Event;
+use super::view::{Event, Scan};
 use super::{Subject, View};
 use crate::error::session_ended;
 use crate::line::{LARGEST_ANSWER, Line};
@@ -26,7 +26,7 @@ const UNASKED: usize = 256;
 const FRESH: Duration = Duration::from_secs(1);
 /// Requests to the ear that may wait.
 const ORDERS: usize = 64;
-/// Keys of one subject that are read; more are no queue and no group.
+/// Keys of a queue that are read, and of what else a subject has.
 const LONGEST: i64 = 10_000;
 
 /// A session's ear.
@@ -116,8 +116,7 @@ async fn read(line: Arc<Line>, orders: mpsc::Sender<Order>, view: Arc<View>) -> 
         watched.unwrap_or_else(|_| Err(unheard(line.timeout())))?;
     }
     let keys = view.begin_reading();
-    let (revision, seen) = look(&line, view.subject()).await?;
-    keys.load(revision, seen);
+    keys.load(look(&line, view.subject()).await?);
     Ok(())
 }
 
@@ -128,13 +127,19 @@ async fn watch(orders: &mpsc::Sender<Order>, view: &Arc<View>) -> Result<()> {
     answer.await.map_err(|_| session_ended())?
 }
 
-async fn look(line: &Line, subject: &Subject) -> Result<(i64, Vec<Seen>)> {
-    let keys = subject.keys.iter().map(|key| txn::get(key.as_str()));
-    let prefixes = subject.prefixes.iter().map(|prefix| txn::oldest_below(prefix, LONGEST));
-    let looks: Vec<_> = keys.chain(prefixes).collect();
+async fn look(line: &Line, subject: &Subject) -> Result<Scan> {
+    let mut looks: Vec<_> = subject.keys.iter().map(|key| txn::get(key.as_str())).collect();
+    for prefix in &subject.prefixes {
+        match &subject.queue {
+            Some(queue) => looks.extend(txn::oldest_around(prefix, queue, LONGEST)),
+            None => looks.push(txn::oldest_below(prefix, LONGEST)),
+        }
+    }
     let answer = line.txn(Txn::new().and_then(looks)).await?;
-    let seen = answer.op_responses().iter().flat_map(|response| txn::all(Some(response))).collect();
-    Ok((txn::revision(&answer), seen))
+    let answers = answer.op_responses();
+    let seen = answers.iter().flat_map(|response| txn::all(Some(response))).collect();
+    let cut = subject.queue.as_ref().and_then(|_| txn::cut(answers.last()));
+    Ok(Scan { revision: txn::revision(&answer), seen, cut })
 }
 
 fn unheard(patience: Duration) -> Error {

@@ -8,4 +8,6 @@ mod ear;
 mod view;
 
 pub(crate) use ear::Ear;
+#[cfg(test)]
+pub(crate) use view::Scan;
 pub(crate) use view::{State, Subject, View};

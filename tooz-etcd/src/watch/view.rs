@@ -17,8 +17,17 @@ pub(crate) struct Subject {
     pub(crate) keys: Vec<String>,
     /// Prefixes, watched with all below them.
     pub(crate) prefixes: Vec<String>,
-    /// Before places, whose order by create revision matters.
+    /// Before places, whose order by create revision matters, below the only prefix.
     pub(crate) queue: Option<String>,
+}
+
+/// The keys of a subject as they were at a revision.
+#[derive(Debug, Default)]
+pub(crate) struct Scan {
+    pub(crate) revision: i64,
+    pub(crate) seen: Vec<Seen>,
+    /// Where more stand in the queue than were read: what is missing was created then or later.
+    pub(crate) cut: Option<i64>,
 }
 
 /// What is known of the subject's keys.
@@ -27,6 +36,8 @@ pub(crate) struct State {
     keys: BTreeMap<Bytes, Seen>,
     /// Places by create revision.
     order: BTreeMap<i64, Bytes>,
+    /// Where more stood in the queue than were read: what is missing was created then or later.
+    cut: Option<i64>,
     /// Everything up to this revision that concerns the subject may be counted on, except what a second
     /// watch of the same subject has yet to tell about that very revision.
     horizon: i64,
@@ -73,9 +84,15 @@ impl State {
             .take_while(|seen| seen.key.starts_with(prefix.as_bytes()))
     }
 
-    /// The oldest place.
+    /// The oldest place, if it is known which that is.
     pub(crate) fn head(&self) -> Option<&Seen> {
-        self.order.values().next().and_then(|key| self.keys.get(key))
+        let (created, key) = self.order.first_key_value()?;
+        self.keys.get(key).filter(|_| self.cut.is_none_or(|cut| *created <= cut))
+    }
+
+    /// Whether a place that was created then may stand although it is not known: more stood in the queue than were read.
+    pub(crate) fn may_hide(&self, created: i64) -> bool {
+        self.cut.is_some_and(|cut| (cut..=self.read_at).contains(&created))
     }
 
     /// Whether a place is older.
@@ -120,7 +137,10 @@ impl State {
                 if self.keys.get(&key).is_some_and(|known| known.modified > revision) {
                     return;
                 }
+                let knew = self.head().is_some();
                 self.forget(&key);
+                // What was cut off has come to the front.
+                self.dead |= self.cut.is_some() && knew && self.head().is_none();
             }
         }
         self.horizon = self.horizon.max(revision);
@@ -198,7 +218,8 @@ impl View {
     }
 
     /// The keys as they were at a revision, and what was heard of later times.
-    fn load(&self, revision: i64, seen: Vec<Seen>) {
+    fn load(&self, scan: Scan) {
+        let Scan { revision, seen, cut } = scan;
         let queue = self.subject.queue.as_deref();
         let mut state = self.lock();
         let meanwhile = state.meanwhile.take().unwrap_or_default();
@@ -210,7 +231,7 @@ impl View {
         for seen in seen {
             state.apply(queue, Event::Put(seen));
         }
-        (state.horizon, state.read_at, state.loaded) = (revision, revision, true);
+        (state.horizon, state.read_at, state.loaded, state.cut) = (revision, revision, true, cut);
         for event in meanwhile {
             state.hear(queue, event);
         }
@@ -251,8 +272,8 @@ pub(crate) struct Reading<'a>(&'a View);
 
 impl Reading<'_> {
     /// The keys as they were at a revision.
-    pub(crate) fn load(self, revision: i64, seen: Vec<Seen>) {
-        self.0.load(revision, seen);
+    pub(crate) fn load(self, scan: Scan) {
+        self.0.load(scan);
     }
 }
 
@@ -276,5 +297,40 @@ mod tests {
         drop(reading);
         view.hear(heard());
         assert_eq!(view.look(|state| state.meanwhile.as_ref().map(Vec::len)), None);
+    }
+    /// Three were read, the rest is behind them.
+    #[test]
+    fn the_head_of_a_queue_that_was_cut_is_known_until_what_was_read_has_gone() {
+        const RECORD: &[u8] = &[0x95, 0xc2, 0xa1, b'm', 0xc4, 0, 0xc0, 0xc0];
+        let key = |created| Bytes::from(format!("s/q/{}", tooz_core::ClaimId::from_bytes([created; 16])));
+        let put = |created: u8, lease| {
+            let (value, at) = (Bytes::from_static(RECORD), i64::from(created));
+            Seen { key: key(created), value, created: at, modified: at, lease }
+        };
+        let subject = Subject { keys: Vec::new(), prefixes: vec!["s/".into()], queue: Some("s/q/".into()) };
+        let read = |lease| {
+            let view = View::new(subject.clone());
+            let seen = vec![put(1, lease), put(2, lease), put(3, lease)];
+            view.begin_reading().load(Scan { revision: 9, seen, cut: Some(3) });
+            view.hear(vec![Event::Put(put(10, 1))]);
+            view
+        };
+        let head = |view: &View| view.look(|state| state.head().map(|head| head.created));
+
+        let places = read(1);
+        assert_eq!(
+            [2, 3, 9, 10].map(|at| places.look(|state| state.may_hide(at))),
+            [false, true, true, false]
+        );
+        assert_eq!(head(&places), Some(1));
+        places.hear(vec![Event::Delete(key(1), 11), Event::Delete(key(2), 12)]);
+        assert_eq!((head(&places), places.is_live()), (Some(3), true));
+        places.hear(vec![Event::Delete(key(3), 13)]);
+        assert_eq!((head(&places), places.is_live()), (None, false), "the head is among those not read");
+
+        let aliens = read(0);
+        assert_eq!(head(&aliens), None, "what was not read is older than news");
+        aliens.hear(vec![Event::Delete(key(1), 11)]);
+        assert!(aliens.is_live(), "reading again would show no more");
     }
 }
