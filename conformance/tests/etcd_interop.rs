@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::panic)] // a failed assumption here is a failed test
 #![allow(clippy::print_stderr)] // how long it took is worth seeing
 
+mod etcd_server;
+
 use std::cell::RefCell;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -12,8 +14,11 @@ use conformance::peers::{Peer, Witness};
 use conformance::servers::{Etcd, until};
 use conformance::volume::rounds;
 use conformance::{eventually, within};
+use etcd_server::session_at;
 use serde_json::json;
-use tooz_core::{Coordinator, ErrorKind, Registry};
+use tokio::time::timeout;
+use tooz_core::backend::Mark;
+use tooz_core::{Coordinator, ErrorKind, Name, Registry};
 
 async fn connect(etcd: &Etcd, member: &str) -> Coordinator {
     let registry = Registry::embedded().with(tooz_etcd::EtcdDriver::new());
@@ -341,6 +346,28 @@ async fn a_group_with_more_members_than_are_looked_at_is_refused() {
     client.delete("tooz/groups/snakes/m77", None).await.unwrap();
     assert_eq!(group.members().await.unwrap().len(), 10_000);
     coord.close().await.unwrap();
+}
+
+/// Of ten thousand members each hears that it was removed, and the next one too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_is_not_looked_at_asks_for_itself_after_news_only() {
+    let etcd = Etcd::start();
+    let session = session_at(&etcd.url(), "worker", Duration::from_secs(10)).await;
+    let group = Name::new("snakes").unwrap();
+    session.groups().create(&group).await.unwrap();
+    let mut client = strangers(&etcd, "snakes", 10_000, 1).await;
+    let enrolment = session.enrolment(&group, b"");
+    session.groups().join(&enrolment).await.unwrap();
+    within("a look at the members", session.groups().stirred(&group, Some(Mark(0)))).await;
+    let txns = || etcd.node().metric("grpc_server_handled_total", "grpc_method=\"Txn\"");
+    let before = txns();
+    let mut expelled = session.groups().expelled(&enrolment);
+    assert!(timeout(Duration::from_secs(1), &mut expelled).await.is_err(), "nobody removed it");
+    let spent = txns() - before;
+    assert!(spent <= 3.0, "{spent} transactions");
+    client.delete("tooz/groups/snakes/worker", None).await.unwrap();
+    within("news of the removal", expelled).await;
+    session.closed().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

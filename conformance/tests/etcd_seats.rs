@@ -17,7 +17,9 @@ use tooz_core::{Claim, ClaimId, Coordinator, Lock, Registry};
 
 /// Before the places in the queue of the lock `nightly`.
 const QUEUE: &str = "/tooz-rs/v1/lock/nightly/q/";
-/// So many of them are looked at.
+/// Before the records of its holders.
+const HOLDERS: &str = "/tooz-rs/v1/lock/nightly/h/";
+/// Of each of them so many are looked at.
 const MOST: usize = 10_000;
 
 async fn connect(etcd: &Etcd, member: &str) -> Coordinator {
@@ -265,14 +267,14 @@ fn txns(etcd: &Etcd) -> f64 {
     etcd.node().metric("grpc_server_handled_total", "grpc_method=\"Txn\"")
 }
 
-/// Puts so many places of another client, under a lease that is returned.
-async fn crowd(client: &mut Client, count: usize) -> i64 {
+/// Puts so many claims of another client, under a lease that is returned.
+async fn crowd(client: &mut Client, below: &str, count: usize) -> i64 {
     // Alone, "m", no value, no readers, no time.
     const RECORD: &[u8] = &[0x95, 0xc2, 0xa1, b'm', 0xc4, 0, 0xc0, 0xc0];
     let lease = client.lease_grant(600, None).await.unwrap().id();
     let put = |_| {
         let options = PutOptions::new().with_lease(lease);
-        TxnOp::put(format!("{QUEUE}{}", ClaimId::random()), RECORD, Some(options))
+        TxnOp::put(format!("{below}{}", ClaimId::random()), RECORD, Some(options))
     };
     for some in (0..count).map(put).collect::<Vec<_>>().chunks(128) {
         client.txn(Txn::new().and_then(some)).await.unwrap();
@@ -290,7 +292,7 @@ async fn a_holder_is_known_and_hears_of_its_end_however_many_wait() {
     let (first, second) = (theirs.claim_on(&nightly), ours.claim_on(&nightly));
     theirs.take(&first).await;
     ours.enqueue(&second).await;
-    crowd(&mut client, MOST + 1).await;
+    crowd(&mut client, QUEUE, MOST + 1).await;
     theirs.give_back(&first).await;
     ours.take(&second).await;
     let holders = ours.queue(&nightly).await.holders;
@@ -309,6 +311,28 @@ async fn a_holder_is_known_and_hears_of_its_end_however_many_wait() {
     theirs.closed().await;
 }
 
+/// More have records of holders than are looked at.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_holder_whose_record_is_not_looked_at_asks_for_it_after_news_only() {
+    let etcd = Etcd::start();
+    let mut client = client(&etcd).await;
+    let ours = session(&etcd, "a").await;
+    let nightly = lock("nightly");
+    crowd(&mut client, HOLDERS, MOST).await;
+    let claim = ours.claim_on(&nightly);
+    ours.take(&claim).await;
+
+    within("a look at the records", ours.locks().stirred(&nightly, Mark(0))).await;
+    let before = txns(&etcd);
+    let mut ousted = ours.locks().ousted(&claim);
+    assert!(timeout(Duration::from_secs(1), &mut ousted).await.is_err(), "nobody broke it");
+    let spent = txns(&etcd) - before;
+    assert!(spent <= 3.0, "{spent} transactions");
+    client.put(format!("/tooz-rs/v1/lock/nightly/n/{}", claim.id), "", None).await.unwrap();
+    within("news of the notice", ousted).await;
+    ours.closed().await;
+}
+
 /// Its place is newer than those that are looked at.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_waiter_behind_more_than_are_looked_at_comes_to_its_turn() {
@@ -319,7 +343,7 @@ async fn a_waiter_behind_more_than_are_looked_at_comes_to_its_turn() {
     let held = ours.claim_on(&nightly);
     let [next, last] = [(); 2].map(|()| theirs.claim_on(&nightly));
     ours.take(&held).await;
-    let lease = crowd(&mut client, MOST).await;
+    let lease = crowd(&mut client, QUEUE, MOST).await;
     let position = theirs.enqueue(&next).await;
     for session in [&ours, &theirs] {
         within("a look at the queue", session.locks().stirred(&nightly, Mark(0))).await;

@@ -205,7 +205,7 @@ impl GroupSteps for Groups {
         let keys = GroupKeys::of(&enrolment.group);
         let member = keys.member(&enrolment.member);
         let lease = self.session.membership_lease();
-        let mut revision = 0;
+        let (mut revision, mut denied) = (0, 0);
         loop {
             let mut renewals = self.session.renewals();
             let view = match self.session.check() {
@@ -223,7 +223,7 @@ impl GroupSteps for Groups {
                     return Some(false);
                 }
                 let stands = state.get(&member).is_some_and(|seen| seen.lease == lease);
-                (!stands).then_some(true)
+                (!stands && state.horizon() > denied).then_some(true)
             });
             if !ended.await {
                 continue;
@@ -232,14 +232,13 @@ impl GroupSteps for Groups {
             if self.session.is_gone().await {
                 return std::future::pending().await;
             }
-            // Of two watches one may lag behind the other: the store itself has the last word.
-            let under = Under::default(); // only a look of its own tells
-            if self
-                .no_more(std::slice::from_ref(enrolment), &under)
-                .await
-                .is_ok_and(|groups| !groups.is_empty())
-            {
-                return;
+            // Of two watches one may lag behind the other, and not all members may have been read: the store itself has
+            // the last word, until there is news that came after the question.
+            let (asked, under) = (self.session.revision(), Under::default()); // only a look of its own tells
+            match self.no_more(std::slice::from_ref(enrolment), &under).await {
+                Ok(groups) if !groups.is_empty() => return,
+                Ok(_) => denied = asked,
+                Err(_) => {}
             }
             revision = self.session.revision();
         }

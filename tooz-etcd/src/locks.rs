@@ -56,19 +56,20 @@ impl Locks {
         self.session.ear.view(subject(keys), revision).await.ok()
     }
 
-    /// Whether the store says so too. Pending where the session has ended.
-    async fn confirm(&self, keys: &SeatKeys, claim: &Claim) -> bool {
+    /// Whether the store says so too; if not, at which revision it did not. Pending where the session has ended.
+    async fn confirm(&self, keys: &SeatKeys, claim: &Claim) -> std::result::Result<(), i64> {
         if self.session.is_gone().await {
             return std::future::pending().await;
         }
         let looks = [get(keys.holder(claim.id)), get(keys.main.as_str()), get(keys.notice(claim.id))];
-        let Ok(answer) = self.session.line.txn(Txn::new().and_then(looks)).await else { return false };
+        let Ok(answer) = self.session.line.txn(Txn::new().and_then(looks)).await else { return Err(0) };
         self.session.note(revision(&answer));
         let answers = answer.op_responses();
         let [holder, main, notice] = [0, 1, 2].map(|at| txn::first(answers.get(at)));
         let record = holder.and_then(|holder| Record::decode(&holder.value));
         let main = main.as_ref().map(|main| main.value.as_ref());
-        notice.is_some() || !record.is_some_and(|record| record.holds(claim.id, main))
+        let is_ousted = notice.is_some() || !record.is_some_and(|record| record.holds(claim.id, main));
+        if is_ousted { Ok(()) } else { Err(revision(&answer)) }
     }
 }
 
@@ -185,10 +186,10 @@ impl LockSteps for Locks {
 
     async fn ousted(&self, claim: &Claim) {
         let keys = SeatKeys::of(&claim.seat);
-        let mut revision = 0;
+        let mut denied = 0;
         loop {
             let mut renewals = self.session.renewals();
-            let Some(view) = self.view(&keys, revision).await else {
+            let Some(view) = self.view(&keys, denied).await else {
                 if self.session.check().is_err() || renewals.changed().await.is_err() {
                     return std::future::pending().await;
                 }
@@ -198,16 +199,16 @@ impl LockSteps for Locks {
                 if state.is_dead() {
                     return Some(false);
                 }
-                is_ousted(state, &keys, claim.id).then_some(true)
+                (state.horizon() > denied && is_ousted(state, &keys, claim.id)).then_some(true)
             });
-            // The ear may lag behind the grant, and of the two watches of a lock one behind the other: the
-            // store itself has the last word,
+            // The ear may lag behind the grant or know less than there is, and of the two watches of a lock one may
+            // lag behind the other: the store itself has the last word, until there is news,
             // and when the session has ended, that is the cause and not somebody who took the seat.
             if ended.await {
-                if self.confirm(&keys, claim).await {
-                    return;
+                match self.confirm(&keys, claim).await {
+                    Ok(()) => return,
+                    Err(revision) => denied = revision,
                 }
-                revision = self.session.revision();
             }
         }
     }
