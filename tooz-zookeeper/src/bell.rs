@@ -13,6 +13,7 @@ use tooz_core::backend::Mark;
 use crate::channel::ChannelKeys;
 use crate::session::{Session, locked};
 use crate::standing::place;
+use crate::watches::Use;
 
 /// What is known of the watch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,16 +78,24 @@ impl Bell {
     /// Sets the watch and waits for it, telling the others.
     async fn attend(&self, session: &Session, count: &str, mark: Mark) {
         let _attending = Attending(self);
-        let states = session.states();
-        let armed = async { session.client().ok()?.check_and_watch_stat(count).await.ok() };
-        let Some((stat, watch)) = armed.await else {
-            return session.until_changed(states).await;
-        };
-        let seen = Mark(stat.map_or(0, |stat| place(stat.mzxid)));
-        self.heard.send_replace(Heard::Armed(seen));
-        if seen == mark {
-            session.heard(states, vec![watch]).await;
-            self.heard.send_replace(Heard::Rung(seen));
+        loop {
+            let states = session.states();
+            let armed = async {
+                let client = session.client().ok()?;
+                session.watches.stat(&client, count, Use::Wait).await.ok()
+            };
+            let Some((stat, watch)) = armed.await else {
+                return session.until_changed(states).await;
+            };
+            let seen = Mark(stat.map_or(0, |stat| place(stat.mzxid)));
+            self.heard.send_replace(Heard::Armed(seen));
+            if seen != mark {
+                return;
+            }
+            if session.heard(states, vec![watch]).await {
+                self.heard.send_replace(Heard::Rung(seen));
+                return;
+            }
         }
     }
 }

@@ -1,17 +1,20 @@
 //! Groups, where Python tooz has them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::time::sleep;
 use tooz_core::backend::{Created, Deleted, Enrolment, GroupSteps, Joined, Left, Mark, RosterFact, Updated};
 use tooz_core::{Error, ErrorKind, Name, Result};
-use zookeeper_client::{CreateMode, Error as Fault, MultiWriteError, OneshotWatcher, Stat};
+use zookeeper_client::{CreateMode, Error as Fault, MultiWriteError, Stat};
 
 use crate::error::{failed, unread};
 use crate::keys::{LEADER, group_of};
 use crate::roll::{Looking, Roll, Rolls};
 use crate::roster;
 use crate::session::Session;
+use crate::watches::{Use, Watch};
 
 /// How often a step is begun again because what it stands on changed in between.
 const TRIES: usize = 5;
@@ -172,11 +175,11 @@ impl Groups {
     }
 
     /// A watch on this session's membership; `None` if it stands no more.
-    async fn attend(&self, enrolment: &Enrolment) -> Result<Option<OneshotWatcher>> {
+    async fn attend(&self, enrolment: &Enrolment) -> Result<Option<Watch>> {
         let client = self.session.client()?;
         let path = self.session.keys.member(&enrolment.group, &enrolment.member);
-        let (stat, watch) =
-            client.check_and_watch_stat(&path).await.map_err(|fault| unread("watch a membership", fault))?;
+        let look = self.session.watches.stat(&client, &path, Use::Hold);
+        let (stat, watch) = look.await.map_err(|fault| unread("watch a membership", fault))?;
         Ok(stat.filter(|stat| stat.ephemeral_owner == self.session.owner).map(|_| watch))
     }
 }
@@ -213,15 +216,22 @@ impl GroupSteps for Groups {
 
     async fn stirred(&self, group: &Name, mark: Option<Mark>) {
         let following = self.rolls.follow(group);
-        let states = self.session.states();
-        let mut hearing = following.roll.alarm.hearing();
-        match self.listen(group, &following.roll).await {
-            Ok(seen) if seen != mark => {}
-            Ok(_) => tokio::select! {
-                _ = hearing.changed() => {}
-                () = self.session.heard(states, Vec::new()) => {}
-            },
-            Err(_) => self.session.until_changed(states).await,
+        loop {
+            let states = self.session.states();
+            let mut hearing = following.roll.alarm.hearing();
+            match self.listen(group, &following.roll).await {
+                Ok(seen) if seen != mark => {}
+                Ok(_) => {
+                    let pause = following.roll.pause();
+                    tokio::select! {
+                        _ = hearing.changed() => {}
+                        _ = self.session.heard(states, Vec::new()) => {}
+                        () = sleep(pause.unwrap_or(Duration::MAX)), if pause.is_some() => continue,
+                    }
+                }
+                Err(_) => self.session.until_changed(states).await,
+            }
+            break;
         }
         following.end();
     }
@@ -230,7 +240,9 @@ impl GroupSteps for Groups {
         loop {
             let states = self.session.states();
             match self.attend(enrolment).await {
-                Ok(Some(watch)) => self.session.heard(states, vec![watch]).await,
+                Ok(Some(watch)) => {
+                    self.session.heard(states, vec![watch]).await;
+                }
                 Ok(None) => return,
                 Err(_) if self.session.is_over() => return,
                 Err(_) => self.session.until_changed(states).await,

@@ -63,6 +63,10 @@
 //! * Servers grant sessions from 2 to 20 ticks. The proof of life needs 4 ticks, so an opening also asks for a session
 //!   half as long, closed again at once: where that one is raised, the time to live becomes twice what it was raised to,
 //!   with a warning. A server whose `minSessionTimeout` was configured below 2 ticks is not noticed.
+//! * A session has at most 96 KiB of paths under watch, some thousand paths: with more than 128 KiB its client library would
+//!   not survive a reconnect. What finds no room looks again now and then, all of it together about a hundred times in
+//!   a second: waits and followed groups after a second at the earliest and a time to live at the latest; holds after a time to
+//!   live at the earliest, to hear that they are to let go. That a hold is gone, heartbeats tell.
 //! * How long a holder has held is told as at most: it takes over without writing anything, so that the time counts from
 //!   when it entered the queue, or from when the one before it let go where that left word.
 //! * The profile names the server where `srvr` may be asked on a plain port, as servers allow unless told otherwise.
@@ -116,6 +120,7 @@ mod topics;
 mod traces;
 mod trim;
 mod turn;
+mod watches;
 
 pub use driver::ZookeeperDriver;
 pub use guarded::lock_directory;

@@ -6,12 +6,13 @@ use std::hash::{Hash, Hasher};
 use bytes::Bytes;
 use tooz_core::backend::{Contender, Holder, Mark, Queue};
 use tooz_core::{Name, Result, Seat};
-use zookeeper_client::{Error as Fault, OneshotWatcher, Stat};
+use zookeeper_client::{Error as Fault, Stat};
 
 use crate::contend::token;
 use crate::error::unread;
 use crate::locks::Locks;
 use crate::sequence::{Contest, Entry};
+use crate::watches::{Use, Watch};
 
 /// At most so many contenders are looked at.
 const MOST: usize = 10_000;
@@ -91,7 +92,9 @@ impl Locks {
             let states = self.session.states();
             match self.listen(seat).await {
                 Ok((seen, _)) if seen != mark => return,
-                Ok((_, watches)) => self.session.heard(states, watches).await,
+                Ok((_, watches)) => {
+                    self.session.heard(states, watches).await;
+                }
                 Err(_) if self.session.is_over() => return,
                 Err(_) => return self.session.until_changed(states).await,
             }
@@ -99,17 +102,18 @@ impl Locks {
     }
 
     /// What a look would show, and watches on it that were set before.
-    async fn listen(&self, seat: &Seat) -> Result<(Mark, Vec<OneshotWatcher>)> {
+    async fn listen(&self, seat: &Seat) -> Result<(Mark, Vec<Watch>)> {
         let (session, client) = (&self.session, self.session.client()?);
         let directory = session.keys.seat(seat);
         let deaf = |fault| unread("watch a queue", fault);
         let (children, watch) = loop {
-            match client.list_and_watch_children(&directory).await {
+            match session.watches.children(&client, &directory, Use::Wait).await {
                 Ok(listed) => break listed,
                 Err(Fault::NoNode) => {}
                 Err(fault) => return Err(deaf(fault)),
             }
-            let (stat, watch) = client.check_and_watch_stat(&directory).await.map_err(deaf)?;
+            let look = session.watches.stat(&client, &directory, Use::Wait);
+            let (stat, watch) = look.await.map_err(deaf)?;
             if stat.is_none() {
                 break (Vec::new(), watch);
             }
@@ -125,7 +129,8 @@ impl Locks {
             .map(|(index, entry)| {
                 let holds = index < contest.holders();
                 let path = entry.claim.filter(|_| holds).map(|claim| session.keys.value(claim));
-                let looks = path.map(|path| (client_watch(&client, &path), client.get_data(&path)));
+                let looks = path
+                    .map(|path| (session.watches.stat(&client, &path, Use::Wait), client.get_data(&path)));
                 (entry, holds, looks)
             })
             .collect();
@@ -134,7 +139,7 @@ impl Locks {
                 seen.add(entry, holds, None);
                 continue;
             };
-            watches.push(watch.await.map_err(deaf)?);
+            watches.push(watch.await.map_err(deaf)?.1);
             let value = found(value.await)?.map(|(data, _)| data);
             seen.add(entry, holds, value.as_deref());
         }
@@ -149,15 +154,6 @@ fn held_since(node: &Stat, directory: &Stat) -> i64 {
         true => directory.mtime,
         false => node.ctime,
     }
-}
-
-/// A watch on a node that may come, change or go; sent at once.
-fn client_watch<'a>(
-    client: &'a zookeeper_client::Client,
-    path: &str,
-) -> impl Future<Output = Result<OneshotWatcher, Fault>> + Send + use<'a> {
-    let look = client.check_and_watch_stat(path);
-    async move { look.await.map(|(_, watch)| watch) }
 }
 
 /// A node's data, if it is there.

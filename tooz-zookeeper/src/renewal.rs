@@ -19,7 +19,7 @@ const ONE_IN: usize = 3;
 
 impl Session {
     /// Whether this beat is to tell what stands no more. Of what goes, its watch tells at once: the list is for what
-    /// was missed, and for what nobody remembers.
+    /// was missed or has no [watch](crate::watches), and for what nobody remembers.
     fn lists_now(&self) -> bool {
         let beat = self.beats.fetch_add(1, Ordering::Relaxed);
         self.had.load(Ordering::Relaxed) <= MANY || beat.is_multiple_of(ONE_IN)

@@ -3,7 +3,8 @@
 //! A watch stays until it has heard something, whoever waits meanwhile. So a change costs one list of the group and one
 //! look at each member that is new or changed, however many there are. What is kept is told only after the group was
 //! listed once more: whatever a watch has to say of what stands in the list, it has said before that is answered.
-//! Where the connection was replaced everything is read anew.
+//! Where the connection was replaced everything is read anew. Whoever found no room for a [watch](crate::watches) is read
+//! at each look, and there is a look now and then.
 //!
 //! Several may look at once, and one of them may stand still for as long as its caller likes. So nobody takes what is kept
 //! away to work on it: each answer is added when it is there, with its watch, unless that has heard something by then.
@@ -11,16 +12,18 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Wake, Waker};
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 use tooz_core::Name;
 use tooz_core::backend::{Mark, RosterEntry};
-use zookeeper_client::{OneshotWatcher, StateWatcher};
+use zookeeper_client::StateWatcher;
 
 use crate::roster::Seen;
 use crate::session::locked;
+use crate::watches::Watch;
 
 /// So many groups are kept beside those that somebody waits for.
 const KEPT: usize = 64;
@@ -58,12 +61,22 @@ impl Roll {
         kept.is_current(&self.waker()).then(|| kept.mark())
     }
 
+    /// Whether all was read and nothing was heard since.
+    fn is_whole(&self) -> bool {
+        locked(&self.kept).as_mut().is_some_and(|kept| kept.is_whole(&self.waker()))
+    }
+
+    /// How long who waits may do so before looking again; `None`: until something is heard.
+    pub(crate) fn pause(&self) -> Option<Duration> {
+        locked(&self.kept).as_ref()?.news().find_map(News::pause)
+    }
+
     /// The group was listed: who in it need not be read again.
     pub(crate) fn listed(
         &self,
         line: &mut Line,
         exists: bool,
-        watch: OneshotWatcher,
+        watch: Watch,
         nodes: &[(String, Name)],
     ) -> HashMap<String, Child> {
         let (waker, mut news) = (self.waker(), News::of(watch));
@@ -71,8 +84,9 @@ impl Roll {
         drop(kept.take_if(|kept| kept.line.is_cut()));
         let mut same = HashMap::new();
         for (node, known) in kept.iter_mut().flat_map(|kept| &mut kept.members) {
-            *known = known.take().and_then(|known| known.unchanged(&waker));
-            same.extend(known.as_ref().map(|known| (node.clone(), known.child.clone())));
+            drop(known.take_if(|known| known.news.has_come(&waker)));
+            let same_as_read = known.as_ref().filter(|known| known.news.is_silent());
+            same.extend(same_as_read.map(|known| (node.clone(), known.child.clone())));
         }
         // A list that is old already is of no use to others.
         if !line.is_cut() && !news.has_come(&waker) {
@@ -85,14 +99,14 @@ impl Roll {
     }
 
     /// A child was read.
-    pub(crate) fn read(&self, line: &mut Line, node: &str, known: Known) {
+    pub(crate) fn read(&self, line: &mut Line, node: &str, mut known: Known) {
         let mut kept = locked(&self.kept);
         let Some(kept) = kept.as_mut() else { return };
         if line.is_cut() || kept.line.is_cut() {
             return;
         }
         if let Some(place) = kept.members.get_mut(node)
-            && let Some(known) = known.unchanged(&self.waker())
+            && !known.news.has_come(&self.waker())
         {
             *place = Some(known);
         }
@@ -112,7 +126,7 @@ impl<'a> Looking<'a> {
 
     /// All is read.
     pub(crate) fn end(mut self) {
-        self.has_ended = self.roll.current().is_some();
+        self.has_ended = self.roll.is_whole();
     }
 }
 
@@ -189,23 +203,41 @@ impl Wake for Alarm {
     }
 }
 
-/// A watch, until it has heard something.
-pub(crate) struct News(Option<BoxFuture<'static, ()>>);
+/// What a watch has to say.
+pub(crate) enum News {
+    /// Nothing so far.
+    None(BoxFuture<'static, ()>),
+    /// It has heard something.
+    Come,
+    /// There was no room for a watch: only another look tells.
+    Unheard(Watch),
+}
 
 impl News {
-    pub(crate) fn of(watch: OneshotWatcher) -> Self {
-        Self(Some(Box::pin(watch.changed().map(drop))))
+    pub(crate) fn of(watch: Watch) -> Self {
+        if watch.is_set() { Self::None(Box::pin(watch.changed())) } else { Self::Unheard(watch) }
     }
 
-    /// Whether it has. If not, the waker is woken when it does.
-    pub(crate) fn has_come(&mut self, waker: &Waker) -> bool {
-        let has_come = |watch: &mut BoxFuture<'static, ()>| {
-            watch.as_mut().poll(&mut Context::from_waker(waker)).is_ready()
-        };
-        if self.0.as_mut().is_some_and(has_come) {
-            self.0 = None;
+    /// Whether it has heard something. If not, the waker is woken when it does.
+    fn has_come(&mut self, waker: &Waker) -> bool {
+        if let Self::None(watch) = self
+            && watch.as_mut().poll(&mut Context::from_waker(waker)).is_ready()
+        {
+            *self = Self::Come;
         }
-        self.0.is_none()
+        matches!(self, Self::Come)
+    }
+
+    /// Whether there is a watch, which has heard nothing.
+    fn is_silent(&self) -> bool {
+        matches!(self, Self::None(_))
+    }
+
+    fn pause(&self) -> Option<Duration> {
+        match self {
+            Self::Unheard(watch) => watch.pause(),
+            _ => None,
+        }
     }
 }
 
@@ -222,13 +254,6 @@ pub(crate) struct Child {
 pub(crate) struct Known {
     pub(crate) news: News,
     pub(crate) child: Child,
-}
-
-impl Known {
-    /// The same if its watch has heard nothing.
-    fn unchanged(mut self, waker: &Waker) -> Option<Self> {
-        (!self.news.has_come(waker)).then_some(self)
-    }
 }
 
 /// A connection, and whether it was lost since, and with it what the watches may have heard.
@@ -261,13 +286,23 @@ struct Kept {
 }
 
 impl Kept {
-    /// Whether all is known and nothing was heard since. If so, the waker is woken when that changes.
+    /// Whether all is known and certain to be as it was. If so, the waker is woken when that changes.
     fn is_current(&mut self, waker: &Waker) -> bool {
+        self.is_whole(waker) && self.news().all(News::is_silent)
+    }
+
+    /// Whether all is known and nothing was heard since. If so, the waker is woken when something is.
+    fn is_whole(&mut self, waker: &Waker) -> bool {
         let mut has_come = self.news.has_come(waker);
         for known in self.members.values_mut() {
             has_come |= known.as_mut().is_none_or(|known| known.news.has_come(waker));
         }
         !has_come && !self.line.is_cut()
+    }
+
+    fn news(&self) -> impl Iterator<Item = &News> {
+        let members = self.members.values().flatten().map(|known| &known.news);
+        std::iter::once(&self.news).chain(members)
     }
 
     /// `None`: there is no such group.

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures_util::future::try_join_all;
 use tooz_core::backend::{Mark, RosterEntry, RosterFact};
 use tooz_core::{Name, Result};
-use zookeeper_client::{Client, Error as Fault, OneshotWatcher, Stat};
+use zookeeper_client::{Client, Error as Fault, Stat};
 
 use crate::error::unread;
 use crate::furniture::is_session;
@@ -17,6 +17,7 @@ use crate::keys::member_of;
 use crate::look::found;
 use crate::roll::{Child, Known, Line, News, Roll};
 use crate::session::Session;
+use crate::watches::{Use, Watch};
 
 /// At most so many members of one group are looked at.
 const MOST: usize = 10_000;
@@ -55,7 +56,7 @@ pub(crate) async fn read_again(session: &Session, group: &Name, roll: &Roll) -> 
     let client = session.client()?;
     let path = session.keys.group(group);
     let mut line = Line::new(session.states());
-    let (nodes, watch) = list(&client, &path).await?;
+    let (nodes, watch) = list(session, &client, &path).await?;
     let exists = nodes.is_some();
     let nodes = members(nodes.unwrap_or_default()).collect::<Vec<_>>();
     // Whatever the watches have to say of what was listed, they have said before the list was answered.
@@ -65,7 +66,10 @@ pub(crate) async fn read_again(session: &Session, group: &Name, roll: &Roll) -> 
     for (node, member) in nodes {
         match known.remove(&node) {
             Some(same) => told.push((node, same)),
-            None => looks.push((client.get_and_watch_data(&format!("{path}/{node}")), node, member)),
+            None => {
+                let look = session.watches.data(&client, &format!("{path}/{node}"), Use::Member);
+                looks.push((look, node, member));
+            }
         }
     }
     let (mut reads, mut watches) = (Vec::new(), HashMap::new());
@@ -107,15 +111,16 @@ fn fact(children: Vec<(String, Child)>) -> RosterFact {
 }
 
 /// The children of a group and a watch on them; where there is no such group, a watch on its coming.
-async fn list(client: &Client, path: &str) -> Result<(Option<Vec<String>>, OneshotWatcher)> {
+async fn list(session: &Session, client: &Client, path: &str) -> Result<(Option<Vec<String>>, Watch)> {
     let deaf = |fault| unread("watch a group", fault);
     loop {
-        match client.list_and_watch_children(path).await {
+        match session.watches.children(client, path, Use::Wait).await {
             Ok((nodes, watch)) => return Ok((Some(nodes), watch)),
             Err(Fault::NoNode) => {}
             Err(fault) => return Err(deaf(fault)),
         }
-        let (stat, watch) = client.check_and_watch_stat(path).await.map_err(deaf)?;
+        let look = session.watches.stat(client, path, Use::Wait);
+        let (stat, watch) = look.await.map_err(deaf)?;
         if stat.is_none() {
             return Ok((None, watch));
         }

@@ -7,11 +7,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tooz_core::backend::{Opening, Proof};
 use tooz_core::{Cause, Clock, Error, ErrorKind, Moment, Name, Result, SessionId};
 use zookeeper_client::{
-    Acls, Client, CreateMode, Error as Fault, OneshotWatcher, SessionInfo, SessionState, Stat, StateWatcher,
+    Acls, Client, CreateMode, Error as Fault, SessionInfo, SessionState, Stat, StateWatcher,
 };
 
 use crate::about;
@@ -21,6 +21,7 @@ use crate::error::{failed, unread};
 use crate::keys::Keys;
 use crate::nodelay::send_at_once;
 use crate::proof::Proofs;
+use crate::watches::{Room, Watch};
 
 /// How many sessions of others are remembered by their ZooKeeper number.
 const MOST_OWNERS: usize = 10_000;
@@ -47,6 +48,8 @@ pub(crate) struct Session {
     pub(crate) runtime: Handle,
     client: Mutex<Option<Arc<Client>>>,
     states: StateWatcher,
+    /// The room for watches.
+    pub(crate) watches: Arc<Room>,
     proofs: Mutex<Proofs>,
     owners: Mutex<HashMap<i64, SessionId>>,
     /// The time of the servers' clock, in milliseconds, of the last write that was answered, and when that was.
@@ -80,6 +83,7 @@ impl Session {
             timeout: opening.timeout,
             runtime: Handle::current(),
             states: client.state_watcher(),
+            watches: Arc::new(Room::new(client.path().len(), client.session_timeout())),
             proofs: Mutex::new(Proofs::new(line.sent, client.session_timeout())),
             owners: Mutex::default(),
             server_time: Mutex::new((0, Moment::ORIGIN)),
@@ -233,8 +237,9 @@ impl Session {
     }
 
     /// Waits until one of the watches hears something, or the connection was replaced, so that they may have
-    /// missed something, or the session has ended.
-    pub(crate) async fn heard(&self, mut states: StateWatcher, watches: Vec<OneshotWatcher>) {
+    /// missed something, or the session has ended. `false` where one of them is none and it is only time to look again.
+    pub(crate) async fn heard(&self, mut states: StateWatcher, watches: Vec<Watch>) -> bool {
+        let pause = watches.iter().find_map(Watch::pause);
         let news = watches.into_iter().map(|watch| Box::pin(watch.changed())).collect::<Vec<_>>();
         let event = async {
             match news.is_empty() {
@@ -244,8 +249,9 @@ impl Session {
         };
         let replaced = async { while states.changed().await == SessionState::Disconnected {} };
         tokio::select! {
-            () = event => {}
-            () = replaced => {}
+            () = event => true,
+            () = replaced => true,
+            () = sleep(pause.unwrap_or(Duration::MAX)), if pause.is_some() => false,
         }
     }
 

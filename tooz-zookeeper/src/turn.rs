@@ -11,6 +11,7 @@ use crate::locks::Locks;
 use crate::look::found;
 use crate::sequence::is_exclusive;
 use crate::ticket::Ticket;
+use crate::watches::{Use, Watch};
 
 /// The answer to the removal of a node that leaves word.
 pub(crate) type LastWord<'a> = BoxFuture<'a, std::result::Result<Vec<MultiWriteResult>, MultiWriteError>>;
@@ -36,7 +37,9 @@ impl Locks {
             let (predecessor, own) = {
                 let client = session.client()?;
                 let path = format!("{directory}/{}", ticket.predecessor);
-                let looks = (client.check_and_watch_stat(&path), client.check_and_watch_stat(&own_path));
+                let what_for = if ticket.leads { Use::Turn } else { Use::Wait };
+                let look = |path: &str| session.watches.stat(&client, path, what_for);
+                let looks = (look(&path), look(&own_path));
                 let predecessor = looks.0.await.map_err(|fault| unread("watch the predecessor", fault))?;
                 (predecessor, looks.1.await.map_err(|fault| unread("watch a claim", fault))?)
             };
@@ -49,7 +52,9 @@ impl Locks {
                     return Ok(Turn::AskAgain);
                 }
                 leaves_word = self.leaves_word(claim, &ticket, stat.ephemeral_owner).await;
-                session.heard(states, vec![predecessor.1, own.1]).await;
+                if !session.heard(states, vec![predecessor.1, own.1]).await {
+                    continue;
+                }
             }
             match self.confirm(claim, &ticket, !leaves_word).await? {
                 Found::Gone => return Ok(Turn::AskAgain),
@@ -144,7 +149,9 @@ impl Locks {
         loop {
             let states = self.session.states();
             match self.look_at_hold(claim).await {
-                Ok(Some(watch)) => self.session.heard(states, vec![watch]).await,
+                Ok(Some(watch)) => {
+                    self.session.heard(states, vec![watch]).await;
+                }
                 Ok(None) => return,
                 Err(_) if self.session.is_over() => return,
                 Err(_) => self.session.until_changed(states).await,
@@ -153,12 +160,12 @@ impl Locks {
     }
 
     /// A watch on the claim's node; `None` if it is gone or was told to let go.
-    async fn look_at_hold(&self, claim: &Claim) -> Result<Option<zookeeper_client::OneshotWatcher>> {
+    async fn look_at_hold(&self, claim: &Claim) -> Result<Option<Watch>> {
         let Some(node) = self.node_of(claim).await? else { return Ok(None) };
         let client = self.session.client()?;
         let path = format!("{}/{node}", self.session.keys.seat(&claim.seat));
-        let (stat, watch) =
-            client.check_and_watch_stat(&path).await.map_err(|fault| unread("watch a claim", fault))?;
+        let look = self.session.watches.stat(&client, &path, Use::Hold);
+        let (stat, watch) = look.await.map_err(|fault| unread("watch a claim", fault))?;
         let stands = stat.is_some_and(|stat| stat.ephemeral_owner == self.session.owner && stat.version == 0);
         Ok(stands.then_some(watch))
     }

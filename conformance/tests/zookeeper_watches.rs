@@ -1,0 +1,199 @@
+//! More is waited for through one ZooKeeper session than its client library sets under watch again after a reconnect.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a failed assumption here is a failed test
+
+mod zookeeper_server;
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use conformance::proxy::Proxy;
+use conformance::{eventually, unique, within};
+use futures_util::StreamExt;
+use futures_util::future::join_all;
+use futures_util::stream::FuturesUnordered;
+use tooz_core::backend::{Backend, Eviction, Position, RosterFact, Standing, Turn};
+use tooz_core::{Claim, ErrorKind};
+use zookeeper_client::{Acls, Client, CreateMode};
+
+use zookeeper_server::server;
+use zookeeper_server::steps::*;
+
+/// Short, since who has no watch may look as rarely as that.
+const SHORT: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(5);
+
+async fn open_short(port: u16, space: &str) -> Arc<dyn Backend> {
+    open_for(&url(port, space), SHORT, PATIENCE).await.unwrap().backend
+}
+
+/// Claims of locks whose names are as long as may be.
+fn long_claims(count: usize) -> Vec<Claim> {
+    (0..count).map(|number| claim(&lock(&format!("{number:0>255}")))).collect()
+}
+
+async fn take_all(backend: &Arc<dyn Backend>, claims: &[Claim]) {
+    join_all(claims.iter().map(|claim| take(backend, claim))).await;
+}
+
+/// Whatever was asked before on the connection of this session is answered.
+async fn settled(backend: &Arc<dyn Backend>) {
+    for _ in 0..3 {
+        locks(backend).queue(&lock("other")).await.unwrap();
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Breaks the connection and waits until there is another.
+async fn reset(proxy: &Proxy) {
+    let before = proxy.counts();
+    proxy.reset();
+    eventually("see another connection", async || match proxy.counts().since(&before).connections {
+        0 => Err("none".to_owned()),
+        _ => Ok(()),
+    })
+    .await;
+}
+
+/// Beats until one is answered.
+async fn beat(backend: &Arc<dyn Backend>, claims: &[Claim]) {
+    within("a beat", async {
+        loop {
+            match backend.renew(claims, &[]).await {
+                Ok(renewal) => return assert!(renewal.ousted.is_empty(), "{:?}", renewal.ousted),
+                Err(error) => assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}"),
+            }
+        }
+    })
+    .await;
+}
+
+/// The watches of 500 such locks are of more than 128 KiB.
+#[tokio::test]
+async fn locks_held_are_held_after_a_reconnect_however_many_they_are() {
+    for count in [50, 500] {
+        let proxy = Proxy::bytes(server().port());
+        let space = unique("held");
+        let holder = open_short(proxy.port(), &space).await;
+        let claims = long_claims(count);
+        take_all(&holder, &claims).await;
+        let mut holds: FuturesUnordered<_> =
+            claims.iter().map(|claim| locks(&holder).ousted(claim)).collect();
+        tokio::select! {
+            biased;
+            _ = holds.next() => panic!("nobody was ousted"),
+            () = async {
+                settled(&holder).await;
+                for _ in 0..3 {
+                    reset(&proxy).await;
+                    beat(&holder, &claims).await;
+                }
+            } => {}
+        }
+
+        // Who is under watch is told at once, others some time later.
+        let other = open_short(server().port(), &space).await;
+        let told = [claims.first().unwrap(), claims.last().unwrap()];
+        for claim in told {
+            let evicted = locks(&other).evict(&claim.seat, Eviction::Notice, &[]).await.unwrap();
+            assert_eq!(evicted, [claim.id]);
+        }
+        for _ in told {
+            within("the notice", holds.next()).await;
+        }
+    }
+}
+
+/// Waits for the turn, claiming again where the wait ended without.
+async fn comes_to_hold(backend: &Arc<dyn Backend>, claim: &Claim, mut place: Position) {
+    while !matches!(locks(backend).turn(claim, &place).await, Turn::Granted(_)) {
+        match locks(backend).claim(claim).await {
+            Ok(Standing::Held(_)) => return,
+            Ok(Standing::Waiting(next)) => place = next,
+            Err(error) => assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}"),
+        }
+    }
+}
+
+/// Each wait has two watches: on who is before it, and on its own node.
+#[tokio::test]
+async fn turns_come_after_a_reconnect_however_many_are_waited_for() {
+    let proxy = Proxy::bytes(server().port());
+    let space = unique("turns");
+    let holder = open(&url(server().port(), &space)).await;
+    let waiter = open_short(proxy.port(), &space).await;
+    let (held, waiting) = (long_claims(200), long_claims(200));
+    take_all(&holder, &held).await;
+    let places = join_all(waiting.iter().map(|claim| enqueue(&waiter, claim))).await;
+    let turns = waiting.iter().zip(places).map(|(claim, place)| comes_to_hold(&waiter, claim, place));
+    let mut turns = pin!(join_all(turns));
+    tokio::select! {
+        biased;
+        _ = &mut turns => panic!("others hold"),
+        () = async {
+            settled(&waiter).await;
+            reset(&proxy).await;
+            beat(&waiter, &waiting).await;
+        } => {}
+    }
+    let released = join_all(held.iter().map(|claim| release(&holder, claim)));
+    within("all the turns", async { tokio::join!(turns, released) }).await;
+}
+
+async fn members(backend: &Arc<dyn Backend>) -> RosterFact {
+    backend.groups().unwrap().members(&name("blue")).await.unwrap().expect("the group stays")
+}
+
+/// A member that is not under watch, by what the server tells; the last if all are.
+fn unwatched(paths: &[String]) -> &String {
+    let watched = server().node().ask("wchp").unwrap();
+    paths.iter().find(|path| !watched.contains(path.as_str())).or(paths.last()).unwrap()
+}
+
+#[tokio::test]
+async fn a_group_is_followed_after_a_reconnect_however_many_are_in_it() {
+    const CROWD: u64 = 520;
+    let proxy = Proxy::zookeeper(server().port());
+    let space = unique("crowd");
+    let follower = open_short(proxy.port(), &space).await;
+    let (groups, blue) = (follower.groups().unwrap(), name("blue"));
+    groups.create(&blue).await.unwrap();
+    let crowd: Client = stranger().await;
+    let ephemeral = CreateMode::Ephemeral.with_acls(Acls::anyone_all());
+    let paths: Vec<_> = (0..CROWD).map(|number| format!("/{space}/tooz/blue/{number:0>255}")).collect();
+    let joining = paths.iter().map(|path| crowd.create(path, b"\xc0", &ephemeral));
+    for joined in joining.collect::<Vec<_>>() {
+        joined.await.unwrap();
+    }
+    let mut roster = members(&follower).await;
+    for round in 0..2 {
+        let wait = groups.stirred(&blue, Some(roster.mark));
+        let change = async {
+            // Twice: by then whatever the wait has asked for is answered, and nothing more is asked.
+            for _ in 0..2 {
+                settled(&follower).await;
+            }
+            let before = proxy.counts();
+            crowd.set_data(unwatched(&paths), &[round], None).await.unwrap();
+            before
+        };
+        let ((), before) = within("news of the group", async { tokio::join!(wait, change) }).await;
+        let asked = proxy.counts().since(&before).requests;
+        assert!(asked < 2 * CROWD, "{asked} requests to see one change");
+        roster = members(&follower).await;
+        assert!(roster.members.iter().any(|entry| *entry.capabilities == [round]));
+
+        reset(&proxy).await;
+        roster = within("a look after the reconnect", async {
+            loop {
+                match groups.members(&blue).await {
+                    Ok(roster) => return roster.expect("the group stays"),
+                    Err(error) => assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}"),
+                }
+            }
+        })
+        .await;
+        assert_eq!(roster.members.len(), usize::try_from(CROWD).unwrap());
+    }
+}
