@@ -74,6 +74,32 @@ async fn answered(proxy: &Proxy, since: &Counts, least: u64) {
     .await;
 }
 
+/// Whoever is not looked at would seem to have left.
+#[tokio::test]
+async fn a_group_with_more_members_than_are_looked_at_is_refused() {
+    let space = unique("too-many");
+    let backend = open(&url(server().port(), &space)).await;
+    groups(&backend).create(blue()).await.unwrap();
+    let crowd = stranger().await;
+    let ephemeral = CreateMode::Ephemeral.with_acls(Acls::anyone_all());
+    let path = |number: usize| format!("/{space}/tooz/blue/m{number}");
+    for first in (0..10_000).step_by(500) {
+        let mut joining = crowd.new_multi_writer();
+        for number in first..first + 500 {
+            joining.add_create(&path(number), b"\xc0", &ephemeral).unwrap();
+        }
+        joining.commit().await.unwrap();
+    }
+    // Which is no member.
+    crowd.create(&format!("/{space}/tooz/blue/leader"), b"", &ephemeral).await.unwrap();
+    assert_eq!(members(&backend).await.members.len(), 10_000);
+    crowd.create(&path(10_000), b"\xc0", &ephemeral).await.unwrap();
+    let refusal = groups(&backend).members(blue()).await.unwrap_err();
+    assert_eq!(refusal.kind(), ErrorKind::Unsupported, "{refusal}");
+    crowd.delete(&path(77), None).await.unwrap();
+    assert_eq!(members(&backend).await.members.len(), 10_000);
+}
+
 /// However many are in a group: who follows it reads whoever is new or changed, and nobody else.
 #[tokio::test]
 async fn a_change_among_fifty_members_costs_a_follower_three_requests_at_most() {

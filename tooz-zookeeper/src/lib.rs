@@ -67,6 +67,7 @@
 //!   not survive a reconnect. What finds no room looks again now and then, all of it together about a hundred times in
 //!   a second: waits and followed groups after a second at the earliest and a time to live at the latest; holds after a time to
 //!   live at the earliest, to hear that they are to let go. That a hold is gone, heartbeats tell.
+//! * A group with more than 10,000 members is refused.
 //! * How long a holder has held is told as at most: it takes over without writing anything, so that the time counts from
 //!   when it entered the queue, or from when the one before it let go where that left word.
 //! * The profile names the server where `srvr` may be asked on a plain port, as servers allow unless told otherwise.

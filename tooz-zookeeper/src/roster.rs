@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use futures_util::future::try_join_all;
 use tooz_core::backend::{Mark, RosterEntry, RosterFact};
-use tooz_core::{Name, Result};
+use tooz_core::{Error, ErrorKind, Name, Result};
 use zookeeper_client::{Client, Error as Fault, Stat};
 
 use crate::error::unread;
@@ -39,8 +39,8 @@ pub(crate) async fn read(session: &Session, group: &Name) -> Result<Option<Roste
         Err(Fault::NoNode) => return Ok(None),
         Err(fault) => return Err(unread("list a group", fault)),
     };
-    let looks =
-        members(nodes).map(|(node, member)| (client.get_data(&format!("{path}/{node}")), node, member));
+    let members = members(group, nodes)?.into_iter();
+    let looks = members.map(|(node, member)| (client.get_data(&format!("{path}/{node}")), node, member));
     let mut reads = Vec::new();
     for (look, node, member) in looks.collect::<Vec<_>>() {
         let read = found(look.await)?.filter(|(_, stat)| is_session(stat.ephemeral_owner));
@@ -58,7 +58,7 @@ pub(crate) async fn read_again(session: &Session, group: &Name, roll: &Roll) -> 
     let mut line = Line::new(session.states());
     let (nodes, watch) = list(session, &client, &path).await?;
     let exists = nodes.is_some();
-    let nodes = members(nodes.unwrap_or_default()).collect::<Vec<_>>();
+    let nodes = members(group, nodes.unwrap_or_default())?;
     // Whatever the watches have to say of what was listed, they have said before the list was answered.
     let mut known = roll.listed(&mut line, exists, watch, &nodes);
     let mut told = Vec::new();
@@ -144,10 +144,15 @@ async fn entries(session: &Session, reads: Vec<Read>) -> Result<Vec<(Read, Roste
     Ok(entries.collect())
 }
 
-/// The nodes that are members, and their names.
-fn members(nodes: Vec<String>) -> impl Iterator<Item = (String, Name)> {
+/// The nodes that are members, and their names. Whoever is not looked at would seem to have left.
+fn members(group: &Name, nodes: Vec<String>) -> Result<Vec<(String, Name)>> {
     let named = nodes.into_iter().filter_map(|node| member_of(&node).map(|member| (node, member)));
-    named.take(MOST)
+    let named: Vec<_> = named.collect();
+    if named.len() > MOST {
+        let text = format!("the group \"{group}\" has more members than are looked at ({MOST})");
+        return Err(Error::new(ErrorKind::Unsupported, text));
+    }
+    Ok(named)
 }
 
 fn joined_at(stat: &Stat) -> Option<SystemTime> {
