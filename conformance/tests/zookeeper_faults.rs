@@ -9,6 +9,7 @@ use std::time::Duration;
 use conformance::proxy::{Proxy, Way};
 use conformance::servers::Zookeeper;
 use conformance::{eventually, unique, within};
+use futures_util::FutureExt;
 use tooz_core::backend::{Amended, Doubt, Standing, Turn, Withdrawn};
 use tooz_core::{Claim, Effect, ErrorKind, Seat};
 
@@ -205,4 +206,31 @@ async fn locks_and_waits_survive_the_restart_of_the_server() {
     };
     let (next, ()) = tokio::join!(within("the turn", turn), release(&holder, &first));
     assert!(next.token > grant.token, "tokens go on after a restart");
+}
+
+/// A call may be polled once and then stand still: it keeps no session open.
+#[tokio::test]
+async fn a_session_with_calls_that_nobody_polls_is_closed_all_the_same() {
+    let space = unique("parked");
+    let holder = open(&url(server().port(), &space)).await;
+    let backend = open(&url(server().port(), &space)).await;
+    let [held, waiting, own, late] = ["nightly", "nightly", "own", "late"].map(|text| claim(&lock(text)));
+    take(&holder, &held).await;
+    let place = enqueue(&backend, &waiting).await;
+    take(&backend, &own).await;
+    let (mut step, mut turn) = (locks(&backend).claim(&late), locks(&backend).turn(&waiting, &place));
+    assert!(step.as_mut().now_or_never().is_none() && turn.as_mut().now_or_never().is_none());
+
+    let soon = Duration::from_secs(2);
+    tokio::time::timeout(soon, backend.close()).await.expect("closed soon").unwrap();
+    let client = stranger().await;
+    client.sync("/").await.unwrap();
+    let left = ephemerals(&client, &format!("/{space}")).await;
+    assert!(
+        left.iter().all(|path| path.contains(&held.id.to_string()) || path.contains("sessions")),
+        "{left:?}"
+    );
+    assert_eq!(left.len(), 2, "{left:?}");
+    assert_eq!(within("the step", step).await.unwrap_err().kind(), ErrorKind::SessionLost);
+    assert_eq!(within("the wait", turn).await, Turn::AskAgain);
 }

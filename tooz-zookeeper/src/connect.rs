@@ -1,11 +1,12 @@
 //! Reaching the servers: credentials, TLS, the time to live, and the directories that must be there.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::timeout;
 use tooz_core::backend::Opening;
 use tooz_core::{Error, ErrorKind, Moment, Result};
-use zookeeper_client::{Acls, Client, CreateMode, Error as Fault, Permission, TlsOptions};
+use zookeeper_client::{Acls, Client, Connector, CreateMode, Error as Fault, Permission, TlsOptions};
 
 use crate::config::{Config, TlsFiles};
 use crate::error::{failed, unread};
@@ -14,6 +15,8 @@ use crate::keys::Keys;
 /// The version of everything below our own root. A later one is refused, an earlier one read.
 const LAYOUT: u32 = 1;
 const LAYOUT_WORD: &str = "tooz-zookeeper";
+/// A scheme of credentials that there is not.
+const NO_SCHEME: &str = "tooz-closed";
 
 /// A fresh connection.
 pub(crate) struct Line {
@@ -75,7 +78,8 @@ fn silent(limit: Duration) -> Error {
     Error::new(ErrorKind::Unavailable, format!("connect to zookeeper: no answer within {limit:?}"))
 }
 
-async fn session(config: &Config, opening: &Opening, ttl: Duration) -> Result<Line> {
+/// With the credentials of the URL.
+fn connector(config: &Config, ttl: Duration) -> Result<Connector> {
     let mut connector = Client::connector().with_session_timeout(rounded(ttl)).with_fail_eagerly();
     if let Some(digest) = &config.digest {
         connector = connector.with_auth("digest", digest.reveal().as_bytes());
@@ -85,6 +89,11 @@ async fn session(config: &Config, opening: &Opening, ttl: Duration) -> Result<Li
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         connector = connector.with_tls(tls(files)?);
     }
+    Ok(connector)
+}
+
+async fn session(config: &Config, opening: &Opening, ttl: Duration) -> Result<Line> {
+    let connector = connector(config, ttl)?;
     let sent = opening.clock.now();
     match timeout(opening.timeout, connector.connect(&config.cluster)).await {
         Err(_) => Err(silent(opening.timeout)),
@@ -94,6 +103,28 @@ async fn session(config: &Config, opening: &Opening, ttl: Duration) -> Result<Li
         }
         Ok(Err(fault)) => Err(unread("connect to zookeeper", fault)),
         Ok(Ok(client)) => Ok(Line { client, sent, warnings: Vec::new() }),
+    }
+}
+
+/// Ends a session whose connection is still held: by calls that were begun and are polled no more. Of credentials that no
+/// server takes the client library gives the connection up for good; then the session is closed on another.
+pub(crate) async fn close_elsewhere(config: &Config, held: Arc<Client>) -> Result<()> {
+    let (info, ttl) = (held.session().clone(), held.session_timeout());
+    // Whatever comes of it, the session is taken over.
+    let _ = held.auth(NO_SCHEME, b"").await;
+    drop(held);
+    match connector(config, ttl)?.with_session(info).connect(&config.cluster).await {
+        Ok(client) => {
+            let mut states = client.state_watcher();
+            drop(client);
+            let mut state = states.state();
+            while !state.is_terminated() {
+                state = states.changed().await;
+            }
+            Ok(())
+        }
+        Err(Fault::SessionExpired) => Ok(()),
+        Err(fault) => Err(failed("close the session", fault)),
     }
 }
 

@@ -25,6 +25,8 @@ use crate::watches::{Room, Watch};
 
 /// How many sessions of others are remembered by their ZooKeeper number.
 const MOST_OWNERS: usize = 10_000;
+/// How long calls under way may go on when the session is closed.
+const CALLS_END: Duration = Duration::from_millis(250);
 
 /// An open session. Waits hold no client while they wait, so that letting go of it closes the session.
 pub(crate) struct Session {
@@ -42,6 +44,7 @@ pub(crate) struct Session {
     #[cfg(feature = "testing")]
     pub(crate) credulous: bool,
     clock: Arc<dyn Clock>,
+    config: Config,
     /// How long one attempt of a step may take.
     pub(crate) timeout: Duration,
     /// The one that opened it.
@@ -80,6 +83,7 @@ impl Session {
             #[cfg(feature = "testing")]
             credulous: false,
             clock: Arc::clone(&opening.clock),
+            config: config.clone(),
             timeout: opening.timeout,
             runtime: Handle::current(),
             states: client.state_watcher(),
@@ -145,6 +149,8 @@ impl Session {
         self.check()?;
         match timeout(self.timeout, work).await {
             Ok(Ok(fact)) => Ok(fact),
+            // Cut off by the end, or begun after it.
+            Ok(Err(_)) if locked(&self.client).is_none() => Err(closed().effect_unknown()),
             Ok(Err(error)) => Err(error.while_doing(deed)),
             Err(_) => {
                 self.check()?;
@@ -275,11 +281,24 @@ impl Session {
         self.heard(states, Vec::new()).await;
     }
 
-    /// Ends the session and frees everything under it.
+    /// Ends the session and frees everything under it. The client library does so once nobody holds its client any more;
+    /// a call that was begun and is not polled further may hold it for as long as its caller likes.
     pub(crate) async fn close(&self) -> Result<()> {
-        drop(locked(&self.client).take());
-        match timeout(self.timeout, self.lost()).await {
-            Ok(_) => Ok(()),
+        let held = locked(&self.client).take().map(|client| Arc::downgrade(&client));
+        let ending = async {
+            if timeout(CALLS_END.min(self.timeout / 2), self.lost()).await.is_ok() {
+                return Ok(());
+            }
+            match held.and_then(|held| held.upgrade()) {
+                Some(client) => connect::close_elsewhere(&self.config, client).await,
+                None => {
+                    self.lost().await;
+                    Ok(())
+                }
+            }
+        };
+        match timeout(self.timeout, ending).await {
+            Ok(ended) => ended,
             Err(_) => {
                 let text = format!("close the session on zookeeper: no answer within {:?}", self.timeout);
                 Err(Error::new(ErrorKind::Unavailable, text).effect_unknown())
