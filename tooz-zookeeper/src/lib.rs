@@ -63,6 +63,8 @@
 //! * Servers grant sessions from 2 to 20 ticks. The proof of life needs 4 ticks, so an opening also asks for a session
 //!   half as long, closed again at once: where that one is raised, the time to live becomes twice what it was raised to,
 //!   with a warning. A server whose `minSessionTimeout` was configured below 2 ticks is not noticed.
+//! * All servers must allow the same session times (`tickTime`, `minSessionTimeout`, `maxSessionTimeout`): the proof of life
+//!   counts what the first connection was granted, and a reconnect elsewhere may be granted less without being told.
 //! * A session has at most 96 KiB of paths under watch, some thousand paths: with more than 128 KiB its client library would
 //!   not survive a reconnect. What finds no room looks again now and then, all of it together about a hundred times in
 //!   a second: waits and followed groups after a second at the earliest and a time to live at the latest; holds after a time to
