@@ -13,12 +13,13 @@ use conformance::{eventually, unique, within};
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
-use tooz_core::backend::{Backend, Eviction, Position, RosterFact, Standing, Turn};
-use tooz_core::{Claim, ErrorKind};
+use tooz_core::backend::{Backend, Eviction, Limit, Position, RosterFact, Standing, Turn};
+use tooz_core::{Channel, Claim, ErrorKind};
 use zookeeper_client::{Acls, Client, CreateMode};
 
 use zookeeper_server::server;
 use zookeeper_server::steps::*;
+use zookeeper_server::topics::connect;
 
 /// Short, since who has no watch may look as rarely as that.
 const SHORT: Duration = Duration::from_secs(2);
@@ -139,6 +140,53 @@ async fn turns_come_after_a_reconnect_however_many_are_waited_for() {
     }
     let released = join_all(held.iter().map(|claim| release(&holder, claim)));
     within("all the turns", async { tokio::join!(turns, released) }).await;
+}
+
+/// Turns that are waited for take all the room there is: whatever else is followed is looked at again, with pauses.
+#[tokio::test]
+async fn changes_are_seen_where_nothing_finds_room_and_without_haste() {
+    let proxy = Proxy::zookeeper(server().port());
+    let space = unique("no-room");
+    let holder = open(&url(server().port(), &space)).await;
+    let waiter = open_short(proxy.port(), &space).await;
+    let (held, waiting) = (long_claims(200), long_claims(200));
+    take_all(&holder, &held).await;
+    let places = join_all(waiting.iter().map(|claim| enqueue(&waiter, claim))).await;
+    let turns = waiting.iter().zip(places).map(|(claim, place)| comes_to_hold(&waiter, claim, place));
+    let mut turns = pin!(join_all(turns));
+
+    let other = connect(&url(server().port(), &space), "other", TTL).await;
+    let (blue, nightly, config) = (name("blue"), lock("nightly"), Channel::Topic(name("config")));
+    let (groups, topics) = (waiter.groups().unwrap(), waiter.topics().unwrap());
+    groups.create(&blue).await.unwrap();
+    let followed = async {
+        settled(&waiter).await;
+        let roster = members(&waiter).await;
+        let queue = locks(&waiter).queue(&nightly).await.unwrap();
+        let batch = topics.fetch(&config, None, Limit { messages: 1, bytes: 1 }).await.unwrap();
+        let news = join_all([
+            groups.stirred(&blue, Some(roster.mark)),
+            locks(&waiter).stirred(&nightly, queue.mark),
+            topics.stirred(&config, batch.mark),
+        ]);
+        let changes = async {
+            settled(&waiter).await;
+            let before = proxy.counts();
+            let membership = other.group("blue").join(&1).await.unwrap();
+            let guard = other.lock("nightly").acquire().await.unwrap();
+            other.topic("config").publish("news").await.unwrap();
+            (before, membership, guard)
+        };
+        let (_, (before, _membership, _guard)) = within("news", async { tokio::join!(news, changes) }).await;
+        let asked = proxy.counts().since(&before).requests;
+        assert!(asked < 1_500, "{asked} requests");
+    };
+    tokio::select! {
+        biased;
+        _ = &mut turns => panic!("others hold"),
+        () = followed => {}
+    }
+    other.close().await.unwrap();
 }
 
 async fn members(backend: &Arc<dyn Backend>) -> RosterFact {
