@@ -110,7 +110,8 @@ pub struct Batch {
     /// Whether `after` was asked for in vain: it is of another incarnation, beyond `last`, or, as far as the
     /// driver can tell by its place, not the message it was (a store restored from a copy).
     pub anew: bool,
-    /// What follows, oldest first; with gaps only where messages are no longer retained or unreadable.
+    /// What follows, oldest first; with gaps only where messages are no longer retained or unreadable. Empty only if
+    /// nothing that can be read follows, up to `last`: whoever asked goes on behind that.
     pub messages: Vec<Message>,
     /// Look again after this time at the latest, where a push may be lost; `None` where `stirred` is sure
     /// to end.
