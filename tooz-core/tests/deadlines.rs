@@ -293,6 +293,23 @@ async fn short_holds_in_a_row_are_not_waited_for_and_a_long_one_is() {
     coord.close().await.unwrap();
 }
 
+/// The answer to its release may take long: whatever the store shows of it meanwhile is no news.
+#[tokio::test(start_paused = true)]
+async fn a_hold_that_is_being_given_back_is_not_looked_after() {
+    let script = Arc::new(Script::default());
+    let coord = connect("deadline-giving-back", "a", &script).await;
+    let guard = coord.lock("x").acquire().await.unwrap();
+    tokio::time::sleep(Duration::from_millis(15)).await;
+    script.hold_withdrawals.set(true);
+    let releasing = tokio::spawn(guard.release());
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(script.watched.load(Ordering::SeqCst), 0);
+
+    script.hold_withdrawals.set(false);
+    releasing.await.unwrap().unwrap();
+    coord.close().await.unwrap();
+}
+
 /// Interleaving 9: a grant or queue entry of ours that nobody here knows is withdrawn when seen.
 #[tokio::test(start_paused = true)]
 async fn a_claim_that_nobody_here_made_is_withdrawn_when_a_beat_shows_it() {
@@ -377,7 +394,7 @@ async fn a_store_that_never_answers_ends_in_unavailable_within_the_timeout() {
 #[tokio::test(start_paused = true)]
 async fn a_guard_is_born_only_with_time_for_its_loss_to_be_told() {
     let script = Arc::new(Script::default());
-    let coord = connect("deadline-short", "a", &script).await;
+    let coord = connect("deadline-nearly-over", "a", &script).await;
     let clock = TokioClock::new();
     tokio::time::sleep(TTL).await;
     let nearly_over = Proof::Lease { sent: clock.now() - (TTL - Duration::from_millis(220)), ttl: TTL };

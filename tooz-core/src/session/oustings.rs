@@ -61,14 +61,14 @@ fn wait<'a>(core: &'a Core, session: Arc<Session>, place: &Arc<Place>) -> impl F
         let Some(locks) = session.backend.locks() else { return };
         let cause = tokio::select! {
             biased;
+            // First: of what is let go of nothing is asked. Ends with an error when the place is dropped.
+            lost = lost.wait_for(Option::is_some) => lost.ok().flatten(),
             () = locks.ousted(&claim) => {
                 if let Some(place) = place.upgrade() {
                     place.lose(Cause::Ousted);
                 }
                 Some(Cause::Ousted)
             }
-            // Whoever told it. Ends with an error when the place is dropped.
-            lost = lost.wait_for(Option::is_some) => lost.ok().flatten(),
         };
         if cause == Some(Cause::Ousted) {
             core.sleep(LET_GO).await;
