@@ -106,6 +106,122 @@ async fn locks_held_are_held_after_a_reconnect_however_many_they_are() {
     }
 }
 
+/// So many locks with long names find no room, all together.
+const HOARD: usize = 300;
+/// What a session asks for a few changes, if it looks at nothing else.
+const LITTLE: u64 = 20;
+
+async fn evict(backend: &Arc<dyn Backend>, claim: &Claim, how: Eviction) {
+    assert_eq!(locks(backend).evict(&claim.seat, how, &[]).await.unwrap(), [claim.id]);
+}
+
+/// They have one watch together, on what others tell the session; of what was before that, the first look tells.
+#[tokio::test]
+async fn holds_that_find_no_room_hear_what_others_do_at_once_and_ask_nothing_meanwhile() {
+    let proxy = Proxy::zookeeper(server().port());
+    let space = unique("told");
+    let holder = open_short(proxy.port(), &space).await;
+    let other = open(&url(server().port(), &space)).await;
+    let claims = long_claims(HOARD);
+    take_all(&holder, &claims).await;
+    let [.., early, noticed, forced, again] = claims.as_slice() else { panic!("more than four") };
+    evict(&other, early, Eviction::Notice).await;
+    let told = |claim: &Claim| {
+        let (holder, claim) = (Arc::clone(&holder), claim.clone());
+        async move {
+            locks(&holder).ousted(&claim).await;
+            claim.id
+        }
+    };
+    let mut holds: FuturesUnordered<_> = claims.iter().map(told).collect();
+    assert_eq!(within("the early notice", holds.next()).await, Some(early.id));
+    tokio::select! {
+        biased;
+        _ = holds.next() => panic!("nobody else was ousted"),
+        () = settled(&holder) => {}
+    }
+
+    let before = proxy.counts();
+    for (claim, how) in [(noticed, Eviction::Notice), (forced, Eviction::Force)] {
+        let (ousted, ()) =
+            within("the others", async { tokio::join!(holds.next(), evict(&other, claim, how)) }).await;
+        assert_eq!(ousted, Some(claim.id));
+    }
+    let asked = proxy.counts().since(&before).requests;
+    assert!(asked < LITTLE, "{asked} requests");
+
+    // Notices that somebody removes are kept anew, and whatever was missed is looked for.
+    let stranger = stranger().await;
+    let directory = format!("/{space}/tooz-rs/tooz/notices");
+    let [notices] = stranger.list_children(&directory).await.unwrap().try_into().unwrap();
+    stranger.delete(&format!("{directory}/{notices}"), None).await.unwrap();
+    let work = async {
+        evict(&other, again, Eviction::Notice).await;
+    };
+    let (ousted, ()) = within("the last notice", async { tokio::join!(holds.next(), work) }).await;
+    assert_eq!(ousted, Some(again.id));
+}
+
+#[tokio::test]
+async fn waits_behind_claims_of_their_own_session_need_no_watch_and_ask_nothing() {
+    let proxy = Proxy::zookeeper(server().port());
+    let session = open_short(proxy.port(), &unique("own")).await;
+    let held = long_claims(HOARD);
+    let waiting: Vec<_> = held.iter().map(|held| claim(&held.seat)).collect();
+    take_all(&session, &held).await;
+    let places = join_all(waiting.iter().map(|claim| enqueue(&session, claim))).await;
+    let mut turns: FuturesUnordered<_> =
+        waiting.iter().zip(&places).map(|(claim, place)| locks(&session).turn(claim, place)).collect();
+    tokio::select! {
+        biased;
+        _ = turns.next() => panic!("all are held"),
+        () = settled(&session) => {}
+    }
+
+    let before = proxy.counts();
+    for held in [held.first().unwrap(), held.last().unwrap()] {
+        let (turn, ()) =
+            within("the turn", async { tokio::join!(turns.next(), release(&session, held)) }).await;
+        assert!(matches!(turn, Some(Turn::Granted(_))), "{turn:?}");
+    }
+    let asked = proxy.counts().since(&before).requests;
+    assert!(asked < LITTLE, "{asked} requests");
+}
+
+/// Else each of the two would wait for the other.
+#[tokio::test]
+async fn a_wait_behind_a_claim_that_was_removed_and_sent_again_goes_on() {
+    let space = unique("round");
+    let holder = open(&url(server().port(), &space)).await;
+    let session = open_short(server().port(), &space).await;
+    let crowd = long_claims(HOARD);
+    take_all(&session, &crowd).await;
+    // As long as theirs: it would fit into what they leave.
+    let name = "n".repeat(255);
+    let seat = lock(&name);
+    let (held, first, second) = (claim(&seat), claim(&seat), claim(&seat));
+    take(&holder, &held).await;
+    let places = (enqueue(&session, &first).await, enqueue(&session, &second).await);
+    let mut holds: FuturesUnordered<_> = crowd.iter().map(|claim| locks(&session).ousted(claim)).collect();
+    let mut turn = pin!(locks(&session).turn(&second, &places.1));
+    tokio::select! {
+        biased;
+        _ = holds.next() => panic!("nobody was ousted"),
+        _ = &mut turn => panic!("another holds"),
+        () = settled(&session) => {}
+    }
+
+    let stranger = stranger().await;
+    let directory = format!("/{space}/tooz/locks/{name}");
+    let nodes = stranger.list_children(&directory).await.unwrap();
+    let node = nodes.iter().find(|node| node.starts_with(&first.id.to_string())).unwrap();
+    stranger.delete(&format!("{directory}/{node}"), None).await.unwrap();
+    enqueue(&session, &first).await;
+    release(&holder, &held).await;
+    let turn = within("the turn", turn).await;
+    assert!(matches!(turn, Turn::Granted(_)), "{turn:?}");
+}
+
 /// Waits for the turn, claiming again where the wait ended without.
 async fn comes_to_hold(backend: &Arc<dyn Backend>, claim: &Claim, mut place: Position) {
     while !matches!(locks(backend).turn(claim, &place).await, Turn::Granted(_)) {

@@ -102,11 +102,12 @@ async fn a_session_answered_to_nobody_is_closed() {
     assert!(store.snapshot().sessions.is_empty());
 }
 
-/// Says nothing to the first who ask, for so long, and lets the others in.
+/// Fails the first who ask, after so long, and lets the others in.
 struct Deaf {
     inner: Arc<dyn Driver>,
     silence: Duration,
     deaf: usize,
+    effect: Effect,
     asked: Arc<AtomicUsize>,
 }
 
@@ -131,17 +132,22 @@ impl Driver for Deaf {
     async fn open(&self, endpoint: &Endpoint, opening: &Opening) -> Result<Opened> {
         if self.asked.fetch_add(1, Ordering::SeqCst) < self.deaf {
             tokio::time::sleep(self.silence).await;
-            return Err(Error::new(ErrorKind::Unavailable, "deaf"));
+            let error = Error::new(ErrorKind::Unavailable, "deaf");
+            return Err(if self.effect == Effect::Unknown { error.effect_unknown() } else { error });
         }
         self.inner.open(endpoint, opening).await
     }
 }
 
 /// Connects within 10 s to a store that is so deaf; also says how often it was asked, and for how long.
-async fn connect_deaf(silence: Duration, deaf: usize) -> (Result<Coordinator>, usize, Duration) {
+async fn connect_deaf(
+    silence: Duration,
+    deaf: usize,
+    effect: Effect,
+) -> (Result<Coordinator>, usize, Duration) {
     let inner = Arc::clone(Registry::embedded().drivers().next().unwrap());
     let asked = Arc::new(AtomicUsize::new(0));
-    let driver = Deaf { inner, silence, deaf, asked: Arc::clone(&asked) };
+    let driver = Deaf { inner, silence, deaf, effect, asked: Arc::clone(&asked) };
     let builder = Registry::new().with(driver).builder(format!("memory://connect-deaf-{deaf}"));
     let began = tokio::time::Instant::now();
     let builder = builder.ttl(Duration::from_secs(6)).timeout(Duration::from_secs(10));
@@ -152,17 +158,28 @@ async fn connect_deaf(silence: Duration, deaf: usize) -> (Result<Coordinator>, u
 #[tokio::test(start_paused = true)]
 async fn a_store_that_says_nothing_is_asked_again_and_one_that_refuses_is_not() {
     let attempt = Duration::from_secs(1);
-    let (coord, asked, _) = connect_deaf(attempt, 1).await;
+    let (coord, asked, _) = connect_deaf(attempt, 1, Effect::None).await;
     assert_eq!(asked, 2);
     coord.unwrap().close().await.unwrap();
 
-    let (refused, asked, took) = connect_deaf(attempt, usize::MAX).await;
+    let (refused, asked, took) = connect_deaf(attempt, usize::MAX, Effect::None).await;
     assert_eq!(refused.unwrap_err().kind(), ErrorKind::Unavailable);
     assert!((8..=10).contains(&asked), "asked {asked} times");
     assert!(took <= Duration::from_secs(10), "{took:?}");
 
-    let (refused, asked, _) = connect_deaf(Duration::ZERO, 1).await;
+    let (refused, asked, _) = connect_deaf(Duration::ZERO, 1, Effect::None).await;
     assert_eq!((refused.unwrap_err().kind(), asked), (ErrorKind::Unavailable, 1));
+}
+
+/// As it does where what stands between lets go of it while the session is made.
+#[tokio::test(start_paused = true)]
+async fn a_store_whose_connection_breaks_at_once_is_asked_once_more() {
+    let (coord, asked, _) = connect_deaf(Duration::ZERO, 1, Effect::Unknown).await;
+    assert_eq!(asked, 2);
+    coord.unwrap().close().await.unwrap();
+
+    let (broken, asked, _) = connect_deaf(Duration::ZERO, usize::MAX, Effect::Unknown).await;
+    assert_eq!((broken.unwrap_err().effect(), asked), (Effect::Unknown, 2));
 }
 
 #[test]

@@ -178,7 +178,7 @@ impl Groups {
     async fn attend(&self, enrolment: &Enrolment) -> Result<Option<Watch>> {
         let client = self.session.client()?;
         let path = self.session.keys.member(&enrolment.group, &enrolment.member);
-        let look = self.session.watches.stat(&client, &path, Use::Hold);
+        let look = self.session.watches.stat(&client, &path, Use::Own);
         let (stat, watch) = look.await.map_err(|fault| unread("watch a membership", fault))?;
         Ok(stat.filter(|stat| stat.ephemeral_owner == self.session.owner).map(|_| watch))
     }

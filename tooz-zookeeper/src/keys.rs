@@ -38,7 +38,8 @@ impl Keys {
 
     /// The persistent directories a session needs, parents first.
     pub(crate) fn directories(&self) -> Vec<String> {
-        let own = ["leaders", "sessions", "values", "voids"].map(|room| format!("{}/{room}", self.own));
+        let own =
+            ["leaders", "notices", "sessions", "values", "voids"].map(|room| format!("{}/{room}", self.own));
         let mut all = vec![self.shared.clone(), format!("{}/{LOCKS}", self.shared)];
         all.extend(own);
         all
@@ -112,6 +113,11 @@ impl Keys {
     /// The node of the session that ZooKeeper knows under this number.
     pub(crate) fn session(&self, owner: i64) -> String {
         format!("{}/sessions/{owner:016x}", self.own)
+    }
+
+    /// Where others name the claims of that session that they have dealt with.
+    pub(crate) fn notices(&self, owner: i64) -> String {
+        format!("{}/notices/{owner:016x}", self.own)
     }
 
     /// The value that goes with a claim.

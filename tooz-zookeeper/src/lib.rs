@@ -66,9 +66,10 @@
 //! * All servers must allow the same session times (`tickTime`, `minSessionTimeout`, `maxSessionTimeout`): the proof of life
 //!   counts what the first connection was granted, and a reconnect elsewhere may be granted less without being told.
 //! * A session has at most 96 KiB of paths under watch, some thousand paths: with more than 128 KiB its client library would
-//!   not survive a reconnect. What finds no room looks again now and then, all of it together about a hundred times in
-//!   a second: waits and followed groups after a second at the earliest and a time to live at the latest; holds after a time to
-//!   live at the earliest, to hear that they are to let go. That a hold is gone, heartbeats tell.
+//!   not survive a reconnect. Waits behind claims of other sessions, and followed groups, that find no room look again now and
+//!   then, all of them together about a hundred times in a second, each after a second at the earliest and a time to live at the
+//!   latest. Holds that find none share one watch, on what others tell the session; that one was removed by other programs
+//!   than this library, a heartbeat tells.
 //! * A group with more than 10,000 members is refused.
 //! * How long a holder has held is told as at most: it takes over without writing anything, so that the time counts from
 //!   when it entered the queue, or from when the one before it let go where that left word.
@@ -106,6 +107,7 @@ mod locks;
 mod log;
 mod look;
 mod nodelay;
+mod notices;
 mod proof;
 mod publish;
 mod remove;

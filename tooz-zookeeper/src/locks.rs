@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures_util::future::{Either, TryFutureExt};
 use tooz_core::backend::{
     Amended, Doubt, Eviction, Grant, LockSteps, Mark, Position, Queue, Standing, Turn, Withdrawn,
 };
@@ -11,7 +12,8 @@ use zookeeper_client::{CreateMode, Error as Fault, MultiWriteError};
 
 use crate::error::{failed, unread};
 use crate::furniture::Furniture;
-use crate::sequence::Contest;
+use crate::notices::{Notices, tell};
+use crate::sequence::{Contest, Entry};
 use crate::session::Session;
 use crate::streak::Streaks;
 use crate::ticket::Ticket;
@@ -26,6 +28,7 @@ pub(crate) struct Locks {
     pub(crate) traces: Traces,
     pub(crate) streaks: Streaks,
     pub(crate) furniture: Furniture,
+    pub(crate) notices: Notices,
 }
 
 impl Locks {
@@ -35,6 +38,7 @@ impl Locks {
             traces: Traces::default(),
             streaks: Streaks::default(),
             furniture: Furniture::default(),
+            notices: Notices::default(),
         }
     }
 
@@ -196,7 +200,7 @@ impl Locks {
                 if !is_meant || holder.claim.is_some_and(|claim| dealt_with.contains(&claim)) {
                     continue;
                 }
-                match self.oust_one(seat, how, &holder.name).await? {
+                match self.oust_one(seat, how, holder).await? {
                     Ousted::Done => dealt_with.extend(holder.claim),
                     Ousted::Absent => {}
                     Ousted::Furniture => has_furniture = true,
@@ -206,24 +210,36 @@ impl Locks {
         Ok(dealt_with)
     }
 
-    async fn oust_one(&self, seat: &Seat, how: Eviction, node: &str) -> Result<Ousted> {
-        let client = self.session.client()?;
-        let path = format!("{}/{node}", self.session.keys.seat(seat));
-        let done = match client.get_data(&path).await {
+    async fn oust_one(&self, seat: &Seat, how: Eviction, holder: &Entry) -> Result<Ousted> {
+        let (session, client) = (&self.session, self.session.client()?);
+        let path = format!("{}/{}", session.keys.seat(seat), holder.name);
+        let (data, stat) = match client.get_data(&path).await {
             Ok((_, stat)) if self.furniture.notice(&path, &stat) => return Ok(Ousted::Furniture),
-            Ok((data, stat)) => match how {
-                Eviction::Force => client.delete(&path, None).await,
-                // Written again as it is: other languages read the holder's name there.
-                Eviction::Notice => client.set_data(&path, &data, Some(stat.version)).await.map(drop),
-            },
-            Err(fault) => Err(fault),
+            Ok(found) => found,
+            Err(Fault::NoNode) => return Ok(Ousted::Absent),
+            Err(fault) => return Err(failed("evict a holder", fault)),
         };
-        match done {
+        let done = match how {
+            Eviction::Force => Either::Left(client.delete(&path, None)),
+            // Written again as it is: other languages read the holder's name there.
+            Eviction::Notice => Either::Right(client.set_data(&path, &data, Some(stat.version)).map_ok(drop)),
+        };
+        let notices = session.keys.notices(stat.ephemeral_owner);
+        // Sent behind it.
+        let look = (stat.ephemeral_owner != session.owner).then(|| client.get_data(&notices));
+        match done.await {
             // Another's notice in between says the same.
-            Ok(()) | Err(Fault::BadVersion) => Ok(Ousted::Done),
-            Err(Fault::NoNode) => Ok(Ousted::Absent),
-            Err(fault) => Err(failed("evict a holder", fault)),
+            Ok(()) | Err(Fault::BadVersion) => {}
+            Err(Fault::NoNode) => return Ok(Ousted::Absent),
+            Err(fault) => return Err(failed("evict a holder", fault)),
         }
+        match (holder.claim, look) {
+            (Some(claim), None) => self.traces.ring(claim),
+            // It is done; not told, the holder hears later.
+            (Some(claim), Some(look)) => drop(tell(&client, &notices, look.await, claim).await),
+            (None, _) => {}
+        }
+        Ok(Ousted::Done)
     }
 }
 

@@ -56,6 +56,11 @@ impl Entry {
     }
 }
 
+/// The claim of a contender's node, if it is one of ours.
+pub(crate) fn claim_of(name: &str) -> Option<ClaimId> {
+    Entry::read(name.to_owned())?.claim
+}
+
 /// Whether a node is an exclusive contender's.
 pub(crate) fn is_exclusive(name: &str) -> bool {
     Entry::read(name.to_owned()).is_some_and(|entry| entry.mode == Mode::Exclusive)

@@ -9,7 +9,7 @@ use crate::contend::token;
 use crate::error::{failed, unread};
 use crate::locks::Locks;
 use crate::look::found;
-use crate::sequence::is_exclusive;
+use crate::sequence::{claim_of, is_exclusive};
 use crate::ticket::Ticket;
 use crate::watches::{Use, Watch};
 
@@ -34,12 +34,19 @@ impl Locks {
         let own_path = format!("{directory}/{}", ticket.node);
         loop {
             let states = session.states();
+            // Before the look.
+            let neighbour = claim_of(&ticket.predecessor)
+                .and_then(|claim| self.traces.listen_at(claim, &ticket.predecessor));
             let (predecessor, own) = {
                 let client = session.client()?;
                 let path = format!("{directory}/{}", ticket.predecessor);
-                let what_for = if ticket.leads { Use::Turn } else { Use::Wait };
-                let look = |path: &str| session.watches.stat(&client, path, what_for);
-                let looks = (look(&path), look(&own_path));
+                let what_for = match (&neighbour, ticket.leads) {
+                    (Some(_), _) => Use::Own,
+                    (None, true) => Use::Turn,
+                    (None, false) => Use::Wait,
+                };
+                let look = |path: &str, what_for| session.watches.stat(&client, path, what_for);
+                let looks = (look(&path, what_for), look(&own_path, Use::Own));
                 let predecessor = looks.0.await.map_err(|fault| unread("watch the predecessor", fault))?;
                 (predecessor, looks.1.await.map_err(|fault| unread("watch a claim", fault))?)
             };
@@ -52,7 +59,16 @@ impl Locks {
                     return Ok(Turn::AskAgain);
                 }
                 leaves_word = self.leaves_word(claim, &ticket, stat.ephemeral_owner).await;
-                if !session.heard(states, vec![predecessor.1, own.1]).await {
+                let heard = session.heard(states, vec![predecessor.1, own.1]);
+                let is_news = match neighbour {
+                    // Our own claim before this one: what becomes of it is known here.
+                    Some(neighbour) => tokio::select! {
+                        is_news = heard => is_news,
+                        () = neighbour.stirred() => true,
+                    },
+                    None => heard.await,
+                };
+                if !is_news {
                     continue;
                 }
             }
@@ -148,9 +164,23 @@ impl Locks {
     pub(crate) async fn watch_hold(&self, claim: &Claim) {
         loop {
             let states = self.session.states();
+            // Before the look, as are the notices.
+            let Some(listener) = self.traces.listen(claim.id) else { return };
+            let is_told = self.notices.stand();
             match self.look_at_hold(claim).await {
-                Ok(Some(watch)) => {
+                Ok(Some(watch)) if watch.is_set() => {
                     self.session.heard(states, vec![watch]).await;
+                }
+                Ok(Some(_)) if is_told => tokio::select! {
+                    biased;
+                    () = listener.stirred() => {}
+                    () = self.notices.attend(&self.session, &self.traces) => {}
+                },
+                Ok(Some(_)) => {
+                    // Without, it is looked at when the connection is another.
+                    if self.notices.begin(&self.session).await.is_err() {
+                        self.session.until_changed(states).await;
+                    }
                 }
                 Ok(None) => return,
                 Err(_) if self.session.is_over() => return,
@@ -164,7 +194,7 @@ impl Locks {
         let Some(node) = self.node_of(claim).await? else { return Ok(None) };
         let client = self.session.client()?;
         let path = format!("{}/{node}", self.session.keys.seat(&claim.seat));
-        let look = self.session.watches.stat(&client, &path, Use::Hold);
+        let look = self.session.watches.stat(&client, &path, Use::Own);
         let (stat, watch) = look.await.map_err(|fault| unread("watch a claim", fault))?;
         let stands = stat.is_some_and(|stat| stat.ephemeral_owner == self.session.owner && stat.version == 0);
         Ok(stands.then_some(watch))

@@ -23,14 +23,15 @@ const RESERVE: usize = 16 * 1024;
 const LENGTH: usize = 4;
 /// All who have no watch make about one look in that time …
 const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
-/// … and each waits for so long at least.
+/// … and each waits for so long at least, and for a time to live at most.
 const SOON: Duration = Duration::from_secs(1);
 
 /// What a watch is for. The later ones here find room where the others find none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Use {
-    /// A hold or a membership: that it is gone, beats tell too.
-    Hold,
+    /// What this session itself has: a hold, a membership, a place in a queue. That it is gone, beats tell too, and
+    /// [notices](crate::notices) what others do to a hold.
+    Own,
     /// A member of a group: whoever comes or goes changes the list of the group, which has a watch of its own.
     Member,
     /// Something that is waited for.
@@ -43,7 +44,7 @@ impl Use {
     /// Up to where it may fill the room.
     fn limit(self) -> usize {
         let more_urgent = match self {
-            Self::Hold => 3,
+            Self::Own => 3,
             Self::Member => 2,
             Self::Wait => 1,
             Self::Turn => 0,
@@ -59,7 +60,7 @@ pub(crate) struct Room {
     chroot: usize,
     ttl: Duration,
     taken: AtomicUsize,
-    /// How many looks found no room and wait.
+    /// How many found no room and look again.
     without: AtomicUsize,
 }
 
@@ -73,20 +74,21 @@ impl Room {
         let bytes = self.chroot + path.len() + LENGTH;
         let with = |taken: usize| Some(taken + bytes).filter(|sum| *sum <= what_for.limit());
         let is_taken = self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, with).is_ok();
-        if !is_taken {
+        let place = match (is_taken, what_for) {
+            (true, _) => Place::Taken { room: Arc::clone(self), bytes },
+            (false, Use::Own) => Place::Told,
+            (false, _) => Place::Without { room: Arc::clone(self) },
+        };
+        if let Place::Without { .. } = place {
             self.without.fetch_add(1, Ordering::Relaxed);
         }
-        Place { room: Arc::clone(self), bytes: if is_taken { bytes } else { 0 }, what_for }
+        place
     }
 
     /// How long to wait for what is not under watch before looking again.
-    pub(crate) fn pause(&self, what_for: Use) -> Duration {
+    fn pause(&self) -> Duration {
         let without = u32::try_from(self.without.load(Ordering::Relaxed)).unwrap_or(u32::MAX);
-        let fair = BETWEEN_LOOKS.saturating_mul(without);
-        let pause = match what_for {
-            Use::Hold => fair.max(self.ttl),
-            _ => fair.min(self.ttl).max(SOON),
-        };
+        let pause = BETWEEN_LOOKS.saturating_mul(without).min(self.ttl).max(SOON);
         // By up to an eighth more or less, so that looks that began together part.
         let chance = (RandomState::new().build_hasher().finish() % 256) as u32;
         pause * 7 / 8 + pause / 4 * chance / 256
@@ -146,25 +148,32 @@ impl Room {
 
 /// A part of the room, given back when dropped.
 #[derive(Debug)]
-struct Place {
-    room: Arc<Room>,
-    /// None: among those who go without.
-    bytes: usize,
-    what_for: Use,
+enum Place {
+    Taken {
+        room: Arc<Room>,
+        bytes: usize,
+    },
+    /// Among those who look again.
+    Without {
+        room: Arc<Room>,
+    },
+    /// There was none, but whoever waits hears in another way.
+    Told,
 }
 
 impl Place {
     fn is_taken(&self) -> bool {
-        self.bytes > 0
+        matches!(self, Self::Taken { .. })
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        match self.is_taken() {
-            true => self.room.taken.fetch_sub(self.bytes, Ordering::Relaxed),
-            false => self.room.without.fetch_sub(1, Ordering::Relaxed),
-        };
+        match self {
+            Self::Taken { room, bytes } => drop(room.taken.fetch_sub(*bytes, Ordering::Relaxed)),
+            Self::Without { room } => drop(room.without.fetch_sub(1, Ordering::Relaxed)),
+            Self::Told => {}
+        }
     }
 }
 
@@ -182,9 +191,12 @@ impl Watch {
         self.watch.is_some()
     }
 
-    /// How long to wait before looking again, if it tells nothing.
+    /// How long to wait before looking again, if nothing tells.
     pub(crate) fn pause(&self) -> Option<Duration> {
-        (!self.is_set()).then(|| self.place.room.pause(self.place.what_for))
+        match &self.place {
+            Place::Without { room } => Some(room.pause()),
+            Place::Taken { .. } | Place::Told => None,
+        }
     }
 
     /// Waits until it has heard something: for ever if it hears nothing.
@@ -213,7 +225,7 @@ mod tests {
     fn the_more_urgent_find_room_where_others_find_none_and_all_of_it_comes_back() {
         let room = Arc::new(Room::new("/blue".len(), T));
         let mut places = Vec::new();
-        for what_for in [Use::Hold, Use::Member, Use::Wait, Use::Turn] {
+        for what_for in [Use::Own, Use::Member, Use::Wait, Use::Turn] {
             let some = fill(&room, what_for);
             assert!(some.len() > 500, "{what_for:?}: {}", some.len());
             places.extend(some);
@@ -228,22 +240,20 @@ mod tests {
     }
 
     #[test]
-    fn the_more_go_without_a_watch_the_rarer_each_of_them_looks() {
+    fn the_more_go_without_a_watch_the_rarer_each_of_them_looks_and_who_hears_otherwise_does_not() {
         let room = Arc::new(Room::new(0, T));
         let _full = fill(&room, Use::Turn);
-        let near = |pause: Duration, expected: Duration| {
+        let without = |what_for| Watch { watch: None, place: room.take("/a", what_for) };
+        let mut looking = Vec::new();
+        for (some, expected) in [(1, SOON), (1_000, SOON * 10), (100_000, T)] {
+            looking.resize_with(some, || without(Use::Turn));
+            let pause = looking[0].pause().unwrap();
             assert!(
                 pause >= expected * 7 / 8 && pause <= expected * 9 / 8,
                 "{pause:?} instead of {expected:?}"
             );
-        };
-        let mut without = Vec::new();
-        for (some, waits, holds) in [(1, SOON, T), (1_000, SOON * 10, T), (100_000, T, SOON * 1_000)] {
-            while without.len() < some {
-                without.push(room.take("/a", Use::Turn));
-            }
-            near(room.pause(Use::Wait), waits);
-            near(room.pause(Use::Hold), holds);
         }
+        let told = without(Use::Own);
+        assert_eq!((told.is_set(), told.pause()), (false, None));
     }
 }

@@ -13,7 +13,7 @@ use crate::State;
 use crate::backend::{Liveness, Opened, Opening};
 use crate::clock::Moment;
 use crate::engine::Lane;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Effect, Error, ErrorKind, Result};
 use crate::id::SessionId;
 use crate::lost::Cause;
 use crate::options::Store;
@@ -222,18 +222,23 @@ async fn reopen(core: &Arc<Core>, (epoch, predecessor): (u64, SessionId), in_a_r
     }
 }
 
-/// Opens the first session. A store that says nothing is asked again while there is time; one that refuses is believed
-/// at once.
+/// Opens the first session. A store that says nothing is asked again while there is time, one whose connection breaks
+/// once it stood is asked once more; one that refuses is believed at once.
 pub(crate) async fn open_first(store: &Store) -> Result<Fresh> {
     let (began, attempt) = (Instant::now(), store.settings.attempt());
+    let mut broke = false;
     loop {
         let asked = Instant::now();
-        let opened = open(store, 1, None).await;
-        let is_silent = matches!(&opened, Err(error) if error.kind() == ErrorKind::Unavailable)
-            && asked.elapsed() >= attempt;
-        if !is_silent || began.elapsed() + attempt > store.settings.timeout {
-            return opened;
+        let failure = match open(store, 1, None).await {
+            Err(failure) if failure.kind() == ErrorKind::Unavailable => failure,
+            opened => return opened,
+        };
+        let is_silent = asked.elapsed() >= attempt;
+        let breaks = !is_silent && failure.effect() == Effect::Unknown;
+        if !(is_silent || breaks && !broke) || began.elapsed() + attempt > store.settings.timeout {
+            return Err(failure);
         }
+        broke |= breaks;
     }
 }
 
