@@ -4,17 +4,18 @@
 
 mod zookeeper_server;
 
+use std::collections::HashSet;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use conformance::proxy::Proxy;
 use conformance::{eventually, unique, within};
-use futures_util::StreamExt;
 use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
-use tooz_core::backend::{Backend, Eviction, Limit, Position, RosterFact, Standing, Turn};
-use tooz_core::{Channel, Claim, ErrorKind};
+use futures_util::{StreamExt, poll};
+use tooz_core::backend::{Backend, Doubt, Eviction, Limit, Position, RosterFact, Standing, Turn};
+use tooz_core::{Channel, Claim, ErrorKind, Seat};
 use zookeeper_client::{Acls, Client, CreateMode};
 
 use zookeeper_server::server;
@@ -150,6 +151,14 @@ async fn holds_that_find_no_room_hear_what_others_do_at_once_and_ask_nothing_mea
     let asked = proxy.counts().since(&before).requests;
     assert!(asked < LITTLE, "{asked} requests");
 
+    // However many are broken at the same time.
+    let many = claims.iter().rev().skip(4).take(40);
+    let evicting = many.clone().map(|claim| evict(&other, claim, Eviction::Notice));
+    let evicting = async { join_all(evicting).await };
+    let told = async { holds.by_ref().take(40).collect::<HashSet<_>>().await };
+    let (told, _) = within("many notices", async { tokio::join!(told, evicting) }).await;
+    assert_eq!(told, many.map(|claim| claim.id).collect());
+
     // Notices that somebody removes are kept anew, and whatever was missed is looked for.
     let stranger = stranger().await;
     let directory = format!("/{space}/tooz-rs/tooz/notices");
@@ -188,38 +197,94 @@ async fn waits_behind_claims_of_their_own_session_need_no_watch_and_ask_nothing(
     assert!(asked < LITTLE, "{asked} requests");
 }
 
+/// A session with no room for what is its own, a lock that another session holds, and two claims of that session in its queue,
+/// the second behind the first. All names are of one length: none fits into what the others leave.
+struct Neighbours {
+    space: String,
+    seat: Seat,
+    holder: Arc<dyn Backend>,
+    held: Claim,
+    session: Arc<dyn Backend>,
+    crowd: Vec<Claim>,
+    first: Claim,
+    second: Claim,
+}
+
+impl Neighbours {
+    async fn new(space: &str) -> Self {
+        let space = unique(space);
+        let holder = open(&url(server().port(), &space)).await;
+        let session = open_short(server().port(), &space).await;
+        let crowd = long_claims(HOARD);
+        take_all(&session, &crowd).await;
+        let seat = lock(&"n".repeat(255));
+        let (held, first, second) = (claim(&seat), claim(&seat), claim(&seat));
+        take(&holder, &held).await;
+        Self { space, seat, holder, held, session, crowd, first, second }
+    }
+
+    /// Has the second wait while something is done, until its turn comes.
+    async fn second_waits(&self, done: impl Future<Output = ()>) {
+        let place = enqueue(&self.session, &self.second).await;
+        let mut holds: FuturesUnordered<_> =
+            self.crowd.iter().map(|claim| locks(&self.session).ousted(claim)).collect();
+        let mut turn = pin!(locks(&self.session).turn(&self.second, &place));
+        tokio::select! {
+            biased;
+            _ = holds.next() => panic!("nobody was ousted"),
+            _ = &mut turn => panic!("another is before it"),
+            () = settled(&self.session) => {}
+        }
+        let (turn, ()) = within("the turn", async { tokio::join!(turn, done) }).await;
+        assert!(matches!(turn, Turn::Granted(_)), "{turn:?}");
+    }
+
+    async fn remove_first(&self) {
+        let stranger = stranger().await;
+        let Seat::Lock(name) = &self.seat else { panic!("no lock") };
+        let directory = format!("/{}/tooz/locks/{name}", self.space);
+        let nodes = stranger.list_children(&directory).await.unwrap();
+        let node = nodes.iter().find(|node| node.starts_with(&self.first.id.to_string())).unwrap();
+        stranger.delete(&format!("{directory}/{node}"), None).await.unwrap();
+    }
+}
+
 /// Else each of the two would wait for the other.
 #[tokio::test]
 async fn a_wait_behind_a_claim_that_was_removed_and_sent_again_goes_on() {
-    let space = unique("round");
-    let holder = open(&url(server().port(), &space)).await;
-    let session = open_short(server().port(), &space).await;
-    let crowd = long_claims(HOARD);
-    take_all(&session, &crowd).await;
-    // As long as theirs: it would fit into what they leave.
-    let name = "n".repeat(255);
-    let seat = lock(&name);
-    let (held, first, second) = (claim(&seat), claim(&seat), claim(&seat));
-    take(&holder, &held).await;
-    let places = (enqueue(&session, &first).await, enqueue(&session, &second).await);
-    let mut holds: FuturesUnordered<_> = crowd.iter().map(|claim| locks(&session).ousted(claim)).collect();
-    let mut turn = pin!(locks(&session).turn(&second, &places.1));
-    tokio::select! {
-        biased;
-        _ = holds.next() => panic!("nobody was ousted"),
-        _ = &mut turn => panic!("another holds"),
-        () = settled(&session) => {}
-    }
+    let they = Neighbours::new("round").await;
+    enqueue(&they.session, &they.first).await;
+    they.second_waits(async {
+        they.remove_first().await;
+        enqueue(&they.session, &they.first).await;
+        release(&they.holder, &they.held).await;
+    })
+    .await;
+}
 
-    let stranger = stranger().await;
-    let directory = format!("/{space}/tooz/locks/{name}");
-    let nodes = stranger.list_children(&directory).await.unwrap();
-    let node = nodes.iter().find(|node| node.starts_with(&first.id.to_string())).unwrap();
-    stranger.delete(&format!("{directory}/{node}"), None).await.unwrap();
-    enqueue(&session, &first).await;
-    release(&holder, &held).await;
-    let turn = within("the turn", turn).await;
-    assert!(matches!(turn, Turn::Granted(_)), "{turn:?}");
+/// The beat alone tells of it.
+#[tokio::test]
+async fn a_wait_behind_a_removed_claim_goes_on_although_nobody_waits_with_that_one() {
+    let they = Neighbours::new("unpolled").await;
+    enqueue(&they.session, &they.first).await;
+    they.second_waits(async {
+        they.remove_first().await;
+        let claims = [they.first.clone(), they.second.clone()];
+        let renewal = they.session.renew(&claims, &[]).await.unwrap();
+        assert_eq!(renewal.ousted, [they.first.id]);
+        release(&they.holder, &they.held).await;
+    })
+    .await;
+}
+
+/// What was sent is done, whoever hears of it.
+#[tokio::test]
+async fn a_turn_comes_although_nobody_waits_for_the_withdrawal_before_it() {
+    let they = Neighbours::new("left").await;
+    enqueue(&they.session, &they.first).await;
+    release(&they.holder, &they.held).await;
+    let mut left = pin!(locks(&they.session).withdraw(&they.first, Doubt::None));
+    they.second_waits(async { assert!(poll!(&mut left).is_pending()) }).await;
 }
 
 /// Waits for the turn, claiming again where the wait ended without.

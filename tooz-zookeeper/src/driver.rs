@@ -129,6 +129,8 @@ impl Backend for ZookeeperBackend {
 
     async fn renew(&self, claims: &[Claim], memberships: &[Enrolment]) -> Result<Renewal> {
         let renewal = self.session.step("renew", self.session.renew(claims, memberships)).await?;
+        // Whoever waits behind them need not rely on who waits with them.
+        renewal.ousted.iter().for_each(|claim| self.locks.traces.ring(*claim));
         // Housekeeping: that it failed is no news about the session.
         let _ = self.session.step("renew", self.locks.sweep_voids()).await;
         Ok(renewal)

@@ -78,6 +78,8 @@ impl Locks {
             || nodes.iter().map(|node| client.delete(&format!("{directory}/{node}"), None)).collect();
         let word = self.last_word(claim, &client)?;
         let mut deletions: Vec<_> = if word.is_none() { delete() } else { Vec::new() };
+        // On the way: whoever waits behind it looks behind that, also where this call is not polled again.
+        self.traces.ring(claim.id);
         let value = self.has_value(claim).then(|| client.delete(&session.keys.value(claim.id), None));
         let mut withdrawn = Withdrawn::Absent;
         if let Some(word) = word {
@@ -87,7 +89,10 @@ impl Locks {
                     withdrawn = Withdrawn::Removed;
                 }
                 // Its node is gone, or the directory is not ours to write to.
-                Err(MultiWriteError::OperationFailed { .. }) => deletions = delete(),
+                Err(MultiWriteError::OperationFailed { .. }) => {
+                    deletions = delete();
+                    self.traces.ring(claim.id);
+                }
                 Err(fault) => return Err(failed("leave the queue", fault.into())),
             }
         }

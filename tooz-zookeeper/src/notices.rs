@@ -4,12 +4,10 @@
 //! hold for which there is no room under [watch](crate::watches). One of its holds attends, the others listen; when
 //! that one is dropped, the next takes over.
 
-use std::time::Duration;
-
 use tokio::sync::{Mutex as TaskMutex, OnceCell};
-use tokio::time::sleep;
-use tooz_core::{ClaimId, Effect, Error, ErrorKind, Result};
-use zookeeper_client::{Client, CreateMode, Error as Fault, Stat};
+use tokio::time::timeout;
+use tooz_core::{ClaimId, Effect, Result};
+use zookeeper_client::{Client, CreateMode, Error as Fault, Stat, StateWatcher};
 
 use crate::error::{failed, unread};
 use crate::session::Session;
@@ -18,10 +16,8 @@ use crate::watches::{Use, Watch};
 
 /// So many claims stand in a session's notices, the newest last. Each writing names one.
 const MOST: usize = 64;
-/// How often whoever names a claim tries again when another one does so at the same time.
-const TRIES: usize = 5;
-/// How long to wait after a look that failed.
-const AGAIN: Duration = Duration::from_secs(1);
+/// How often whoever names a claim tries, when others do so at the same time.
+const TRIES: usize = 2;
 
 /// The notices of one session, by that session.
 #[derive(Debug, Default)]
@@ -71,13 +67,19 @@ impl Notices {
                 Ok(None) => {
                     *seen = None;
                     if create(session).await.is_err() {
-                        sleep(AGAIN).await;
+                        later(session, states).await;
                     }
                 }
-                Err(_) => sleep(AGAIN).await,
+                Err(_) => later(session, states).await,
             }
         }
     }
+}
+
+/// Waits, after a failure, for another connection or so long that a refusal costs little.
+async fn later(session: &Session, states: StateWatcher) {
+    // Either will do.
+    let _ = timeout(session.ttl, session.heard(states, Vec::new())).await;
 }
 
 /// Makes the node; whether it was not there before.
@@ -120,7 +122,11 @@ pub(crate) async fn tell(
             Err(fault) => return Err(failed("write a notice", fault)),
         }
     }
-    Err(Error::new(ErrorKind::Unavailable, "the notices of a session change all the time"))
+    // Too many at once: what names nobody means everybody.
+    match client.set_data(path, b"", None).await {
+        Ok(_) | Err(Fault::NoNode) => Ok(()),
+        Err(fault) => Err(failed("write a notice", fault)),
+    }
 }
 
 /// The claims that stand in notices; whatever else does is left out.

@@ -21,8 +21,8 @@ impl Session {
     /// Whether this beat is to tell what stands no more. Of what goes, its watch tells at once: the list is for what
     /// was missed or has no [watch](crate::watches), and for what nobody remembers.
     fn lists_now(&self) -> bool {
-        let beat = self.beats.fetch_add(1, Ordering::Relaxed);
-        self.had.load(Ordering::Relaxed) <= MANY || beat.is_multiple_of(ONE_IN)
+        let unlisted = self.unlisted.fetch_add(1, Ordering::Relaxed);
+        self.had.load(Ordering::Relaxed) <= MANY || unlisted + 1 >= ONE_IN
     }
 
     /// Proves the session and tells what of it stands no more: one write and one read, sent together.
@@ -51,6 +51,7 @@ impl Session {
         };
         let nodes = list.await.map_err(|fault| unread("list what the session has", fault))?;
         self.had.store(nodes.len(), Ordering::Relaxed);
+        self.unlisted.store(0, Ordering::Relaxed);
         let (ousted, stray) = standing(&self.keys, &nodes, claims, &self.member);
         let nodes: HashSet<&str> = nodes.iter().map(String::as_str).collect();
         let stands = |enrolment: &&Enrolment| {

@@ -57,7 +57,8 @@ pub(crate) struct Session {
     owners: Mutex<HashMap<i64, SessionId>>,
     /// The time of the servers' clock, in milliseconds, of the last write that was answered, and when that was.
     server_time: Mutex<(i64, Moment)>,
-    pub(crate) beats: AtomicUsize,
+    /// Beats since its nodes were listed.
+    pub(crate) unlisted: AtomicUsize,
     /// How many nodes it had when they were listed last.
     pub(crate) had: AtomicUsize,
 }
@@ -91,7 +92,7 @@ impl Session {
             proofs: Mutex::new(Proofs::new(line.sent, client.session_timeout())),
             owners: Mutex::default(),
             server_time: Mutex::new((0, Moment::ORIGIN)),
-            beats: AtomicUsize::new(0),
+            unlisted: AtomicUsize::new(0),
             had: AtomicUsize::new(0),
             client: Mutex::new(None),
         };

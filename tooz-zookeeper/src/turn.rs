@@ -59,9 +59,10 @@ impl Locks {
                     return Ok(Turn::AskAgain);
                 }
                 leaves_word = self.leaves_word(claim, &ticket, stat.ephemeral_owner).await;
+                let neighbour = neighbour.filter(|_| !predecessor.1.is_set());
                 let heard = session.heard(states, vec![predecessor.1, own.1]);
                 let is_news = match neighbour {
-                    // Our own claim before this one: what becomes of it is known here.
+                    // A claim of our own before this one: what becomes of it is known here.
                     Some(neighbour) => tokio::select! {
                         is_news = heard => is_news,
                         () = neighbour.stirred() => true,
