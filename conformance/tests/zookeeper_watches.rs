@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use conformance::proxy::Proxy;
 use conformance::{eventually, unique, within};
-use futures_util::future::join_all;
+use futures_util::future::{LocalBoxFuture, join_all};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{StreamExt, poll};
 use tooz_core::backend::{Backend, Doubt, Eviction, Limit, Position, RosterFact, Standing, Turn};
@@ -224,19 +224,21 @@ impl Neighbours {
     }
 
     /// Has the second wait while something is done, until its turn comes.
-    async fn second_waits(&self, done: impl Future<Output = ()>) {
-        let place = enqueue(&self.session, &self.second).await;
-        let mut holds: FuturesUnordered<_> =
-            self.crowd.iter().map(|claim| locks(&self.session).ousted(claim)).collect();
-        let mut turn = pin!(locks(&self.session).turn(&self.second, &place));
-        tokio::select! {
-            biased;
-            _ = holds.next() => panic!("nobody was ousted"),
-            _ = &mut turn => panic!("another is before it"),
-            () = settled(&self.session) => {}
-        }
-        let (turn, ()) = within("the turn", async { tokio::join!(turn, done) }).await;
-        assert!(matches!(turn, Turn::Granted(_)), "{turn:?}");
+    fn second_waits<'a>(&'a self, done: impl Future<Output = ()> + 'a) -> LocalBoxFuture<'a, ()> {
+        Box::pin(async move {
+            let place = enqueue(&self.session, &self.second).await;
+            let mut holds: FuturesUnordered<_> =
+                self.crowd.iter().map(|claim| locks(&self.session).ousted(claim)).collect();
+            let mut turn = pin!(locks(&self.session).turn(&self.second, &place));
+            tokio::select! {
+                biased;
+                _ = holds.next() => panic!("nobody was ousted"),
+                _ = &mut turn => panic!("another is before it"),
+                () = settled(&self.session) => {}
+            }
+            let (turn, ()) = within("the turn", async { tokio::join!(turn, done) }).await;
+            assert!(matches!(turn, Turn::Granted(_)), "{turn:?}");
+        })
     }
 
     async fn remove_first(&self) {
