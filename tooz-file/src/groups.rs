@@ -25,6 +25,10 @@ pub(crate) const GATE: &str = "gate";
 /// What a member's file begins with.
 pub(crate) const MEMBERS: &[&str] = &["m-"];
 
+/// Others of a group that whoever joins looks at, to remove the files of the dead: few, so that joining stays cheap, and more
+/// than the one it adds.
+const LOOKED_AT: usize = 8;
+
 /// The groups of one session.
 pub(crate) struct Groups {
     pub(crate) session: Arc<Session>,
@@ -129,6 +133,19 @@ impl Groups {
         Ok(Some(RosterFact { mark: Mark(digest.finish()), members, revisit: None }))
     }
 
+    /// Removes files of members whose processes are gone, as far as a few looks beginning anywhere find them.
+    fn bury_some(inside: &Inside, anywhere: u64) -> Result<()> {
+        let mut names = inside.folder.names()?;
+        names.retain(|name| MEMBERS.iter().any(|prefix| name.starts_with(prefix)));
+        let start = usize::try_from(anywhere).unwrap_or(0).checked_rem(names.len()).unwrap_or(0);
+        for name in names.iter().cycle().skip(start).take(LOOKED_AT.min(names.len())) {
+            if matches!(life(&inside.folder, name)?, Life::Dead) {
+                inside.folder.remove(name)?;
+            }
+        }
+        Ok(())
+    }
+
     fn memberships(&self) -> MutexGuard<'_, HashMap<(Name, Name), Membership>> {
         self.memberships.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -220,6 +237,8 @@ impl GroupSteps for Groups {
             inside.folder.remove(&name)?;
             return Err(error);
         }
+        // Housekeeping: that it failed is no news about the membership.
+        let _ = Self::bury_some(&inside, joined_us);
         Ok(Joined::Done)
     }
 

@@ -166,12 +166,19 @@ impl LockSteps for Locks {
     async fn amend(&self, claim: &Claim) -> Result<Amended> {
         self.session.check()?;
         let Some(slot) = self.slots.find(claim.id) else { return Ok(Amended::Absent) };
-        let mut stand = slot.stand.lock().await;
-        let Stand::Held(held) = &mut *stand else { return Ok(Amended::Absent) };
         let Some(contest) = Contest::find(&self.session, &claim.seat)? else { return Ok(Amended::Absent) };
         let draft = self.session.draft(&claim.member, &claim.value, wall_us())?;
-        // Evictions rename records under the same short lock.
-        let _sequence = Sequence::enter(&self.session.patience, &contest.folder).await?;
+        let (_sequence, mut stand) = loop {
+            // Evictions rename records under the same short lock.
+            let sequence = Sequence::enter(&self.session.patience, &contest.folder).await?;
+            // Not waited for: whoever asks whether the claim still stands must not wait for that short lock.
+            match slot.stand.try_lock() {
+                Ok(stand) => break (sequence, stand),
+                Err(_) => drop(sequence),
+            }
+            self.session.patience.breathe().await;
+        };
+        let Stand::Held(held) = &mut *stand else { return Ok(Amended::Absent) };
         if !still_holds(&contest, held)? {
             return Ok(Amended::Absent);
         }

@@ -13,7 +13,7 @@ mod common;
 use common::peer::{Peer, serve};
 use common::*;
 use rustix::process::Signal;
-use tooz_core::backend::{Doubt, Eviction, Turn, Withdrawn};
+use tooz_core::backend::{Amended, Doubt, Eviction, Turn, Withdrawn};
 
 #[tokio::test]
 #[ignore = "the other process of these tests"]
@@ -50,6 +50,24 @@ async fn a_notice_before_the_wait_begins_is_heard_and_amending_does_not_unsay_it
     locks(&a).evict(&lock("x"), Eviction::Notice, &[]).await.unwrap();
     locks(&a).amend(&first).await.unwrap();
     soon(locks(&a).ousted(&first)).await;
+}
+
+/// It waits for the counter, and is left there: who holds hears all the same.
+#[tokio::test]
+async fn an_amendment_that_nobody_polls_further_hides_no_notice() {
+    let root = Root::new();
+    let (a, b) = (open(&root.path()).await, open(&root.path()).await);
+    let first = exclusive("x");
+    take(&a, &first).await;
+    let counter = std::fs::File::options().write(true).open(root.path().join("locks/x/counter")).unwrap();
+    counter.try_lock().unwrap();
+    let mut amendment = locks(&a).amend(&first);
+    assert!(poll_once(amendment.as_mut()).is_none());
+    drop(counter);
+
+    assert_eq!(locks(&b).evict(&lock("x"), Eviction::Notice, &[]).await.unwrap(), [first.id]);
+    soon(locks(&a).ousted(&first)).await;
+    assert_eq!(amendment.await.unwrap(), Amended::Done);
 }
 
 #[tokio::test]

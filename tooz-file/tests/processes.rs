@@ -154,6 +154,30 @@ async fn a_killed_member_is_gone_at_once_and_watchers_are_told() {
     assert_eq!(joined, Joined::Done, "a dead namesake is in nobody's way");
 }
 
+/// By whoever joins next, under whatever name: names of processes do not come again.
+#[tokio::test]
+async fn what_a_killed_member_left_is_removed() {
+    let root = Root::new();
+    let opening = opening();
+    let a = open_with(&root.path(), "", &opening).await.unwrap();
+    groups(&a).create(&name("g")).await.unwrap();
+    let mut alive = Peer::start(&root.path());
+    assert_eq!(alive.ask("join g alive"), "joined");
+    for number in 0..3 {
+        let mut peer = Peer::start(&root.path());
+        assert_eq!(peer.ask(&format!("join g pid-{number}")), "joined");
+        peer.kill();
+    }
+
+    groups(&a).join(&enrolment("g", "other", opening.session)).await.unwrap();
+
+    let entries = std::fs::read_dir(root.path().join("groups/g")).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut members: Vec<String> = names.filter(|name| name.starts_with("m-")).collect();
+    members.sort();
+    assert_eq!(members, ["m-alive", "m-other"]);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn processes_that_compete_get_distinct_growing_tokens() {
     let root = Root::new();
