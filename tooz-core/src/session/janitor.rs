@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 
+use super::chore::{Chore, Withdrawal};
 use super::locks;
-use super::place::{Chore, Withdrawal};
 use crate::backend::Liveness;
 use crate::engine::Lane;
 use crate::error::ErrorKind;

@@ -3,6 +3,7 @@
 //! One task, the [`keeper`](recovery), owns a coordinator's sessions. Everyone else reads what it
 //! publishes: the current [`Epoch`] and the public [`State`](crate::State).
 
+mod chore;
 mod gate;
 mod heart;
 mod janitor;
@@ -19,11 +20,12 @@ use std::sync::{Arc, Weak};
 
 use tokio::sync::mpsc;
 
+pub(crate) use chore::{Chore, Withdrawal};
 pub(crate) use gate::Gate;
 pub(crate) use janitor::Janitor;
 pub(crate) use ledger::Ledger;
 pub(crate) use oustings::LET_GO;
-pub(crate) use place::{Chore, Place, Stage, Withdrawal};
+pub(crate) use place::{Place, Stage};
 pub(crate) use recovery::{Command, Keeper, check_ttl, open_first};
 pub(crate) use steps::{Flight, ended};
 pub(crate) use tenure::Tenure;

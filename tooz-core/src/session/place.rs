@@ -4,8 +4,9 @@ use std::process;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc};
 
+use super::chore::{Chore, Withdrawal};
 use super::gate::{Gate, Pending};
 use super::tenure::Tenure;
 use super::validity::Deadline;
@@ -38,32 +39,6 @@ pub(crate) struct Place {
     shut: Mutex<Option<Pending>>,
     janitor: mpsc::UnboundedSender<Chore>,
     process: u32,
-}
-
-/// What the janitor is asked to do.
-#[derive(Debug)]
-pub(crate) enum Chore {
-    /// Withdraw a claim that nobody holds on to any more.
-    Withdraw(Withdrawal),
-    /// Say when everything asked for before is done.
-    Flush(oneshot::Sender<()>),
-}
-
-/// A claim for the janitor to withdraw.
-#[derive(Debug)]
-pub(crate) struct Withdrawal {
-    pub(crate) claim: Claim,
-    pub(crate) doubt: Doubt,
-    /// The number of the session it was made under.
-    pub(crate) epoch: u64,
-    /// Held until it is done.
-    _gate: Pending,
-}
-
-impl Withdrawal {
-    pub(super) fn new(claim: Claim, doubt: Doubt, epoch: u64, gate: Pending) -> Self {
-        Self { claim, doubt, epoch, _gate: gate }
-    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
