@@ -266,6 +266,49 @@ async fn a_broken_lock_passes_on_when_its_guard_is_dropped_or_after_a_while() {
     }
 }
 
+/// Nobody is left then to withdraw the claim when its guard has had its while.
+#[tokio::test(start_paused = true)]
+async fn a_broken_lock_whose_session_ends_is_free_at_once() {
+    let coord = builder("session-let-go-ended", "a").connect().await.unwrap();
+    let operator = builder("session-let-go-ended", "o").connect().await.unwrap();
+    let broken = coord.lock("x").acquire().await.unwrap();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let lock = operator.lock("x");
+    let breaking = tokio::spawn(async move { lock.evict(tooz_core::backend::Eviction::Notice).await });
+    assert_eq!(broken.lost().await, Cause::Ousted);
+
+    let mut state = coord.state();
+    Store::named("session-let-go-ended").expire("a");
+    state.wait_for(|state| matches!(state, State::Lost(_))).await.unwrap();
+    state.wait_for(|state| *state == State::Connected).await.unwrap();
+    breaking.await.unwrap().unwrap();
+    let asked = tokio::time::Instant::now();
+    let guard = coord.lock("x").try_acquire().await.unwrap().expect("its session ended");
+
+    assert_eq!(asked.elapsed(), Duration::ZERO);
+    drop((broken, guard));
+    coord.close().await.unwrap();
+    operator.close().await.unwrap();
+}
+
+/// Waits for an ousting end with their session, and may do so before anybody else hears of it.
+#[tokio::test(start_paused = true)]
+async fn the_end_of_a_session_is_not_taken_for_an_ousting() {
+    let script = Arc::new(Script::default());
+    let coord = connect("session-not-ousted", "a", &script).await;
+    let guard = coord.lock("x").acquire().await.unwrap();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(script.watched.load(Ordering::SeqCst), 1);
+
+    script.has_ended.store(true, Ordering::SeqCst);
+    script.ended_unheard.notify_waiters();
+
+    assert_eq!(guard.lost().await, Cause::SessionEnded);
+    coord.state().wait_for(|state| *state == State::Connected).await.unwrap();
+    drop(guard);
+    coord.close().await.unwrap();
+}
+
 /// The answer to a join comes when its session is over and the store is out of reach.
 #[tokio::test(start_paused = true)]
 async fn a_membership_between_sessions_hears_its_owner() {

@@ -99,7 +99,7 @@ impl Ledger {
     pub(crate) fn lose_all(&self, epoch: u64, cause: Cause) -> usize {
         let mut lost = 0;
         for place in self.places().iter().filter(|place| place.epoch() <= epoch) {
-            lost += usize::from(place.lose(cause));
+            lost += usize::from(place.lose_with_session(cause));
         }
         lost
     }

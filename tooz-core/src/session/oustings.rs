@@ -3,6 +3,7 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::mpsc;
 
@@ -64,6 +65,11 @@ fn wait<'a>(core: &'a Core, session: Arc<Session>, place: &Arc<Place>) -> impl F
             // First: of what is let go of nothing is asked. Ends with an error when the place is dropped.
             lost = lost.wait_for(Option::is_some) => lost.ok().flatten(),
             () = locks.ousted(&claim) => {
+                // It may be the first to hear of the end of its session, with which it ends as well.
+                if let Some(cause) = session.backend.lost().now_or_never() {
+                    session.tenure.lose(cause);
+                    return;
+                }
                 if let Some(place) = place.upgrade() {
                     place.lose(Cause::Ousted);
                 }

@@ -196,21 +196,35 @@ impl Place {
         cause
     }
 
+    /// Ends it with its session. From then on nobody watches it: if it was ousted before, it is withdrawn now.
+    pub(crate) fn lose_with_session(&self, cause: Cause) -> bool {
+        let lost = self.lose(cause);
+        let is_shut = self.shut().is_some();
+        if is_shut && cause != Cause::Orphaned {
+            self.send_withdrawal();
+        }
+        lost
+    }
+
     /// The stage decides who does it: the tenure may have been seen over by somebody who could not.
     fn after_loss(&self, cause: Cause) -> bool {
         let (held, leaving) = (Stage::Held as u8, Stage::Leaving as u8);
         // Before the stage: who comes second has to find it shut.
         let shut = Pending::new(Arc::clone(&self.gate));
-        if self.stage.compare_exchange(held, leaving, Ordering::SeqCst, Ordering::SeqCst).is_err() {
-            return false;
+        {
+            let mut slot = self.shut();
+            if self.stage.compare_exchange(held, leaving, Ordering::SeqCst, Ordering::SeqCst).is_err() {
+                return false;
+            }
+            *slot = Some(shut);
         }
         let cause = self.tenure.cause().unwrap_or(cause);
         observe::lost(cause);
         match cause {
             Cause::Orphaned => self.settled(),
             // Withdrawn when its guard is dropped, or by whoever watches it when that takes too long.
-            Cause::Ousted => *self.shut() = Some(shut),
-            _ => self.withdraw(shut),
+            Cause::Ousted => {}
+            _ => self.withdraw(),
         }
         true
     }
@@ -247,19 +261,22 @@ impl Place {
     /// Gives it to the janitor, once.
     pub(crate) fn send_withdrawal(&self) {
         if self.stage() != Stage::Unsent && !self.withdrawal_sent.load(Ordering::Acquire) {
-            self.withdraw(Pending::new(Arc::clone(&self.gate)));
+            self.withdraw();
         }
     }
 
-    fn withdraw(&self, shut: Pending) {
+    fn withdraw(&self) {
+        let mut slot = self.shut();
+        // It goes along: whoever waits at the gate since the loss waits for the withdrawal too.
+        let shut = slot.take();
         if self.withdrawal_sent.swap(true, Ordering::AcqRel) {
             return;
         }
+        let shut = shut.unwrap_or_else(|| Pending::new(Arc::clone(&self.gate)));
+        drop(slot);
         let withdrawal = Withdrawal::new(self.claim(), self.doubt(), self.epoch, shut);
         // Fails only when the coordinator has ended, and then the session's end frees everything.
         let _ = self.janitor.send(Chore::Withdraw(withdrawal));
-        // Only now, so that the gate is shut all the time.
-        self.shut().take();
     }
 }
 
@@ -274,6 +291,8 @@ impl Drop for Place {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+
     use super::*;
     use crate::claim::{Mode, Seat};
     use crate::name::Name;
@@ -397,11 +416,12 @@ mod tests {
         assert!(place.lose(Cause::Ousted));
 
         assert!(inbox.try_recv().is_err());
-        assert_eq!(gate.pending(), 1);
+        let mut open = std::pin::pin!(gate.open());
+        assert!(open.as_mut().now_or_never().is_none());
         drop(place);
         let withdrawal = inbox.try_recv().unwrap();
-        assert_eq!(gate.pending(), 1);
+        assert!(open.as_mut().now_or_never().is_none());
         drop(withdrawal);
-        assert_eq!(gate.pending(), 0);
+        assert!(open.as_mut().now_or_never().is_some());
     }
 }

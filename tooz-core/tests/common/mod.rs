@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tooz_core::backend::*;
 use tooz_core::*;
 
@@ -81,6 +81,9 @@ pub(crate) struct Script {
     pub(crate) fail_leaves: AtomicBool,
     /// Changes the profile of sessions opened from now on.
     pub(crate) profile: Mutex<Option<fn(&mut Profile)>>,
+    /// Rung, it ends waits for an ousting as the end of their session does, which whoever waits for that hears later.
+    pub(crate) ended_unheard: Notify,
+    pub(crate) has_ended: AtomicBool,
     /// Sessions closed, and how many of them outside of a runtime.
     pub(crate) closed: watch::Sender<usize>,
     pub(crate) closed_outside: AtomicUsize,
@@ -178,6 +181,9 @@ impl Backend for Tap {
     }
 
     async fn lost(&self) -> Cause {
+        if self.script.has_ended.swap(false, Ordering::SeqCst) {
+            return Cause::SessionEnded;
+        }
         self.inner.lost().await
     }
 
@@ -313,7 +319,11 @@ impl LockSteps for Tap {
 
     async fn ousted(&self, claim: &Claim) {
         self.script.watched.fetch_add(1, Ordering::SeqCst);
-        self.inner().ousted(claim).await;
+        tokio::select! {
+            biased;
+            () = self.inner().ousted(claim) => {}
+            () = self.script.ended_unheard.notified() => {}
+        }
     }
 
     fn tether(&self, claim: &Claim) -> Option<std::os::fd::OwnedFd> {
