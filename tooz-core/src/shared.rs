@@ -111,6 +111,9 @@ impl Core {
     }
 
     pub(crate) fn set_state(&self, state: State) {
+        if state == State::Closed {
+            return self.state.end_with(state);
+        }
         self.state.modify(|now| {
             let changed = *now != state;
             *now = state;

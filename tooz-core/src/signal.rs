@@ -19,7 +19,7 @@ pub(crate) struct Signalled<T> {
     seen: u64,
 }
 
-/// The owner is gone: the value changes no more.
+/// The value changes no more: it was the last, or the owner is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Gone;
 
@@ -67,6 +67,20 @@ impl<T: Clone> Signal<T> {
         slot.version += 1;
         drop(slot);
         self.0.changed.notify_waiters();
+    }
+
+    /// Replaces the value by its last: nobody waits for another. It is told once.
+    pub(crate) fn end_with(&self, value: T) {
+        let mut slot = self.0.slot();
+        if slot.gone {
+            return;
+        }
+        let before = std::mem::replace(&mut slot.value, value);
+        slot.version += 1;
+        slot.gone = true;
+        drop(slot);
+        self.0.changed.notify_waiters();
+        drop(before);
     }
 
     /// Waits for changes from now on.
@@ -197,5 +211,19 @@ mod tests {
         drop(signal);
         assert_eq!(signalled.wait_for(|value| *value == 3).now_or_never(), Some(Ok(3)));
         assert_eq!(signalled.wait_for(|value| *value == 4).now_or_never(), Some(Err(Gone)));
+    }
+
+    #[test]
+    fn the_last_value_is_told_once_and_no_other_is_waited_for() {
+        let signal = Signal::new(0);
+        let mut signalled = signal.subscribe();
+
+        signal.end_with(3);
+        signal.end_with(3);
+
+        assert_eq!(signalled.changed().now_or_never(), Some(Ok(())));
+        assert_eq!(signalled.changed().now_or_never(), Some(Err(Gone)));
+        assert_eq!(signalled.get(), 3);
+        assert_eq!(signal.subscribe().wait_for(|value| *value == 4).now_or_never(), Some(Err(Gone)));
     }
 }

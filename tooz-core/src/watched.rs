@@ -45,7 +45,8 @@ impl<T: Clone> Watched<T> {
     /// asked for counts as seen.
     ///
     /// # Errors
-    /// `Closed` once it never changes again.
+    /// `Closed` once it never changes again: after [`State::Closed`](crate::State::Closed) or
+    /// [`MembershipState::Left`](crate::MembershipState::Left) was seen.
     ///
     /// # Cancel safety
     /// May be dropped and called again; a change is never missed.

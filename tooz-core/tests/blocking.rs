@@ -132,5 +132,7 @@ fn a_coordinator_tells_what_it_is_and_how_it_stands() {
     });
     coord.close().unwrap();
     assert_eq!(watching.join().unwrap().unwrap(), State::Closed);
+    let mut over = coord.watch_state();
+    assert_eq!(over.changed().unwrap_err().kind(), tooz_core::ErrorKind::Closed);
     assert_eq!(coord.session(), None);
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use common::{Script, builder, connect, settle};
 use futures_util::FutureExt;
 use tooz_core::memory::Step;
-use tooz_core::{Cause, Coordinator, ErrorKind, Registry, State};
+use tooz_core::{Cause, Coordinator, ErrorKind, MembershipState, Registry, State};
 
 /// Interleaving 10: a guard of the same coordinator that was just dropped does not make a try fail.
 #[tokio::test(start_paused = true)]
@@ -210,6 +210,28 @@ async fn close_makes_guards_lost_and_later_calls_fail() {
     assert_eq!(guard.release().await.unwrap_err().kind(), ErrorKind::Lost);
     let left = tooz_core::memory::Store::named("drop-close").leftovers();
     assert!(left.is_empty(), "{left:?}");
+}
+
+/// Whoever watches in a loop ends, instead of waiting for what never comes.
+#[tokio::test(start_paused = true)]
+async fn whoever_watches_what_is_over_is_told() {
+    let coord = builder("drop-watched", "a").connect().await.unwrap();
+    let group = coord.group("g");
+    group.create().await.unwrap();
+    let me = group.join(&()).await.unwrap();
+    let (mut state, mut membership) = (coord.state(), me.state());
+
+    coord.close().await.unwrap();
+
+    let kind = |over: tooz_core::Error| over.kind();
+    assert_eq!(state.changed().now_or_never().unwrap().map_err(kind), Ok(()));
+    assert_eq!(state.changed().now_or_never().unwrap().map_err(kind), Err(ErrorKind::Closed));
+    let waited = state.wait_for(|state| *state == State::Connected).now_or_never();
+    assert_eq!(waited.unwrap().map_err(kind), Err(ErrorKind::Closed));
+    let waited = membership.wait_for(|state| *state == MembershipState::Joined).now_or_never();
+    assert_eq!(waited.unwrap().map_err(kind), Err(ErrorKind::Closed));
+    assert_eq!(me.state().changed().now_or_never().unwrap().map_err(kind), Err(ErrorKind::Closed));
+    assert_eq!((state.borrow(), membership.borrow()), (State::Closed, MembershipState::Left));
 }
 
 #[tokio::test(start_paused = true)]

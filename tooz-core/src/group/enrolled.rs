@@ -62,7 +62,10 @@ impl Enrolled {
     }
 
     pub(crate) fn set_state(&self, state: MembershipState) {
-        self.state.set(state);
+        match state {
+            MembershipState::Left => self.state.end_with(state),
+            MembershipState::Joined | MembershipState::Rejoining => self.state.set(state),
+        }
     }
 
     pub(crate) fn begin_leaving(&self) {
