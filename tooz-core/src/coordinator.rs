@@ -4,14 +4,14 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tracing::Instrument;
 
 use crate::backend::Profile;
 use crate::clock::Moment;
 use crate::endpoint::Endpoint;
 use crate::engine::Lane;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::group::Group;
 use crate::id::SessionId;
 use crate::lock::Lock;
@@ -183,7 +183,8 @@ impl Coordinator {
     }
 
     /// Gives everything back: locks, leaderships, memberships, the session. Guards become lost
-    /// ([`Cause::Closed`]); calls under way and later ones fail with `Closed`. Closing twice is fine.
+    /// ([`Cause::Closed`]); calls under way and later ones fail with `Closed`. Closing twice is fine: each call is
+    /// told how closing went.
     ///
     /// # Errors
     /// `Unavailable` if the store could not be told in time, or there is no session to give back through
@@ -197,28 +198,14 @@ impl Coordinator {
         if self.core().engine().is_foreign_process() {
             return Err(ended(Cause::Forked)); // its session is the other process's to close
         }
-        let (reply, closed) = oneshot::channel();
-        // An error means that another call closed it first, or that it had ended by itself.
-        if self.handle.commands.send(Command::Close(reply)).is_ok()
-            && let Ok(closed) = closed.await
-        {
-            return closed;
-        }
-        match self.core().ending() {
-            Some(Cause::Orphaned) => {
-                let text =
-                    "close: the engine's runtime ended before; what is left ends with its time to live";
-                Err(Error::new(ErrorKind::Unavailable, text))
-            }
-            _ => Ok(()),
-        }
+        self.begin_close();
+        self.core().closed().await
     }
 
     /// Closes in the background: what a drop can do.
     pub(crate) fn begin_close(&self) {
-        let (reply, _) = oneshot::channel();
         // Fails when it was closed already.
-        let _ = self.handle.commands.send(Command::Close(reply));
+        let _ = self.handle.commands.send(Command::Close);
     }
 }
 

@@ -12,9 +12,10 @@ use crate::clock::Moment;
 use crate::coordinator::State;
 use crate::endpoint::Endpoint;
 use crate::engine::Running;
+use crate::error::Result;
 use crate::lost::Cause;
 use crate::options::{Settings, Store};
-use crate::session::{Chore, Epoch, Ledger, Session};
+use crate::session::{Chore, Epoch, Ledger, Session, ended};
 use crate::signal::{Signal, Signalled};
 use crate::topic::Upkeep;
 
@@ -30,6 +31,7 @@ pub(crate) struct Core {
     epoch: Signal<Epoch>,
     state: Signal<State>,
     ending: Signal<Option<Cause>>,
+    closed: Signal<Option<Result<()>>>,
     members: Signal<usize>,
     topic_upkeep: Upkeep,
 }
@@ -50,6 +52,7 @@ impl Core {
             epoch: Signal::new(Epoch::Open(Arc::clone(first))),
             state: Signal::new(State::Connected),
             ending: Signal::new(None),
+            closed: Signal::new(None),
             members: Signal::new(0),
             topic_upkeep: Upkeep::default(),
         }
@@ -179,6 +182,18 @@ impl Core {
             // The sender is `self`, which outlives this call.
             Ok(None) | Err(_) => Cause::Closed,
         }
+    }
+
+    /// How closing went. The first word stays.
+    pub(crate) fn set_closed(&self, closed: Result<()>) {
+        self.closed.end_with(Some(closed));
+    }
+
+    /// Ends when closing has, with how it went.
+    pub(crate) async fn closed(&self) -> Result<()> {
+        let closed = self.closed.subscribe().wait_for(Option::is_some).await;
+        // Somebody says how it went, and the sender is `self`.
+        closed.ok().flatten().unwrap_or_else(|| Err(ended(Cause::Closed)))
     }
 
     /// When this coordinator trimmed which channel.

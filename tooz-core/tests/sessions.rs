@@ -405,3 +405,17 @@ async fn closing_between_two_sessions_says_so_at_once() {
     assert_eq!((error.kind(), begun.elapsed()), (ErrorKind::Unavailable, Duration::ZERO));
     assert_eq!(coord.state().borrow(), State::Closed);
 }
+
+/// Whichever of them began it, and also when nobody waited for it to the end.
+#[tokio::test(start_paused = true)]
+async fn every_close_tells_how_closing_went() {
+    let store = Store::named("session-close-twice");
+    let coord = builder("session-close-twice", "a").connect().await.unwrap();
+    store.cut_off("a");
+    assert!(coord.close().now_or_never().is_none());
+
+    for _ in 0..2 {
+        assert_eq!(coord.close().await.unwrap_err().kind(), ErrorKind::Unavailable);
+    }
+    assert_eq!(coord.state().borrow(), State::Closed);
+}

@@ -27,7 +27,7 @@ const ONE_BY_ONE: Duration = Duration::from_millis(500);
 /// What the keeper is told.
 pub(crate) enum Command {
     /// Give everything back and end.
-    Close(oneshot::Sender<Result<()>>),
+    Close,
     /// Nobody has a handle any more: stop renewing and end.
     Orphan,
 }
@@ -83,10 +83,9 @@ impl Keeper {
             tracing::info!(session = %session.id, "session opened again");
         };
         match command {
-            Some(Command::Close(reply)) => {
+            Some(Command::Close) => {
                 let closed = self.close().await;
-                // Whoever asked may have given up waiting.
-                let _ = reply.send(closed);
+                self.core.set_closed(closed);
             }
             Some(Command::Orphan) | None => self.orphan().await,
         }
@@ -181,13 +180,14 @@ impl Drop for Keeper {
     fn drop(&mut self) {
         self.janitor.abort();
         let core = &self.core;
-        if core.has_ended() {
-            return;
+        if !core.has_ended() {
+            core.end(Cause::Orphaned);
+            core.ledger().lose_all(u64::MAX, Cause::Orphaned);
+            core.set_epoch(Epoch::Ended(Cause::Orphaned));
+            core.set_state(State::Closed);
         }
-        core.end(Cause::Orphaned);
-        core.ledger().lose_all(u64::MAX, Cause::Orphaned);
-        core.set_epoch(Epoch::Ended(Cause::Orphaned));
-        core.set_state(State::Closed);
+        let text = "close: the engine's runtime ended before; what is left ends with its time to live";
+        core.set_closed(Err(Error::new(ErrorKind::Unavailable, text)));
     }
 }
 
