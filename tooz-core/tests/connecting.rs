@@ -102,10 +102,10 @@ async fn a_session_answered_to_nobody_is_closed() {
     assert!(store.snapshot().sessions.is_empty());
 }
 
-/// Fails the first who ask, after so long, and lets the others in.
+/// Fails the first who ask, each after so long, and lets the others in.
 struct Deaf {
     inner: Arc<dyn Driver>,
-    silence: Duration,
+    silence: fn(usize) -> Duration,
     deaf: usize,
     effect: Effect,
     asked: Arc<AtomicUsize>,
@@ -130,8 +130,9 @@ impl Driver for Deaf {
     }
 
     async fn open(&self, endpoint: &Endpoint, opening: &Opening) -> Result<Opened> {
-        if self.asked.fetch_add(1, Ordering::SeqCst) < self.deaf {
-            tokio::time::sleep(self.silence).await;
+        let before = self.asked.fetch_add(1, Ordering::SeqCst);
+        if before < self.deaf {
+            tokio::time::sleep((self.silence)(before)).await;
             let error = Error::new(ErrorKind::Unavailable, "deaf");
             return Err(if self.effect == Effect::Unknown { error.effect_unknown() } else { error });
         }
@@ -141,7 +142,7 @@ impl Driver for Deaf {
 
 /// Connects within 10 s to a store that is so deaf; also says how often it was asked, and for how long.
 async fn connect_deaf(
-    silence: Duration,
+    silence: fn(usize) -> Duration,
     deaf: usize,
     effect: Effect,
 ) -> (Result<Coordinator>, usize, Duration) {
@@ -157,7 +158,7 @@ async fn connect_deaf(
 
 #[tokio::test(start_paused = true)]
 async fn a_store_that_says_nothing_is_asked_again_and_one_that_refuses_is_not() {
-    let attempt = Duration::from_secs(1);
+    let attempt = |_| Duration::from_secs(1);
     let (coord, asked, _) = connect_deaf(attempt, 1, Effect::None).await;
     assert_eq!(asked, 2);
     coord.unwrap().close().await.unwrap();
@@ -167,18 +168,29 @@ async fn a_store_that_says_nothing_is_asked_again_and_one_that_refuses_is_not() 
     assert!((8..=10).contains(&asked), "asked {asked} times");
     assert!(took <= Duration::from_secs(10), "{took:?}");
 
-    let (refused, asked, _) = connect_deaf(Duration::ZERO, 1, Effect::None).await;
+    let (refused, asked, _) = connect_deaf(|_| Duration::ZERO, 1, Effect::None).await;
     assert_eq!((refused.unwrap_err().kind(), asked), (ErrorKind::Unavailable, 1));
+}
+
+/// Also where the last attempt, begun in time, would have a whole one to itself.
+#[tokio::test(start_paused = true)]
+async fn connecting_ends_within_its_time() {
+    let ever_longer = |before| if before < 8 { Duration::from_secs(1) } else { Duration::MAX };
+
+    let (refused, asked, took) = connect_deaf(ever_longer, usize::MAX, Effect::None).await;
+
+    assert_eq!((refused.unwrap_err().kind(), asked), (ErrorKind::Unavailable, 9));
+    assert!(took <= Duration::from_secs(10), "{took:?}");
 }
 
 /// As it does where what stands between lets go of it while the session is made.
 #[tokio::test(start_paused = true)]
 async fn a_store_whose_connection_breaks_at_once_is_asked_once_more() {
-    let (coord, asked, _) = connect_deaf(Duration::ZERO, 1, Effect::Unknown).await;
+    let (coord, asked, _) = connect_deaf(|_| Duration::ZERO, 1, Effect::Unknown).await;
     assert_eq!(asked, 2);
     coord.unwrap().close().await.unwrap();
 
-    let (broken, asked, _) = connect_deaf(Duration::ZERO, usize::MAX, Effect::Unknown).await;
+    let (broken, asked, _) = connect_deaf(|_| Duration::ZERO, usize::MAX, Effect::Unknown).await;
     assert_eq!((broken.unwrap_err().effect(), asked), (Effect::Unknown, 2));
 }
 

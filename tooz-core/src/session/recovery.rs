@@ -208,7 +208,7 @@ async fn reopen(core: &Arc<Core>, (epoch, predecessor): (u64, SessionId), in_a_r
     }
     let mut tries = 0;
     loop {
-        match open(core.store(), epoch + 1, Some(predecessor)).await {
+        match open(core.store(), epoch + 1, Some(predecessor), core.settings().timeout).await {
             Ok(fresh) => return fresh,
             Err(failure) => {
                 tries += 1;
@@ -229,7 +229,8 @@ pub(crate) async fn open_first(store: &Store) -> Result<Fresh> {
     let mut broke = false;
     loop {
         let asked = Instant::now();
-        let failure = match open(store, 1, None).await {
+        let left = store.settings.timeout.saturating_sub(began.elapsed());
+        let failure = match open(store, 1, None, left).await {
             Err(failure) if failure.kind() == ErrorKind::Unavailable => failure,
             opened => return opened,
         };
@@ -242,8 +243,8 @@ pub(crate) async fn open_first(store: &Store) -> Result<Fresh> {
     }
 }
 
-/// Opens one session. Runs inside the engine's runtime.
-pub(crate) async fn open(store: &Store, epoch: u64, predecessor: Option<SessionId>) -> Result<Fresh> {
+/// Opens one session within `left` of the call's time. Runs inside the engine's runtime.
+async fn open(store: &Store, epoch: u64, predecessor: Option<SessionId>, left: Duration) -> Result<Fresh> {
     let settings = &store.settings;
     let id = store.chance.session_id();
     let opening = Opening {
@@ -255,7 +256,7 @@ pub(crate) async fn open(store: &Store, epoch: u64, predecessor: Option<SessionI
         timeout: settings.attempt(),
         clock: Arc::clone(&store.clock),
     };
-    let opened = timeout(settings.timeout, store.driver.open(&store.endpoint, &opening)).await;
+    let opened = timeout(left, store.driver.open(&store.endpoint, &opening)).await;
     let Opened { backend, proof } = opened.unwrap_or_else(|_| {
         let text = format!("no answer in {:?}", settings.timeout);
         Err(Error::new(ErrorKind::Unavailable, text).effect_unknown())
