@@ -59,6 +59,8 @@ pub(crate) struct Won {
     pub(crate) place: Arc<Place>,
     pub(crate) token: FencingToken,
     pub(crate) since: Moment,
+    /// The claim is not given back with this.
+    pub(crate) stays: bool,
 }
 
 /// How the contest went within one session.
@@ -97,7 +99,7 @@ impl Contest {
                 Outcome::Won(token) => {
                     let (core, lane) = (self.core, self.lane);
                     let since = core.now();
-                    return Ok(Some(Won { core, lane, place, token, since }));
+                    return Ok(Some(Won { core, lane, place, token, since, stays: false }));
                 }
                 Outcome::Missed => return Ok(None),
                 Outcome::SessionOver => drop(place),

@@ -159,8 +159,9 @@ impl Won {
     }
 
     /// Forgets the guard, not the claim: the ledger renews it as long as the place exists.
-    pub(crate) fn detach(self) {
-        self.core.ledger().keep(self.place);
+    pub(crate) fn detach(mut self) {
+        self.stays = true;
+        self.core.ledger().keep(Arc::clone(&self.place));
     }
 
     #[cfg(unix)]
@@ -173,9 +174,46 @@ impl Won {
     }
 }
 
+impl Drop for Won {
+    fn drop(&mut self) {
+        if !self.stays {
+            self.place.leave();
+        }
+    }
+}
+
 impl fmt::Debug for Guard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (claim, token) = (self.claim_id(), self.fencing_token());
         write!(f, "Guard({claim}, token {token}, held: {})", self.is_held())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use crate::clock::TokioClock;
+    use crate::{Engine, Registry};
+
+    /// A beat, or the watch over deadlines, looks at the claim while its guard is dropped.
+    #[tokio::test(start_paused = true)]
+    async fn a_try_after_a_drop_waits_for_whoever_looks_at_the_claim() {
+        let builder = Registry::embedded().builder("memory://guard-looked-at");
+        let coord = builder.engine(Engine::Current).clock(TokioClock::new()).connect().await.unwrap();
+        let lock = coord.lock("x");
+        let guard = lock.acquire().await.unwrap();
+        let looking = coord.core().ledger().places();
+        assert_eq!(looking.len(), 1);
+
+        drop(guard);
+        let mut trying = Box::pin(lock.try_acquire());
+        assert!(trying.as_mut().now_or_never().is_none(), "the claim is not withdrawn yet");
+        drop(looking);
+
+        let guard = trying.await.unwrap().expect("it was given back first");
+        guard.detach();
+        assert!(lock.try_acquire().await.unwrap().is_none(), "what is detached is not given back");
+        coord.close().await.unwrap();
     }
 }

@@ -35,7 +35,7 @@ pub(crate) struct Place {
     proved: AtomicU64,
     nudge: Notify,
     gate: Arc<Gate>,
-    /// Keeps the gate shut between a loss and a withdrawal that comes later.
+    /// Keeps the gate shut between its end and a withdrawal that comes later.
     shut: Mutex<Option<Pending>>,
     janitor: mpsc::UnboundedSender<Chore>,
     process: u32,
@@ -216,7 +216,7 @@ impl Place {
             if self.stage.compare_exchange(held, leaving, Ordering::SeqCst, Ordering::SeqCst).is_err() {
                 return false;
             }
-            *slot = Some(shut);
+            slot.get_or_insert(shut);
         }
         let cause = self.tenure.cause().unwrap_or(cause);
         observe::lost(cause);
@@ -247,6 +247,18 @@ impl Place {
 
     fn shut(&self) -> MutexGuard<'_, Option<Pending>> {
         self.shut.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Its holder lets go. From now on a new claim on the seat waits until it is withdrawn, also while a step or a beat
+    /// still looks at it.
+    pub(crate) fn leave(&self) {
+        if self.is_foreign_process() {
+            return;
+        }
+        let mut slot = self.shut();
+        if !self.withdrawal_sent.load(Ordering::Acquire) {
+            slot.get_or_insert_with(|| Pending::new(Arc::clone(&self.gate)));
+        }
     }
 
     /// Gives it to the janitor although somebody may still wait with it: the coordinator closes.
