@@ -248,36 +248,46 @@ impl Attendant {
     }
 
     async fn join_under(&mut self, session: &Arc<Session>) -> Result<Joined> {
-        let mut joined = Ok(Joined::Taken);
-        for replaces in self.others(session.id) {
-            let enrolment = self.enrolment(session.id, replaces);
-            let (sent, backend) = (enrolment.clone(), Arc::clone(session));
-            let step = Box::pin(async move { groups(&*backend.backend)?.join(&sent).await });
-            let answer = self.core.attempt(Lane::Engine, "join", step).await;
-            joined = answer.map_err(|failure| self.core.meant(session, failure));
-            if self.outdated && matches!(joined, Ok(Joined::Done)) {
-                joined = self.bring_up_to_date(session, &enrolment).await.map(|()| Joined::Done);
+        let joined = self.enter(session).await?;
+        if matches!(joined, Joined::Done) {
+            self.stood = vec![session.id];
+            let enrolment = self.enrolment(session.id);
+            if self.outdated {
+                let updated = self.bring_up_to_date(session, &enrolment).await;
+                updated.inspect_err(|failure| session.heed(failure))?;
             }
-            match &joined {
+            self.enrolled.set_standing(Some((session.epoch, enrolment)));
+            self.enrolled.set_state(MembershipState::Joined);
+        }
+        Ok(joined)
+    }
+
+    /// Makes the session a member in the place of whichever of ours stands there.
+    async fn enter(&mut self, session: &Arc<Session>) -> Result<Joined> {
+        for replaces in self.others(session.id) {
+            let enrolment = Enrolment { replaces, ..self.enrolment(session.id) };
+            let backend = Arc::clone(session);
+            let step = Box::pin(async move { groups(&*backend.backend)?.join(&enrolment).await });
+            let answer = self.core.attempt(Lane::Engine, "join", step).await;
+            match answer.map_err(|failure| self.core.meant(session, failure)) {
                 // By another of ours, perhaps.
-                Ok(Joined::Taken) => continue,
+                Ok(Joined::Taken) => {}
                 Ok(Joined::Done) => {
-                    self.stood = vec![session.id];
-                    self.enrolled.set_standing(Some((session.epoch, enrolment)));
-                    self.enrolled.set_state(MembershipState::Joined);
+                    self.doubt(session.id);
+                    return Ok(Joined::Done);
                 }
-                Ok(Joined::NoGroup) => {}
+                Ok(Joined::NoGroup) => return Ok(Joined::NoGroup),
                 Err(failure) => {
-                    session.heed(failure);
+                    session.heed(&failure);
                     if failure.effect() == Effect::Unknown {
                         self.in_doubt = Some(self.core.now());
                         self.doubt(session.id);
                     }
+                    return Err(failure);
                 }
             }
-            break;
         }
-        joined
+        Ok(Joined::Taken)
     }
 
     /// Replaces the capabilities that an earlier join may have brought there.
@@ -308,17 +318,17 @@ impl Attendant {
     fn doubt(&mut self, session: SessionId) {
         self.stood.retain(|stood| *stood != session);
         if self.stood.len() == DOUBTS {
-            self.stood.remove(0); // its time to live is over
+            self.stood.remove(1); // of the first alone it is known that it stood there
         }
         self.stood.push(session);
     }
 
-    fn enrolment(&self, session: SessionId, replaces: Option<SessionId>) -> Enrolment {
+    fn enrolment(&self, session: SessionId) -> Enrolment {
         Enrolment {
             group: self.enrolled.group().clone(),
             member: self.core.settings().member.clone(),
             session,
-            replaces,
+            replaces: None,
             capabilities: self.capabilities.as_bytes().clone(),
         }
     }
@@ -386,7 +396,8 @@ impl Attendant {
 
     async fn leave_once(&self, session: &Arc<Session>) -> Result<()> {
         for replaces in self.others(session.id) {
-            let (enrolment, told) = (self.enrolment(session.id, replaces), Arc::clone(session));
+            let enrolment = Enrolment { replaces, ..self.enrolment(session.id) };
+            let told = Arc::clone(session);
             let step = Box::pin(async move { groups(&*told.backend)?.leave(&enrolment).await });
             let left = self.core.attempt(Lane::Engine, "leave", step).await;
             left.inspect_err(|failure| session.heed(failure))?;

@@ -72,6 +72,8 @@ pub(crate) struct Script {
     pub(crate) hold_joins: Switch,
     /// Joins to fail without effect.
     pub(crate) fail_joins: AtomicUsize,
+    /// Updates to fail without effect.
+    pub(crate) fail_updates: AtomicUsize,
     /// Reported as expelled by the next renewal.
     pub(crate) expelled: Mutex<Vec<Name>>,
     /// Fetches are sent but not answered while set, and how many were sent.
@@ -375,6 +377,9 @@ impl GroupSteps for Tap {
     }
 
     async fn update(&self, enrolment: &Enrolment) -> Result<Updated> {
+        if take_one(&self.script.fail_updates) {
+            return Err(scripted());
+        }
         self.rooms().update(enrolment).await
     }
 
