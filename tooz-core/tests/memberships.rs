@@ -7,9 +7,21 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use common::{Script, connect};
+use common::{Script, builder, connect};
 use tooz_core::memory::Store;
-use tooz_core::{Coordinator, MembershipState};
+use tooz_core::{Coordinator, ErrorKind, Membership, MembershipState};
+
+/// A member whose session is lost while the store still shows it, and which cannot join again yet.
+async fn away(store: &str, script: &Arc<Script>) -> (Coordinator, Membership) {
+    let coord =
+        builder(store, "a").timeout(Duration::from_secs(2)).wrap(script.wrap()).connect().await.unwrap();
+    coord.group("g").create().await.unwrap();
+    let me = coord.group("g").join(&()).await.unwrap();
+    script.fail_joins.store(usize::MAX, Ordering::SeqCst);
+    lose_the_session(&coord, script).await;
+    me.state().wait_for(|state| *state == MembershipState::Rejoining).await.unwrap();
+    (coord, me)
+}
 
 /// The coordinator loses its session; in the store it lives on until its time is up.
 async fn lose_the_session(coord: &Coordinator, script: &Script) {
@@ -20,6 +32,35 @@ async fn lose_the_session(coord: &Coordinator, script: &Script) {
 
 fn joined(store: &str) -> usize {
     Store::named(store).snapshot().joined.len()
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_leaves_after_a_lost_session_leaves_what_stands_under_that_one_too() {
+    let (script, store) = (Arc::new(Script::default()), "memberships-leave");
+    let (coord, me) = away(store, &script).await;
+    assert_eq!(joined(store), 1, "under the session that is lost");
+
+    script.fail_joins.store(0, Ordering::SeqCst);
+    me.leave().await.unwrap();
+
+    assert_eq!(joined(store), 0);
+    coord.group("g").join(&()).await.unwrap().leave().await.unwrap();
+}
+
+/// The store could not be told in time. What it still shows is this member's own.
+#[tokio::test(start_paused = true)]
+async fn what_could_not_be_left_gives_way_to_the_next_membership() {
+    let (script, store) = (Arc::new(Script::default()), "memberships-behind");
+    let (coord, me) = away(store, &script).await;
+    let mut state = me.state();
+
+    assert_eq!(me.leave().await.unwrap_err().kind(), ErrorKind::Unavailable);
+    state.wait_for(|state| *state == MembershipState::Left).await.unwrap();
+    assert_eq!(joined(store), 1, "under the session that is lost");
+
+    script.fail_joins.store(0, Ordering::SeqCst);
+    coord.group("g").join(&()).await.unwrap().leave().await.unwrap();
+    assert_eq!(joined(store), 0);
 }
 
 /// It has joined again and could not yet say what it was told meanwhile, when that session is lost too.

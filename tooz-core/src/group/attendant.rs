@@ -65,7 +65,7 @@ impl Attendant {
             enrolled: Arc::clone(enrolled),
             capabilities,
             inbox,
-            stood: Vec::new(),
+            stood: core.ledger().take_left_behind(enrolled.group()),
             own_line: None,
             in_doubt: None,
             outdated: false,
@@ -369,7 +369,10 @@ impl Attendant {
                         self.core.sleep(lands.since(self.core.now())).await;
                         continue;
                     }
-                    _ => return Ok(()),
+                    _ => {
+                        self.stood.clear();
+                        return Ok(());
+                    }
                 },
                 Err(failure) => failure,
             };
@@ -383,10 +386,14 @@ impl Attendant {
     }
 
     /// What stands under a session that lives on has no end of its own; under a lost one, its time to live.
-    async fn leave_while_its_session_lives(&self) {
+    async fn leave_while_its_session_lives(&mut self) {
         let mut tries = 0;
         while let Some(session) = self.core.current_session() {
-            if !self.stood.contains(&session.id) || self.leave_once(&session).await.is_ok() {
+            if !self.stood.contains(&session.id) {
+                return;
+            }
+            if self.leave_once(&session).await.is_ok() {
+                self.stood.clear();
                 return;
             }
             tries += 1;
@@ -394,15 +401,15 @@ impl Attendant {
         }
     }
 
-    async fn leave_once(&self, session: &Arc<Session>) -> Result<()> {
-        for replaces in self.others(session.id) {
-            let enrolment = Enrolment { replaces, ..self.enrolment(session.id) };
-            let told = Arc::clone(session);
-            let step = Box::pin(async move { groups(&*told.backend)?.leave(&enrolment).await });
-            let left = self.core.attempt(Lane::Engine, "leave", step).await;
-            left.inspect_err(|failure| session.heed(failure))?;
+    /// A session ends only what is its own: what may stand under an earlier one first becomes that.
+    async fn leave_once(&mut self, session: &Arc<Session>) -> Result<()> {
+        if self.stood.iter().any(|stood| *stood != session.id) {
+            self.enter(session).await?;
         }
-        Ok(())
+        let (enrolment, told) = (self.enrolment(session.id), Arc::clone(session));
+        let step = Box::pin(async move { groups(&*told.backend)?.leave(&enrolment).await });
+        let left = self.core.attempt(Lane::Engine, "leave", step).await;
+        left.inspect_err(|failure| session.heed(failure)).map(drop)
     }
 
     fn ended(&self) -> Done {
@@ -421,6 +428,8 @@ impl Drop for Attendant {
     /// Off the books, however it ends.
     fn drop(&mut self) {
         self.enrolled.set_standing(None);
+        let group = self.enrolled.group();
+        self.core.ledger().leave_behind(group, std::mem::take(&mut self.stood));
         self.core.ledger().resign(&self.enrolled);
         self.enrolled.set_state(MembershipState::Left);
     }

@@ -119,7 +119,8 @@ impl Membership {
     /// Leaving goes on when the future is dropped.
     ///
     /// # Round trips
-    /// One. ZooKeeper: two.
+    /// One. ZooKeeper: two. While the membership is coming back, those of a [join](super::Group::join) more: what still
+    /// stands under the lost session is taken over first, which watchers may see.
     pub async fn leave(self) -> Result<()> {
         let (answer, answered) = oneshot::channel();
         self.wish(Wish::Leave(answer), answered).await.map_err(|e| self.failed("leave", e))

@@ -1,6 +1,6 @@
 //! What this coordinator has in the store, or wants there: claims and memberships.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::gate::Gate;
@@ -8,9 +8,12 @@ use super::place::{Place, Stage};
 use crate::backend::Enrolment;
 use crate::claim::Seat;
 use crate::group::Enrolled;
-use crate::id::ClaimId;
+use crate::id::{ClaimId, SessionId};
 use crate::lost::Cause;
 use crate::name::Name;
+
+/// So many groups are remembered in which something was left behind.
+const LEFT_BEHIND: usize = 64;
 
 /// The claims and memberships of a coordinator. Locked for moments only, never across an await.
 #[derive(Debug, Default)]
@@ -27,6 +30,8 @@ struct Books {
     gates: HashMap<Seat, Weak<Gate>>,
     /// One membership per group: a coordinator is one member.
     enrolled: BTreeMap<Name, Arc<Enrolled>>,
+    /// Sessions under which a membership that is over may still stand, the latest group last.
+    left_behind: VecDeque<(Name, Vec<SessionId>)>,
 }
 
 impl Ledger {
@@ -121,6 +126,26 @@ impl Ledger {
         if books.enrolled.get(enrolled.group()).is_some_and(|there| Arc::ptr_eq(there, enrolled)) {
             books.enrolled.remove(enrolled.group());
         }
+    }
+
+    /// The membership is over here, but the store may still show it under these sessions.
+    pub(crate) fn leave_behind(&self, group: &Name, sessions: Vec<SessionId>) {
+        let mut books = self.books();
+        books.left_behind.retain(|(there, _)| there != group);
+        if sessions.is_empty() {
+            return;
+        }
+        if books.left_behind.len() == LEFT_BEHIND {
+            books.left_behind.pop_front();
+        }
+        books.left_behind.push_back((group.clone(), sessions));
+    }
+
+    /// What was left behind in a group, for the next membership to replace.
+    pub(crate) fn take_left_behind(&self, group: &Name) -> Vec<SessionId> {
+        let mut books = self.books();
+        let at = books.left_behind.iter().position(|(there, _)| there == group);
+        at.and_then(|at| books.left_behind.remove(at)).map_or_else(Vec::new, |(_, sessions)| sessions)
     }
 
     /// All memberships.
