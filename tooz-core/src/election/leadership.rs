@@ -70,7 +70,8 @@ impl Leadership {
     ///
     /// # Errors
     /// `Lost` if this member leads no more; `InvalidValue` if the value has more than 64 KiB; `Unavailable` if the store
-    /// stays silent; else those of [every call](crate::Error#errors-of-every-call).
+    /// stays silent; else those of [every call](crate::Error#errors-of-every-call). An attempt whose answer was lost may, on
+    /// Redis, be carried out late, and replace a newer value.
     ///
     /// # Cancel safety
     /// The value may or may not be replaced when the future is dropped.
