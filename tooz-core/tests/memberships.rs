@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use common::{Script, builder, connect};
 use tooz_core::memory::Store;
-use tooz_core::{Coordinator, ErrorKind, Membership, MembershipState};
+use tooz_core::{Coordinator, Effect, ErrorKind, Membership, MembershipState};
 
 /// A member whose session is lost while the store still shows it, and which cannot join again yet.
 async fn away(store: &str, script: &Arc<Script>) -> (Coordinator, Membership) {
@@ -61,6 +61,28 @@ async fn what_could_not_be_left_gives_way_to_the_next_membership() {
     script.fail_joins.store(0, Ordering::SeqCst);
     coord.group("g").join(&()).await.unwrap().leave().await.unwrap();
     assert_eq!(joined(store), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_update_that_failed_without_effect_takes_no_force_later() {
+    let store = Store::named("memberships-update");
+    let coord = builder(store.name(), "a").timeout(Duration::from_secs(2)).connect().await.unwrap();
+    let group = coord.group("g");
+    group.create().await.unwrap();
+    let me = group.join(&1).await.unwrap();
+
+    store.cut_off("a");
+    let failure = me.update(&2).await.unwrap_err();
+    store.reconnect("a");
+    assert_eq!((failure.kind(), failure.effect()), (ErrorKind::Unavailable, Effect::None));
+
+    let mut state = me.state();
+    store.expire("a");
+    state.wait_for(|state| *state == MembershipState::Rejoining).await.unwrap();
+    state.wait_for(|state| *state == MembershipState::Joined).await.unwrap();
+    let caps = group.members().await.unwrap().get("a").unwrap().capabilities();
+    assert_eq!(caps.read::<i32>().unwrap(), 1);
+    coord.close().await.unwrap();
 }
 
 /// It has joined again and could not yet say what it was told meanwhile, when that session is lost too.

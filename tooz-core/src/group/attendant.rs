@@ -334,21 +334,29 @@ impl Attendant {
     }
 
     async fn update(&mut self, session: &Arc<Session>, capabilities: Capabilities) -> Result<()> {
-        let Some(mut enrolment) = self.enrolled.standing_under(session.epoch) else {
+        let Some(standing) = self.enrolled.standing_under(session.epoch) else {
             return Err(Error::new(ErrorKind::NotMember, "the membership was lost; it is coming back"));
         };
-        self.capabilities = capabilities;
-        enrolment.capabilities = self.capabilities.as_bytes().clone();
+        let before = std::mem::replace(&mut self.capabilities, capabilities);
+        let enrolment = self.enrolment(standing.session);
         self.enrolled.set_standing(Some((session.epoch, enrolment.clone())));
         let updated = self.core.step(Lane::Engine, "update", |session| {
             let enrolment = enrolment.clone();
             Box::pin(async move { groups(&*session.backend)?.update(&enrolment).await })
         });
-        match updated.await? {
-            Updated::Done => Ok(()),
-            Updated::Absent => {
+        match updated.await {
+            Ok(Updated::Done) => Ok(()),
+            Ok(Updated::Absent) => {
                 let text = "the membership was lost; it is coming back with the new capabilities";
                 Err(Error::new(ErrorKind::NotMember, text))
+            }
+            Err(failure) => {
+                if failure.effect() == Effect::None {
+                    // Nor may a later join bring it.
+                    self.capabilities = before;
+                    self.enrolled.set_standing(Some((session.epoch, standing)));
+                }
+                Err(failure)
             }
         }
     }

@@ -83,7 +83,10 @@ impl Membership {
     /// Replaces the capabilities. They stay in force when the membership comes back after a lost session.
     ///
     /// # Errors
-    /// `InvalidValue` beyond the limits; `NotMember` if the membership is over or was just lost; else those of [every call](crate::Error#errors-of-every-call).
+    /// `InvalidValue` beyond the limits; `NotMember` if the membership is over, or was just lost and comes back with the
+    /// new ones; else those of [every call](crate::Error#errors-of-every-call). What fails with
+    /// [`Effect::None`](crate::Effect::None) changes nothing, also when the membership comes back. An attempt whose answer
+    /// was lost may, on Redis and etcd, be carried out late, and replace newer capabilities.
     ///
     /// # Cancel safety
     /// The capabilities may or may not be replaced when the future is dropped.
