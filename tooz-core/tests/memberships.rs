@@ -112,3 +112,21 @@ async fn a_join_whose_update_fails_is_not_forgotten() {
     assert_eq!(members.get("a").unwrap().session(), coord.session());
     assert_eq!(members.get("a").unwrap().capabilities().read::<i32>().unwrap(), 2);
 }
+
+/// What was given up may still be there, but this is no other's: it can be tried again.
+#[tokio::test(start_paused = true)]
+async fn a_join_in_an_outage_is_told_of_the_outage() {
+    let store = Store::named("memberships-outage");
+    let coord = builder(store.name(), "a").timeout(Duration::from_secs(2)).connect().await.unwrap();
+    let group = coord.group("g");
+    group.create().await.unwrap();
+    let me = group.join(&()).await.unwrap();
+
+    store.cut_off("a");
+    drop(me);
+    let failure = group.join(&()).await.unwrap_err();
+
+    assert_eq!(failure.kind(), ErrorKind::Unavailable, "{failure}");
+    store.reconnect("a");
+    coord.close().await.unwrap();
+}

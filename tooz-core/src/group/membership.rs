@@ -44,8 +44,12 @@ pub(super) async fn join(core: &Arc<Core>, group: Name, capabilities: Capabiliti
     let enrolled = Arc::new(Enrolled::new(group));
     let until = core.now() + core.settings().timeout;
     while let Err(there) = core.ledger().enrol(&enrolled) {
-        if !there.is_leaving() || core.now() >= until {
+        if !there.is_leaving() {
             return Err(already_member("this coordinator is in it already"));
+        }
+        if core.now() >= until {
+            let text = "the membership given up before is still being left: try again";
+            return Err(Error::new(ErrorKind::Unavailable, text));
         }
         // A membership that was just dropped leaves first, as a dropped lock is given back first.
         tokio::select! {

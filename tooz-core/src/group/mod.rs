@@ -137,7 +137,8 @@ impl Group {
     /// # Errors
     /// `NoSuchGroup`; `AlreadyMember` if another live session, or this coordinator, is in it under this
     /// member id; `InvalidValue` for capabilities beyond the limits; else those of
-    /// [every call](crate::Error#errors-of-every-call).
+    /// [every call](crate::Error#errors-of-every-call). A membership given up before is left first: `Unavailable` if the
+    /// store cannot be told of that in time.
     ///
     /// # Cancel safety
     /// Dropping the future leaves the group again if it was joined meanwhile.
