@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use common::{Script, builder, connect};
+use common::{Script, builder, connect, settle};
 use tooz_core::memory::Store;
 use tooz_core::{Coordinator, Effect, ErrorKind, Membership, MembershipState};
 
@@ -129,4 +129,24 @@ async fn a_join_in_an_outage_is_told_of_the_outage() {
     assert_eq!(failure.kind(), ErrorKind::Unavailable, "{failure}");
     store.reconnect("a");
     coord.close().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_membership_is_asked_after_the_end_says_that_the_coordinator_is_closed() {
+    let script = Arc::new(Script::default());
+    let coord = connect("memberships-closed", "a", &script).await;
+    let group = coord.group("g");
+    group.create().await.unwrap();
+    let me = group.join(&1).await.unwrap();
+
+    script.fail_leaves.store(true, Ordering::SeqCst);
+    let ending = coord.clone();
+    let closing = tokio::spawn(async move { ending.close().await });
+    settle().await;
+    assert!(!closing.is_finished());
+    assert_eq!(me.update(&2).await.unwrap_err().kind(), ErrorKind::Closed, "under way");
+    closing.await.unwrap().unwrap();
+
+    assert_eq!(me.update(&2).await.unwrap_err().kind(), ErrorKind::Closed);
+    assert_eq!(me.leave().await.unwrap_err().kind(), ErrorKind::Closed);
 }

@@ -119,8 +119,8 @@ impl Membership {
     /// Leaves the group and waits until the store has confirmed it.
     ///
     /// # Errors
-    /// `NotMember` if the membership was over before; `Unavailable` if the store stays silent; leaving then
-    /// goes on in the background.
+    /// `NotMember` if the membership was over before, `Closed` if the coordinator was; `Unavailable` if the store stays
+    /// silent; leaving then goes on in the background.
     ///
     /// # Cancel safety
     /// Leaving goes on when the future is dropped.
@@ -141,7 +141,7 @@ impl Membership {
     }
 
     async fn wish(&self, wish: Wish, answered: oneshot::Receiver<Result<()>>) -> Result<()> {
-        let over = || Err(Error::new(ErrorKind::NotMember, "the membership is over"));
+        let over = || Err(self.core.ending().map_or_else(not_member, ended));
         if self.core.engine().is_foreign_process() {
             return Err(ended(Cause::Forked));
         }
@@ -154,6 +154,10 @@ impl Membership {
     fn failed(&self, deed: &str, error: Error) -> Error {
         error.while_doing(format_args!("{deed} group \"{}\" on {}", self.group(), self.core.endpoint()))
     }
+}
+
+fn not_member() -> Error {
+    Error::new(ErrorKind::NotMember, "the membership is over")
 }
 
 impl fmt::Debug for Membership {
