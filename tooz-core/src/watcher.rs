@@ -15,6 +15,9 @@ use crate::shared::Core;
 pub(crate) trait Subject: Send + Sync + 'static {
     type Look: Look;
 
+    /// What it is, to people.
+    fn name(&self) -> String;
+
     /// One attempt to look, through this session.
     fn look(&self, core: &Core, session: &Arc<Session>) -> impl Future<Output = Result<Self::Look>> + Send;
 
@@ -43,8 +46,13 @@ impl<L: Look> Watcher<L> {
     /// Takes the first look and follows the subject from there.
     pub(crate) async fn open(core: &Arc<Core>, subject: impl Subject<Look = L>) -> Result<Self> {
         let (first, looked) = oneshot::channel();
-        let follower =
-            Follower { core: Arc::clone(core), subject, failures: 0, pace: retry::Pace::default() };
+        let follower = Follower {
+            core: Arc::clone(core),
+            subject,
+            failures: 0,
+            refusals: 0,
+            pace: retry::Pace::default(),
+        };
         let task = Arc::new(Task(core.engine().spawn(follower.run(first))));
         let latest = looked
             .await
@@ -86,12 +94,16 @@ impl Drop for Task {
     }
 }
 
+/// So often in a row is no passing change of rights: an operator should hear of it.
+const WORTH_A_WARNING: u32 = 4;
+
 type First<L> = oneshot::Sender<Result<watch::Receiver<Arc<L>>>>;
 
 struct Follower<S> {
     core: Arc<Core>,
     subject: S,
     failures: u32,
+    refusals: u32,
     pace: retry::Pace,
 }
 
@@ -136,7 +148,7 @@ impl<S: Subject> Follower<S> {
                     Ok(looked) => break looked,
                     Err(failure) if failure.kind() == ErrorKind::Closed => return,
                     Err(failure) => {
-                        tracing::debug!(%failure, "cannot look; trying again");
+                        self.report(&failure);
                         self.pause().await;
                     }
                 }
@@ -154,8 +166,20 @@ impl<S: Subject> Follower<S> {
         let session = self.core.open_session(until).await?;
         let look = self.subject.look(&self.core, &session).await;
         let look = look.map_err(|e| self.core.meant(&session, e)).inspect_err(|e| session.heed(e))?;
-        self.failures = 0;
+        (self.failures, self.refusals) = (0, 0);
         Ok((session, look))
+    }
+
+    /// Whoever watches goes on with what was seen last, and hears nothing of it.
+    fn report(&mut self, failure: &Error) {
+        self.refusals += u32::from(!failure.is_transient());
+        let subject = self.subject.name();
+        match self.refusals {
+            WORTH_A_WARNING if !failure.is_transient() => {
+                tracing::warn!(subject, %failure, "cannot look; what was seen last is all there is");
+            }
+            _ => tracing::debug!(subject, %failure, "cannot look; trying again"),
+        }
     }
 
     async fn pause(&mut self) {

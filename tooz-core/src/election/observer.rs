@@ -60,7 +60,9 @@ struct Sighting {
 /// Follows the leadership of a group; resumes by itself after a lost session.
 ///
 /// Every item is what the store showed at some moment: a leader of a very short term may be passed over,
-/// but terms never go back and the last item is the present. The stream ends with the coordinator.
+/// but terms never go back and the last item is the present. The stream ends with the coordinator. While the store is
+/// out of reach or refuses to be looked at, nothing is told and the look that was answered last counts; lasting refusals
+/// are logged as a warning.
 pub struct Observer {
     watcher: Watcher<Sighting>,
     told: Option<Observation>,
@@ -76,7 +78,7 @@ impl Observer {
         Ok(Self { watcher, told: None, waiting: None })
     }
 
-    /// What the latest look showed.
+    /// What the last look that was answered showed.
     pub fn borrow(&self) -> Observation {
         self.watcher.latest().seen.clone()
     }
@@ -133,6 +135,10 @@ struct Led(Seat);
 
 impl Subject for Led {
     type Look = Sighting;
+
+    fn name(&self) -> String {
+        self.0.to_string()
+    }
 
     async fn look(&self, core: &Core, session: &Arc<Session>) -> Result<Sighting> {
         let (seat, session) = (self.0.clone(), Arc::clone(session));

@@ -20,6 +20,10 @@ use crate::watcher::{Look, Subject, Watcher};
 /// The view is level-triggered: what it shows is what the store showed last. Events are the differences
 /// between rosters that were seen, so their number is bounded, the last state is never missed, and changes
 /// that cancel out between two looks may not be told. Every clone has its own place in the events.
+///
+/// While the store is out of reach or refuses to be looked at (rights were taken away, there are more members than it
+/// reads), the view stands still and is silent: the look that was answered last counts until another is. Lasting refusals
+/// are logged as a warning.
 #[derive(Clone)]
 pub struct View {
     watcher: Watcher<Attendance>,
@@ -37,7 +41,7 @@ impl View {
         Ok(Self { watcher, told, pending: VecDeque::new() })
     }
 
-    /// The members as seen last.
+    /// The members as of the last look that was answered.
     pub fn borrow(&self) -> Arc<Roster> {
         Arc::clone(&self.watcher.latest().roster)
     }
@@ -105,6 +109,10 @@ struct Followed(Name);
 
 impl Subject for Followed {
     type Look = Attendance;
+
+    fn name(&self) -> String {
+        format!("group \"{}\"", self.0)
+    }
 
     async fn look(&self, core: &Core, session: &Arc<Session>) -> Result<Attendance> {
         let step = members_step(Arc::clone(session), self.0.clone());

@@ -87,7 +87,7 @@ impl QueueView {
         Ok(Self { watcher: Watcher::open(coord.core(), Seated(seat)).await? })
     }
 
-    /// The latest look.
+    /// The last look that was answered; see [`View`](crate::View) for what that means while none is.
     pub fn borrow(&self) -> Arc<Queue> {
         self.watcher.latest()
     }
@@ -110,6 +110,10 @@ struct Seated(Seat);
 
 impl Subject for Seated {
     type Look = Queue;
+
+    fn name(&self) -> String {
+        self.0.to_string()
+    }
 
     async fn look(&self, core: &Core, session: &Arc<Session>) -> Result<Queue> {
         core.attempt(Lane::Engine, "queue", queue_step(Arc::clone(session), self.0.clone())).await

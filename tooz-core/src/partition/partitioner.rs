@@ -14,7 +14,9 @@ use crate::observe;
 /// The hash ring of a group's live members, as this member sees it. Resumes by itself after a lost session.
 ///
 /// Every member computes it from its own view of the group, so two members may disagree for as long as
-/// their views do: take a lock where a key must never have two owners at a time. Clones share the ring.
+/// their views do: take a lock where a key must never have two owners at a time. Clones share the ring. While the store
+/// is out of reach or refuses to be looked at, the ring stands still, as the [`View`] does, and a member that is gone
+/// keeps its keys.
 ///
 /// ```
 /// # async fn run() -> tooz_core::Result<()> {

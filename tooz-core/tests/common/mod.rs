@@ -74,6 +74,8 @@ pub(crate) struct Script {
     pub(crate) fail_joins: AtomicUsize,
     /// Updates to fail without effect.
     pub(crate) fail_updates: AtomicUsize,
+    /// Looks at groups are refused while set.
+    pub(crate) refuse_looks: AtomicBool,
     /// Reported as expelled by the next renewal.
     pub(crate) expelled: Mutex<Vec<Name>>,
     /// Fetches are sent but not answered while set, and how many were sent.
@@ -385,6 +387,9 @@ impl GroupSteps for Tap {
 
     async fn members(&self, group: &Name) -> Result<Option<RosterFact>> {
         self.answer_when_closed().await?;
+        if self.script.refuse_looks.load(Ordering::SeqCst) {
+            return Err(Error::new(ErrorKind::Denied, "scripted: refused"));
+        }
         self.rooms().members(group).await
     }
 
