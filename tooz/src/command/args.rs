@@ -50,7 +50,8 @@ pub(crate) enum Verb {
     /// The child gets TOOZ_LOCK, TOOZ_FENCING_TOKEN and TOOZ_MEMBER. It runs in a process group of its own:
     /// INT, TERM, HUP, QUIT, USR1 and USR2 are passed on to it, and the whole group gets TERM before the
     /// lock's deadline and KILL at it (50 ms apart if the lock is lost already). What the child leaves running in its group is ended before the lock
-    /// is released. Processes that leave the group (setsid) escape all that.
+    /// is released. Processes that leave the group (setsid) escape all that. Those of another user (sudo) hear no
+    /// signal either: they are waited for, and a lock that is lost meanwhile passes on while they run.
     Lock {
         /// The lock's name
         name: String,

@@ -12,8 +12,9 @@ use tooz::{Cause, Coordinator, Guard, Moment, Seat};
 use super::context::Context;
 use super::exit::Exit;
 use super::failure::Failure;
+use super::output::Output;
 use super::signals::Signals;
-use super::supervisor::{Charge, Supervisor};
+use super::supervisor::{Charge, Outcome, Supervisor, beyond};
 
 impl Charge for Guard {
     fn deadline(&self) -> Option<Moment> {
@@ -47,6 +48,7 @@ pub(crate) async fn run(
     command: &[OsString],
     mut environment: Vec<(&'static str, String)>,
     signals: &mut Signals,
+    out: Output,
 ) -> Result<Exit, Failure> {
     let liveness = coord.profile().liveness;
     let deadline = guard.deadline();
@@ -58,11 +60,11 @@ pub(crate) async fn run(
     environment.push(("TOOZ_MEMBER", coord.member().as_str().to_owned()));
     let lead = lead(liveness);
     let supervisor = Supervisor::start(command, &environment, guard, deadline, lead).await?;
-    let exit = supervisor.attend(guard, signals, deadline, lead / 4).await?;
-    if exit == Exit::Lost {
-        return Err(Failure::lost(seat, cause(guard), "the child was terminated"));
+    match supervisor.attend(guard, signals, deadline, lead / 4, out).await? {
+        Outcome::Ended(exit) => Ok(exit),
+        Outcome::Terminated => Err(Failure::lost(seat, cause(guard), "the child was terminated")),
+        Outcome::Beyond(group) => Err(Failure::lost(seat, cause(guard), &beyond(group))),
     }
-    Ok(exit)
 }
 
 /// Gives back and passes on how the child ended, whatever became of giving back. A signal cuts it short.

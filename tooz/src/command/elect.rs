@@ -47,7 +47,8 @@ async fn leading(
     let done = match leadership {
         Ok(Some(leadership)) => {
             let environment = vec![("TOOZ_GROUP", seat.name().as_str().to_owned())];
-            let ended = child::run(coord, seat, leadership.guard(), command, environment, signals).await;
+            let ended =
+                child::run(coord, seat, leadership.guard(), command, environment, signals, context.out).await;
             child::after(context, ended, leadership.resign(), signals).await
         }
         Ok(None) => Err(out_of_time(context, coord, seat)),

@@ -47,7 +47,7 @@ async fn held(
     let done = match guard {
         Ok(Some(guard)) => {
             let environment = vec![("TOOZ_LOCK", seat.name().as_str().to_owned())];
-            let ended = child::run(coord, seat, &guard, command, environment, signals).await;
+            let ended = child::run(coord, seat, &guard, command, environment, signals, context.out).await;
             child::after(context, ended, guard.release(), signals).await
         }
         Ok(None) => Err(out_of_time(context, coord, seat)),

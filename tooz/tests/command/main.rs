@@ -5,6 +5,7 @@
 
 mod breaking;
 mod codes;
+mod foreign;
 mod groups;
 mod hostile;
 mod leading;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use rustix::io::Errno;
 use rustix::process::{
     Pid, Signal, WaitOptions, WaitStatus, kill_process, kill_process_group, test_kill_process_group, wait,
 };
@@ -23,6 +24,16 @@ pub(super) enum Fate {
     Stopped(i32),
 }
 
+/// Who is left of a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Left {
+    Nobody,
+    /// Somebody who hears our signals.
+    Ours,
+    /// Only processes of another user (sudo): nothing that we send reaches them.
+    Foreign,
+}
+
 impl Brood {
     pub(super) fn of(leader: Pid) -> Self {
         Self(leader)
@@ -39,9 +50,14 @@ impl Brood {
         let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
     }
 
-    /// Kills every child of this process, its own or adopted, and waits until none is left.
-    pub(super) async fn extinguish_orphans() {
+    /// Kills every child of this process, its own or adopted, and waits until none is left. Tells who goes on
+    /// all the same.
+    pub(super) async fn extinguish_orphans() -> Option<Pid> {
+        let begun = tokio::time::Instant::now();
         while wait(WaitOptions::NOHANG).is_ok() {
+            if begun.elapsed() > GONE_WITHIN {
+                return job::children().into_iter().find(|child| Self(*child).left() == Left::Foreign);
+            }
             for child in job::children() {
                 // An error means that it is gone, or not yet the leader of its group.
                 if kill_process_group(child, Signal::KILL).is_err() {
@@ -50,11 +66,12 @@ impl Brood {
             }
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
+        None
     }
 
     /// Sends a signal to everyone in the group.
     pub(super) fn signal(self, signal: Signal) {
-        // An error means that nobody is left to hear it.
+        // An error means that nobody is left who could hear it; who that is, `left` tells.
         let _ = kill_process_group(self.0, signal);
     }
 
@@ -68,9 +85,13 @@ impl Brood {
         self.signal(Signal::KILL);
     }
 
-    /// Whether nobody is left.
-    pub(super) fn is_gone(self) -> bool {
-        test_kill_process_group(self.0).is_err()
+    /// Who is left, as far as they have been reaped.
+    pub(super) fn left(self) -> Left {
+        match test_kill_process_group(self.0) {
+            Ok(()) => Left::Ours,
+            Err(Errno::SRCH) => Left::Nobody,
+            Err(_) => Left::Foreign,
+        }
     }
 
     /// Reaps whoever ended and reports what became of the child.
@@ -89,14 +110,15 @@ impl Brood {
         fate
     }
 
-    /// Kills everyone and waits until they are gone.
-    pub(super) async fn extinguish(self) {
+    /// Kills everyone and waits until they are gone. Tells whether nobody is left who may go on.
+    pub(super) async fn extinguish(self) -> bool {
         let begun = tokio::time::Instant::now();
         loop {
             self.kill();
             self.reap();
-            if self.is_gone() || begun.elapsed() > GONE_WITHIN {
-                return;
+            let left = self.left();
+            if left == Left::Nobody || begun.elapsed() > GONE_WITHIN {
+                return left != Left::Foreign;
             }
             tokio::time::sleep(Duration::from_millis(1)).await;
         }

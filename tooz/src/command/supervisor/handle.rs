@@ -11,20 +11,24 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, getpgrp};
+use serde_json::json;
 use tokio::time::Instant;
 use tooz::{Cause, Moment};
 
-use super::brood::Brood;
+use super::brood::{Brood, Left};
 use super::message::{Channel, Inbox, Order, Outbox, Report, nanos};
 use super::schedule::{Reason, SHORT_GRACE};
 use super::terminal::Terminal;
 use crate::command::exit::Exit;
 use crate::command::failure::Failure;
 use crate::command::job;
+use crate::command::output::Output;
 use crate::command::signals::{Signals, go_on};
 
 /// How long the supervisor may take to listen, or to act on a lost lock, before it counts as dead.
 const STUCK: Duration = Duration::from_secs(1);
+
+const LINGERING: &str = "the child has ended, but what it started as another user has not: waiting for that";
 
 /// What is held while the child runs.
 pub(crate) trait Charge {
@@ -34,6 +38,17 @@ pub(crate) trait Charge {
     async fn lost(&self) -> Cause;
     /// A descriptor that keeps it held for as long as it is open anywhere.
     fn tether(&self) -> Option<OwnedFd>;
+}
+
+/// How a watch over a child ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// As the child did.
+    Ended(Exit),
+    /// By a lost lock, and the child's group with it.
+    Terminated,
+    /// By a lost lock; in this process group goes on who hears no signal of ours.
+    Beyond(Pid),
 }
 
 /// A running supervisor, seen from the command.
@@ -100,7 +115,8 @@ impl Supervisor {
         signals: &mut Signals,
         mut known: Option<Moment>,
         tick: Duration,
-    ) -> Result<Exit, Failure> {
+        out: Output,
+    ) -> Result<Outcome, Failure> {
         let mut lost = false;
         let mut rescue = None;
         // One timer for all passes: signals may come faster than it ends.
@@ -110,6 +126,7 @@ impl Supervisor {
                 report = self.inbox.next() => match report {
                     Some(Report::Started { group }) => self.brood = Pid::from_raw(group).map(Brood::of),
                     Some(Report::Stopped) => self.stop_too(signals).await,
+                    Some(Report::Lingering) => out.note(LINGERING, &json!({ "note": "lingering" })),
                     Some(Report::NotStarted { missing, message }) => {
                         self.finish().await;
                         return Err(not_started(&self.program, missing, &message));
@@ -118,10 +135,11 @@ impl Supervisor {
                         self.finish().await;
                         return Ok(verdict((code, signal), reason, foreground, signals));
                     }
-                    None => {
-                        self.avenge().await;
-                        return if lost { Ok(Exit::Lost) } else { Err(self.unsupervised()) };
-                    }
+                    None => return match (lost, self.avenge().await) {
+                        (true, None) => Ok(Outcome::Terminated),
+                        (true, Some(group)) => Ok(Outcome::Beyond(group)),
+                        (false, left) => Err(self.unsupervised(left)),
+                    },
                 },
                 number = signals.next() => self.pass_on(number).await,
                 cause = charge.lost(), if !lost => {
@@ -131,7 +149,11 @@ impl Supervisor {
                     self.tell(Order::Lost).await;
                 }
                 // Only in case the supervisor is stopped: it does the same by itself.
-                step = due(rescue), if rescue.is_some() => rescue = self.rescue(step),
+                step = due(rescue), if rescue.is_some() => match self.foreign() {
+                    // To end the supervisor would free what is still in use.
+                    Some(group) if step == Rescue::KillSupervisor => return Ok(Outcome::Beyond(group)),
+                    _ => rescue = self.rescue(step),
+                },
                 () = &mut look, if known.is_some() => {
                     look.as_mut().reset(Instant::now() + tick);
                     // A claim that is lost has none, which does not mean for ever.
@@ -172,6 +194,11 @@ impl Supervisor {
         }
     }
 
+    /// The child's group, if only processes of another user are left in it.
+    fn foreign(&self) -> Option<Pid> {
+        self.brood.filter(|brood| brood.left() == Left::Foreign).map(Brood::group)
+    }
+
     /// Stops as the child did, and goes on with it.
     async fn stop_too(&mut self, signals: &mut Signals) {
         if job::stop_own_group() {
@@ -187,29 +214,37 @@ impl Supervisor {
         let _ = self.process.wait();
     }
 
-    /// The supervisor is dead: ends the child itself.
-    async fn avenge(&mut self) {
-        match self.brood {
+    /// The supervisor is dead: ends the child itself. Tells which group goes on all the same.
+    async fn avenge(&mut self) -> Option<Pid> {
+        let left = match self.brood {
             Some(brood) => {
-                brood.extinguish().await;
+                let ended = brood.extinguish().await;
                 if let Some(terminal) = Terminal::open() {
                     terminal.pass(brood.group(), getpgrp());
                 }
+                (!ended).then(|| brood.group())
             }
             // It may have started a child that it did not live to name.
             None => Brood::extinguish_orphans().await,
-        }
+        };
         let _ = self.process.wait();
+        left
     }
 
-    fn unsupervised(&self) -> Failure {
-        let text = format!("the supervisor of {:?} was killed: the child was killed too", self.program);
+    fn unsupervised(&self, left: Option<Pid>) -> Failure {
+        let what = left.map_or_else(|| "the child was killed too".to_owned(), beyond);
+        let text = format!("the supervisor of {:?} was killed: {what}", self.program);
         Failure::new(Exit::Unsupervised, "unsupervised", text)
     }
 }
 
+/// What is said of a group that hears no signal of ours.
+pub(crate) fn beyond(group: Pid) -> String {
+    format!("the child could not be ended, as it runs as another user; end it as that user: kill -- -{group}")
+}
+
 /// What is done about a lost lock whose supervisor does not act.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Rescue {
     KillGroup,
     KillSupervisor,
@@ -249,17 +284,17 @@ fn verdict(
     reason: Option<Reason>,
     foreground: bool,
     signals: &mut Signals,
-) -> Exit {
+) -> Outcome {
     match (reason, end) {
-        (Some(Reason::Deadline | Reason::Lost), _) => Exit::Lost,
-        (_, (Some(code), _)) => Exit::Child(u8::try_from(code).unwrap_or(u8::MAX)),
+        (Some(Reason::Deadline | Reason::Lost), _) => Outcome::Terminated,
+        (_, (Some(code), _)) => Outcome::Ended(Exit::Child(u8::try_from(code).unwrap_or(u8::MAX))),
         (_, (None, Some(signal))) => {
             // A terminal interrupts a whole job; we took the child out of it, so the others hear it from us.
             if foreground && signal == Signal::INT.as_raw() && job::interrupt_own_group() {
                 signals.pass_over(Signal::INT);
             }
-            Exit::signal(signal)
+            Outcome::Ended(Exit::signal(signal))
         }
-        (_, (None, None)) => Exit::Failed,
+        (_, (None, None)) => Outcome::Ended(Exit::Failed),
     }
 }

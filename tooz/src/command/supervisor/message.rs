@@ -40,6 +40,8 @@ pub(super) enum Report {
     NotStarted { missing: bool, message: String },
     /// The child was stopped by job control: the command should stop too.
     Stopped,
+    /// The child has ended, but processes of another user in its group go on: they are waited for.
+    Lingering,
     /// The child and its group are gone.
     Ended {
         /// The child's own exit code, if it exited.

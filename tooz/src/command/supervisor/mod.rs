@@ -11,6 +11,7 @@
 //! enforces the claim's deadline by itself, and keeps the lock's descriptor open until the group is gone.
 //! When the supervisor dies, the command kills the group. Only processes that leave the child's process
 //! group (`setsid`, a daemon) escape, and only killing command and supervisor in one instant ends both.
+//! Processes of another user (sudo) cannot be ended: what is held stays held until they end, as far as it can.
 
 mod brood;
 mod descriptors;
@@ -23,6 +24,6 @@ mod terminal;
 /// What a supervisor's command line begins with, before `--` and the child's.
 pub(crate) const WORD: &str = "supervise";
 
-pub(crate) use handle::{Charge, Supervisor};
+pub(crate) use handle::{Charge, Outcome, Supervisor, beyond};
 pub(crate) use process::supervise;
 pub(crate) use terminal::Terminal;

@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal};
 use tokio::signal::unix::{SignalKind, signal};
 use tooz::{BootClock, Clock, Moment};
 
-use super::brood::{Brood, Fate};
+use super::brood::{Brood, Fate, Left};
 use super::message::{Channel, Inbox, Order, Outbox, Report, moment};
 use super::schedule::{Due, Reason, Schedule};
 use super::terminal::Terminal;
@@ -79,7 +79,8 @@ async fn begin(
         }
     };
     outbox.send(&Report::Started { group: brood.group().as_raw_pid() }).await;
-    let mut watch = Watch { brood, schedule, terminal, home, keen, foreground: false, outbox, end: None };
+    let (foreground, lingering) = (false, false);
+    let mut watch = Watch { brood, schedule, terminal, home, keen, foreground, lingering, outbox, end: None };
     if keen {
         watch.lend_terminal();
     }
@@ -105,6 +106,8 @@ struct Watch {
     keen: bool,
     /// Whether the child had the terminal.
     foreground: bool,
+    /// Whether processes of another user have outlived the child's end and the KILL for its group.
+    lingering: bool,
     outbox: Outbox,
     end: Option<rustix::process::WaitStatus>,
 }
@@ -122,8 +125,12 @@ impl Watch {
             let now = BootClock.now();
             if self.end.is_some() {
                 let overdue = killed.is_some_and(|at| now.since(at) > GONE_WITHIN);
-                if self.brood.is_gone() || overdue {
-                    return;
+                match self.brood.left() {
+                    Left::Nobody => return,
+                    Left::Ours if overdue => return,
+                    // They may go on for as long as they like, and what they rely on is held for as long.
+                    Left::Foreign if killed.is_some() => self.linger().await,
+                    Left::Ours | Left::Foreign => {}
                 }
                 self.schedule.end(Reason::ChildEnded, now);
             }
@@ -156,7 +163,15 @@ impl Watch {
 
     fn pause(&self) -> Option<Duration> {
         let due = self.schedule.next().map(|at| at.since(BootClock.now()).min(LOOK));
-        if self.end.is_some() { Some(due.map_or(SWEEP, |due| due.min(SWEEP))) } else { due }
+        let sweep = if self.lingering { LOOK } else { SWEEP };
+        if self.end.is_some() { Some(due.map_or(sweep, |due| due.min(sweep))) } else { due }
+    }
+
+    /// Says, once, that the child has ended and its group will not.
+    async fn linger(&mut self) {
+        if !std::mem::replace(&mut self.lingering, true) {
+            self.outbox.send(&Report::Lingering).await;
+        }
     }
 
     fn obey(&mut self, order: Order) {
