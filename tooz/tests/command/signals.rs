@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::run::Run;
 use crate::store::{Store, bare};
@@ -38,6 +38,23 @@ fn an_interrupted_child_ends_the_command_as_a_shell_tells_it() {
     run.signal(Signal::INT);
     assert_eq!(run.code(), 130);
     assert_eq!(store.who("a")["held"], false);
+}
+
+/// As a service manager does, that signals every process there is.
+#[test]
+fn a_signal_that_reaches_the_supervisor_too_leaves_the_child_its_time() {
+    let store = Store::file();
+    let tidy = "trap 'sleep .3; echo done; exit 3' TERM; echo $PPID; while :; do sleep 1000 & wait; done";
+    let mut run = store.start(&["lock", "a", "--", "sh", "-c", tidy]);
+    let supervisor = Pid::from_raw(run.out.next().parse().unwrap()).unwrap();
+
+    for signal in [Signal::USR1, Signal::USR2, Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM] {
+        kill_process(supervisor, signal).unwrap();
+    }
+    run.signal(Signal::TERM);
+
+    assert_eq!(run.out.next(), "done");
+    assert_eq!(run.code(), 3);
 }
 
 /// Starts the command with a signal ignored, as `nohup` or a script's background job is.

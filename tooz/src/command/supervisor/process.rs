@@ -18,6 +18,7 @@ use super::schedule::{Due, Reason, Schedule};
 use super::terminal::Terminal;
 use crate::command::exit::Exit;
 use crate::command::failure::Failure;
+use crate::command::signals::Signals;
 
 /// Timers stand still while the machine sleeps, the boot clock does not: look at least this often.
 const LOOK: Duration = Duration::from_millis(250);
@@ -43,7 +44,11 @@ pub(crate) fn supervise(command: &[OsString]) -> Result<Exit, Failure> {
         .build()
         .map_err(|e| Failure::system("start the supervisor", &e))?;
     runtime
-        .block_on(begin(socket, command, stdin, tether))
+        .block_on(async {
+            // Whoever signals every process there is, like a service manager, means the child: the command tells it.
+            let _deaf = Signals::forwarded()?;
+            begin(socket, command, stdin, tether).await
+        })
         .map_err(|e| Failure::system("supervise the child", &e))?;
     Ok(Exit::Done)
 }
