@@ -24,6 +24,10 @@ pub(crate) fn interrupt_own_group() -> bool {
 /// Dies of an interrupt where a shell at a terminal looks: a script's loop goes on after a Ctrl-C unless
 /// what it waits for really died of it.
 pub(crate) fn die_of_interrupt_at_terminal() {
+    // The first process of a container dies of no signal that it sends itself.
+    if getpid().is_init() {
+        return;
+    }
     if Terminal::open().is_some_and(|terminal| terminal.belongs_to(getpgrp())) {
         // Should it fail, the exit code says the same.
         let _ = signal_hook::low_level::emulate_default_handler(Signal::INT.as_raw());

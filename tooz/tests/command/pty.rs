@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
 
@@ -55,6 +55,17 @@ impl Pty {
 
     pub(crate) fn press(&mut self, keys: &str) {
         self.keyboard.write_all(keys.as_bytes()).unwrap();
+    }
+
+    /// Waits until nobody is left on the terminal: the exit code of whoever led the session.
+    pub(crate) fn code(&mut self) -> Option<i32> {
+        loop {
+            match self.screen.recv_timeout(PATIENCE) {
+                Ok(_) => {}
+                Err(RecvTimeoutError::Disconnected) => return self.session.wait().unwrap().code(),
+                Err(e) => panic!("{e}: somebody still has the terminal"),
+            }
+        }
     }
 
     /// Reads on until this is seen, and returns what came before it.

@@ -97,6 +97,22 @@ fn ctrl_c_while_waiting_ends_a_scripts_loop() {
     assert!(!pty.until("code=130").contains("after"));
 }
 
+/// As in a container: the kernel lets no default action end the first process.
+#[test]
+fn ctrl_c_ends_a_command_that_is_the_first_process() {
+    let store = Store::file();
+    let mut command = Command::new("unshare");
+    // A session of its own, whose number and whose terminal's owner it can see.
+    command.args(["--pid", "--fork", "--mount-proc", "setsid", "--ctty"]).arg(bare(&[]).get_program());
+    command.args(["lock", "a", "--", "sh", "-c", "echo first=$(cat /proc/1/comm); exec sleep 1000"]);
+    let mut pty = Pty::start(command.env("TOOZ_BACKEND", store.url()));
+    pty.until("first=tooz");
+
+    pty.press("\u{3}");
+
+    assert_eq!(pty.code(), Some(130));
+}
+
 #[test]
 fn ctrl_z_stops_child_and_command_and_fg_goes_on_with_both() {
     let store = Store::file();
