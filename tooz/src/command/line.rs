@@ -42,10 +42,19 @@ fn one_line(report: &str, kind: ErrorKind) -> String {
     let (what, _) = what.split_once("\n\nFor more information").unwrap_or((what, ""));
     // Whoever mistypes an option does not mean a value that looks like one.
     let lines = what.lines().filter(|line| !line.trim_start().starts_with("tip: to pass "));
-    let words: Vec<&str> = lines.flat_map(str::split_whitespace).collect();
+    let words: Vec<String> = lines.flat_map(str::split_whitespace).map(without_secrets).collect();
     let what = words.join(" ");
     let hint = if kind == ErrorKind::UnknownArgument { " (a command to run stands after --)" } else { "" };
     format!("{what}{hint}; see tooz --help")
+}
+
+/// The word without what may be secret of a URL in it, which may stand where none is expected: user, password, options.
+fn without_secrets(word: &str) -> String {
+    let Some((head, url)) = word.split_once("://") else { return word.to_owned() };
+    let (url, quote) = url.strip_suffix('\'').map_or((url, ""), |url| (url, "'"));
+    let (user, host) = url.rsplit_once('@').map_or(("", url), |(_, host)| ("***@", host));
+    let (host, options) = host.split_once('?').map_or((host, ""), |(host, _)| (host, "?***"));
+    format!("{head}://{user}{host}{options}{quote}")
 }
 
 #[cfg(test)]
@@ -72,6 +81,8 @@ mod tests {
             assert!(!told.contains('\n') && told.contains("--help"), "{told}");
             assert!(!told.contains("as a value"), "{told}");
         }
+        let told = wrong(&["tooz", "doctor", "redis://u:sesame@host/?db=3"]);
+        assert!(told.contains("'redis://***@host/?***' found"), "{told}");
         assert!(wrong(&["tooz", "who", "a", "--timeout", "soon"]).contains("5s"));
         assert!(wrong(&["tooz", "lock", "a", "--timout", "5s", "--", "true"]).contains("'--timeout'"));
     }

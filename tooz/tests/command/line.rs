@@ -102,6 +102,19 @@ fn a_password_is_never_shown() {
     let ended = Run::start(&mut bare(&["who", "a", "--url", "redis://u:sesame@localhost/5"])).end();
     assert_eq!(ended.code, 2);
     assert!(!ended.complaint().contains("sesame"));
+    for words in [
+        ["doctor", "redis://:sesame@host"].as_slice(),
+        &["doctor", "redis://u:sesame@host,u:sesame@other/"],
+        &["who", "a", "--timeout", "redis://:sesame@h"],
+        &["who", "a", "--timeout=redis://:sesame@h"],
+        &["redis://:sesame@h"],
+        &["doctor", "redis://h?password=sesame"],
+        &["who", "a", "--redis://:ses@sesame@h"],
+    ] {
+        let ended = Run::start(&mut bare(words)).end();
+        assert_eq!(ended.code, 2);
+        assert!(!ended.complaint().contains("sesame"), "{ended:?}");
+    }
     let mut command = bare(&["--help"]);
     let help = Run::start(command.env("TOOZ_BACKEND", "redis://u:sesame@localhost")).end();
     assert!(!help.out.join("\n").contains("sesame"));
