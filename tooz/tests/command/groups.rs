@@ -1,5 +1,7 @@
 //! `tooz group`.
 
+use std::io::Write;
+
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -167,6 +169,23 @@ fn capabilities_that_cannot_be_taken_change_nothing() {
     one.type_line(&deep);
     one.err.until("not updated: line 2 of standard input cannot be taken");
     one.type_line("3");
+    one.out.until("updated");
+    assert_eq!(store.run(&["group", "members", "g", "--json"]).json()[0]["capabilities"], json!(3));
+    one.signal(Signal::TERM);
+    assert_eq!(one.code(), 0);
+}
+
+#[test]
+fn a_wording_that_is_no_text_takes_nothing_away() {
+    let store = Store::file();
+    let mut one = store.start(&["group", "join", "g", "--create", "--capabilities", "-"]);
+    one.type_line("1");
+    one.out.until("joined");
+    one.input.as_mut().unwrap().write_all(b"\xff\n").unwrap();
+    one.err.until("not updated: line 2 of standard input is no text");
+
+    one.type_line("3");
+
     one.out.until("updated");
     assert_eq!(store.run(&["group", "members", "g", "--json"]).json()[0]["capabilities"], json!(3));
     one.signal(Signal::TERM);

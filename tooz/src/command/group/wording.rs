@@ -13,7 +13,7 @@ use crate::command::failure::Failure;
 #[derive(Debug)]
 pub(super) struct Wording {
     given: Option<Capabilities>,
-    lines: Option<Receiver<(u64, String)>>,
+    lines: Option<Receiver<(u64, Result<String, String>)>>,
 }
 
 impl Wording {
@@ -31,7 +31,9 @@ impl Wording {
         match (self.given.take(), self.lines.as_mut()) {
             (Some(given), _) => Ok(given),
             (None, Some(lines)) => match lines.recv().await {
-                Some((number, line)) => parse(&line).map_err(|wrong| Failure::input(number, wrong)),
+                Some((number, line)) => {
+                    line.and_then(|line| parse(&line)).map_err(|wrong| Failure::input(number, wrong))
+                }
                 None => Err(Failure::usage("--capabilities -: standard input ended before the first line")),
             },
             (None, None) => Ok(Capabilities::default()),
@@ -42,7 +44,8 @@ impl Wording {
     pub(super) async fn next(&mut self) -> Result<Capabilities, String> {
         if let Some(lines) = self.lines.as_mut() {
             if let Some((number, line)) = lines.recv().await {
-                return parse(&line).map_err(|wrong| format!("line {number} of standard input {wrong}"));
+                let read = line.and_then(|line| parse(&line));
+                return read.map_err(|wrong| format!("line {number} of standard input {wrong}"));
             }
             self.lines = None;
         }
@@ -51,12 +54,20 @@ impl Wording {
 }
 
 /// A thread of its own: a read that blocks must not keep the process from ending.
-fn listen() -> Receiver<(u64, String)> {
+fn listen() -> Receiver<(u64, Result<String, String>)> {
     let (lines, heard) = channel(1);
     thread::spawn(move || {
-        for (number, line) in (1..).zip(std::io::stdin().lock().lines()) {
-            let Ok(line) = line else { return };
-            if lines.blocking_send((number, line)).is_err() {
+        let mut input = std::io::stdin().lock();
+        for number in 1.. {
+            let mut line = Vec::new();
+            let read = input.read_until(b'\n', &mut line);
+            let failed = read.is_err();
+            let line = match read {
+                Ok(0) => return,
+                Ok(_) => String::from_utf8(line).map_err(|e| format!("is no text: {}", e.utf8_error())),
+                Err(e) => Err(format!("cannot be read: {e}")),
+            };
+            if lines.blocking_send((number, line)).is_err() || failed {
                 return;
             }
         }
@@ -66,7 +77,7 @@ fn listen() -> Receiver<(u64, String)> {
 
 /// What is wrong is said as what comes after the name of the line or the option.
 fn parse(text: &str) -> Result<Capabilities, String> {
-    let value: Value = serde_json::from_str(text)
+    let value: Value = serde_json::from_str(text.trim_end_matches('\n'))
         .map_err(|e| format!("is no JSON: {e}; write it like '{{\"weight\": 3}}'"))?;
     Capabilities::of(&value).map_err(|e| format!("cannot be taken: {e}"))
 }
