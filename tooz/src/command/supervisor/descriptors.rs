@@ -12,6 +12,13 @@ use rustix::net::{
     SendFlags, recvmsg, sendmsg,
 };
 
+/// Closed on exec from the start, so that no child started meanwhile inherits them.
+#[cfg(not(target_vendor = "apple"))]
+const CLOSED_ON_EXEC: RecvFlags = RecvFlags::CMSG_CLOEXEC;
+/// There is no such flag: [`receive`] says it of each.
+#[cfg(target_vendor = "apple")]
+const CLOSED_ON_EXEC: RecvFlags = RecvFlags::empty();
+
 /// The most descriptors one message carries.
 const MOST: usize = 2;
 
@@ -31,7 +38,7 @@ pub(super) fn receive(socket: impl AsFd) -> io::Result<Vec<OwnedFd>> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut byte = [0];
-    let got = recvmsg(socket, &mut [IoSliceMut::new(&mut byte)], &mut control, RecvFlags::CMSG_CLOEXEC)?;
+    let got = recvmsg(socket, &mut [IoSliceMut::new(&mut byte)], &mut control, CLOSED_ON_EXEC)?;
     if got.bytes == 0 {
         return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
     }
@@ -40,6 +47,10 @@ pub(super) fn receive(socket: impl AsFd) -> io::Result<Vec<OwnedFd>> {
         if let RecvAncillaryMessage::ScmRights(descriptors) = message {
             received.extend(descriptors);
         }
+    }
+    #[cfg(target_vendor = "apple")]
+    for descriptor in &received {
+        rustix::io::fcntl_setfd(descriptor, rustix::io::FdFlags::CLOEXEC)?;
     }
     Ok(received)
 }
