@@ -47,6 +47,21 @@ fn the_child_has_the_keyboard() {
 }
 
 #[test]
+fn who_reads_the_commands_output_has_the_keyboard() {
+    let store = Store::file();
+    let mut pty = shell(&store);
+    // The reader's line is asked for when the child runs.
+    let reader =
+        "read first; stty -echo </dev/tty; echo $first; read x </dev/tty; stty echo </dev/tty; echo got=$x";
+    let child = "echo rea\"\"dy; exec sleep 1000";
+    pty.press(&format!("$tooz lock a -- sh -c '{child}' | sh -c '{reader}'\n"));
+    pty.until("ready");
+    pty.press("hello\n");
+    pty.until("got=hello");
+    pty.press("\u{3}");
+}
+
+#[test]
 fn ctrl_c_reaches_the_child_and_its_code_the_shell() {
     let store = Store::file();
     let mut pty = shell(&store);

@@ -1,7 +1,7 @@
 //! The supervisor process itself: owns the child's group, outlives the command by as much as it takes.
 
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
@@ -74,7 +74,8 @@ async fn begin(
     // Before the child exists, so that its end cannot be missed.
     let mut stirs = signal(SignalKind::child())?;
     let terminal = Terminal::open();
-    let keen = rustix::termios::isatty(&stdin);
+    // In a pipeline another one may read the keyboard, and only one group can: wait until the child asks.
+    let keen = rustix::termios::isatty(&stdin) && io::stdout().is_terminal();
     let brood = match start(command, stdin) {
         Ok(brood) => brood,
         Err(error) => {
@@ -107,7 +108,7 @@ struct Watch {
     terminal: Option<Terminal>,
     /// The command's own process group: the terminal's owner before and after.
     home: Pid,
-    /// Whether the child wants the terminal: it reads from it.
+    /// Whether the child wants the terminal: it has it to itself, or asked for it.
     keen: bool,
     /// Whether the child had the terminal.
     foreground: bool,
