@@ -55,6 +55,24 @@ fn the_lock_stays_held_until_a_killed_commands_child_is_gone() {
     assert_eq!(second.end().code, 0);
 }
 
+/// Interleaving 33: nor until the child of a lock within is gone, whose supervisor learns of it last.
+#[test]
+fn the_lock_stays_held_until_the_child_of_a_lock_within_is_gone() {
+    let store = Store::file();
+    let pids = "trap '' TERM; echo $$; exec sleep 1000";
+    let first =
+        store.start(&["lock", "a", "--", env!("CARGO_BIN_EXE_tooz"), "lock", "b", "--", "sh", "-c", pids]);
+    let child = first.out.next();
+    let second =
+        store.start(&["lock", "a", "--", "sh", "-c", &format!("kill -0 {child} && echo alive; echo on")]);
+    second.err.until("waiting for");
+
+    first.signal(Signal::KILL);
+
+    assert_eq!(second.out.next(), "on");
+    assert_eq!(second.end().code, 0);
+}
+
 /// Interleaving 33: a stopped command cannot enforce its deadline; its supervisor does.
 #[test]
 fn a_stopped_command_with_a_lease_loses_its_child_by_the_deadline() {

@@ -7,6 +7,7 @@ use rustix::process::{
     Pid, Signal, WaitOptions, WaitStatus, kill_process, kill_process_group, test_kill_process_group, wait,
 };
 
+use super::WORD;
 use crate::command::job;
 
 /// How long to wait for a killed group to be gone before leaving it to the kernel: a process in an
@@ -69,6 +70,18 @@ impl Brood {
         None
     }
 
+    /// Waits until no supervisor is among the children of this process, where `/proc` tells: a `tooz lock` within
+    /// that was killed leaves us its supervisor, which only now learns of it and ends a child in a group of its own.
+    pub(super) async fn outlast_supervisors() {
+        let begun = tokio::time::Instant::now();
+        while wait(WaitOptions::NOHANG).is_ok() && begun.elapsed() < GONE_WITHIN {
+            if !job::children().into_iter().any(is_supervisor) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
     /// Sends a signal to everyone in the group.
     pub(super) fn signal(self, signal: Signal) {
         // An error means that nobody is left who could hear it; who that is, `left` tells.
@@ -123,4 +136,10 @@ impl Brood {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
+}
+
+fn is_supervisor(process: Pid) -> bool {
+    let words = std::fs::read(format!("/proc/{}/cmdline", process.as_raw_pid())).unwrap_or_default();
+    let mut words = words.split(|byte| *byte == 0).skip(1);
+    words.next() == Some(WORD.as_bytes()) && words.next() == Some(b"--")
 }

@@ -219,6 +219,7 @@ impl Supervisor {
         let left = match self.brood {
             Some(brood) => {
                 let ended = brood.extinguish().await;
+                Brood::outlast_supervisors().await;
                 if let Some(terminal) = Terminal::open() {
                     terminal.pass(brood.group(), getpgrp());
                 }

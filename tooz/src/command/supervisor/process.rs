@@ -236,6 +236,7 @@ impl Watch {
     /// Lets go of the lock, then says so: whoever reads the report may rely on it.
     async fn report(mut self, tether: Option<OwnedFd>) {
         self.return_terminal();
+        Brood::outlast_supervisors().await;
         drop(tether);
         let ended = Report::Ended {
             code: self.end.and_then(rustix::process::WaitStatus::exit_status),
