@@ -1,6 +1,6 @@
 //! A child that became another user (sudo): its signals are refused, which does not mean that it is gone.
 
-use std::fs::{Permissions, copy, set_permissions};
+use std::fs::{Permissions, set_permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
@@ -14,8 +14,9 @@ use crate::store::{Store, bare};
 fn as_root(folder: &Path) -> String {
     let program = folder.join("setpriv");
     if !program.exists() {
-        copy("/usr/bin/setpriv", &program).unwrap();
-        set_permissions(&program, Permissions::from_mode(0o4755)).unwrap();
+        // By another process: whoever is forked here meanwhile would hold it open for writing, and it cannot be run then.
+        let install = "install -m 4755 $(command -v setpriv) \"$0\"";
+        assert!(Command::new("sh").args(["-c", install]).arg(&program).status().unwrap().success());
         // The store is the unprivileged user's too.
         set_permissions(folder, Permissions::from_mode(0o777)).unwrap();
     }
