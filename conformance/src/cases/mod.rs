@@ -189,6 +189,7 @@ catalogue! {($)
             an_expired_session_cannot_come_back,
             a_beat_keeps_the_session,
             a_beat_proves_no_more_than_when_it_was_sent,
+            an_opening_proves_no_more_than_when_it_was_sent,
             a_beat_tells_which_claims_stand_no_more,
             a_beat_tells_which_memberships_stand_no_more,
         }

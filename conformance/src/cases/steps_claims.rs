@@ -1,7 +1,9 @@
 //! Taking a seat or a place in its queue.
 
+use std::time::Duration;
+
 use tooz_core::backend::{Liveness, Proof, Standing};
-use tooz_core::{Mode, Seat};
+use tooz_core::{Clock, Mode, Seat};
 
 use super::names;
 use crate::World;
@@ -132,16 +134,26 @@ pub(super) async fn members_of_every_shape_are_shown_exactly(world: &World) {
     }
 }
 
-/// A grant's proof is of the kind the profile declares, and never from the future.
+/// A grant's proof is of the kind the profile declares, and counts from before the claim was sent, never from
+/// when its answer came.
 pub(super) async fn a_grant_proves_what_the_profile_declares(world: &World) {
-    let (a, seat) = (world.open("a").await, lock("nightly"));
-    let grant = a.take(&a.claim_on(&seat)).await;
-    let after = world.clock().now();
+    let (clock, seat) = (world.hand(), lock("nightly"));
+    let a = world.open_by_hand(&clock, "a").await;
+    let liveness = a.backend.profile().liveness;
+    let mut step = Duration::ZERO;
+    if let Liveness::Lease(granted) = liveness {
+        // What connecting takes, it takes here.
+        a.backend.renew(&[], &[]).await.unwrap();
+        step = granted / 3;
+    }
+    let before = clock.now();
+    let claim = a.claim_on(&seat);
+    let grant = clock.moved_during(step, a.take(&claim)).await;
     for proof in [a.proof, grant.proof] {
-        match (a.backend.profile().liveness, proof) {
+        match (liveness, proof) {
             (Liveness::Kernel, Proof::Kernel) => {}
             (Liveness::Lease(granted), Proof::Lease { sent, ttl }) => {
-                assert!(sent <= after, "the proof was sent at {sent:?}, and now is {after:?}");
+                assert!(sent <= before, "the claim was sent at {before:?} and proves as of {sent:?}");
                 assert_eq!(ttl, granted, "the time to live is not as granted");
             }
             (liveness, proof) => panic!("{liveness:?} is proved by {proof:?}"),

@@ -1,7 +1,9 @@
 //! Sessions that live by a lease: beats, expiry and what they prove.
 
-use tooz_core::backend::{Doubt, Proof};
-use tooz_core::ErrorKind;
+use std::time::Duration;
+
+use tooz_core::{Clock, ErrorKind};
+use tooz_core::backend::{Doubt, Liveness, Proof};
 
 use crate::world::{Session, lock, name};
 use crate::{World, within};
@@ -49,7 +51,7 @@ async fn beaten(session: &Session) -> ErrorKind {
     loop {
         match session.backend.renew(&[], &[]).await {
             Err(error) if error.kind() != ErrorKind::Unavailable => return error.kind(),
-            _ => tokio::time::sleep(std::time::Duration::from_millis(50)).await,
+            _ => tokio::time::sleep(Duration::from_millis(50)).await,
         }
     }
 }
@@ -103,11 +105,50 @@ pub(super) async fn a_beat_keeps_the_session(world: &World) {
     }
 }
 
-/// A beat proves the session from before it was sent, never from when its answer came.
+/// A beat proves the session from before it was sent, its own sending or an earlier one's, never from when its
+/// answer came. Once connected a driver reads the clock first of all.
 pub(super) async fn a_beat_proves_no_more_than_when_it_was_sent(world: &World) {
-    let a = world.open("a").await;
-    let renewal = a.backend.renew(&[], &[]).await.unwrap();
-    assert!(sent(renewal.proof) <= world.clock().now());
+    let clock = world.hand();
+    let a = world.open_by_hand(&clock, "a").await;
+    a.backend.renew(&[], &[]).await.unwrap();
+    let step = granted(&a) / 3;
+
+    let mut under_way = Vec::new();
+    for _ in 0..4 {
+        clock.advance(step);
+        let before = clock.now();
+        let renewal = clock.moved_during(step, a.backend.renew(&[], &[])).await.unwrap();
+        under_way.push((before, clock.now()));
+        let sent = sent(renewal.proof);
+        assert!(sent <= clock.now(), "the proof is from the future: {sent:?}");
+        for (before, after) in &under_way {
+            assert!(
+                sent <= *before || sent > *after,
+                "a beat was sent at {before:?} and answered at {after:?}, and proves as of {sent:?}"
+            );
+        }
+    }
+}
+
+/// Opening proves the session from before the store was asked for it, never from when the last answer came.
+pub(super) async fn an_opening_proves_no_more_than_when_it_was_sent(world: &World) {
+    let clock = world.hand();
+    let opening = world.open_by_hand(&clock, "a");
+    let (a, answered) = clock.moved_at_every_answer(Duration::from_millis(1), opening).await;
+    let sent = sent(a.proof);
+    assert!(sent <= clock.now(), "the proof is from the future: {sent:?}");
+    assert!(
+        answered.is_none_or(|answered| sent < answered),
+        "the last answer came at {answered:?}, and the proof is as of {sent:?}"
+    );
+}
+
+/// The time to live as granted.
+fn granted(session: &Session) -> Duration {
+    match session.backend.profile().liveness {
+        Liveness::Lease(ttl) => ttl,
+        Liveness::Kernel => panic!("the kernel keeps the session"),
+    }
 }
 
 /// A beat names the claims passed in that neither hold nor wait, and no others.

@@ -1,6 +1,7 @@
 //! What a case is given: sessions and coordinators on one fresh store, and the proof at the end.
 
 mod audit;
+mod hand;
 mod members;
 mod session;
 mod time;
@@ -11,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tooz_core::backend::{Backend, Driver, Liveness, Opening, Profile, Proof};
 use tooz_core::{Clock, Coordinator, Endpoint, Name, Result, SessionId};
 
+pub(crate) use self::hand::Hand;
 pub use self::session::Session;
 pub(crate) use self::session::{leader, lock};
 pub use self::time::{eventually, within};
@@ -62,6 +64,11 @@ impl World {
         &self.clock
     }
 
+    /// A clock of its own for one session, moved by hand, that shows the present moment.
+    pub(crate) fn hand(&self) -> Arc<Hand> {
+        Arc::new(Hand::at(self.clock.now()))
+    }
+
     /// What was asked of the drivers so far.
     pub fn traffic(&self) -> &Traffic {
         &self.traffic
@@ -92,10 +99,20 @@ impl World {
 
     /// Opens the session that follows the lost session `predecessor`.
     pub async fn open_after(&self, member: &str, predecessor: Option<SessionId>) -> Session {
+        self.open_by(&self.clock, member, predecessor).await
+    }
+
+    /// Opens a session of `member` that measures with a clock of its own.
+    pub(crate) async fn open_by_hand(&self, clock: &Arc<Hand>, member: &str) -> Session {
+        let clock: Arc<dyn Clock> = Arc::clone(clock) as Arc<dyn Clock>;
+        self.open_by(&clock, member, None).await
+    }
+
+    async fn open_by(&self, clock: &Arc<dyn Clock>, member: &str, predecessor: Option<SessionId>) -> Session {
         let member = name(member);
         let gate = self.opened.gate(&member);
         let (id, backend, proof) =
-            self.session(&member, predecessor).await.unwrap_or_else(fail("open a session"));
+            self.session(clock, &member, predecessor).await.unwrap_or_else(fail("open a session"));
         let backend: Arc<dyn Backend> = Arc::new(Wire::new(backend, Arc::clone(&self.traffic), gate));
         locked(&self.sessions).push((id, Arc::clone(&backend)));
         Session { backend, id, member, proof }
@@ -132,12 +149,14 @@ impl World {
     /// A session that leaves no trace in what the case is judged by.
     async fn visitor(&self) -> Session {
         let member = name("conformance-visitor");
-        let (id, backend, proof) = self.session(&member, None).await.unwrap_or_else(fail("open a session"));
+        let (id, backend, proof) =
+            self.session(&self.clock, &member, None).await.unwrap_or_else(fail("open a session"));
         Session { backend, id, member, proof }
     }
 
     async fn session(
         &self,
+        clock: &Arc<dyn Clock>,
         member: &Name,
         predecessor: Option<SessionId>,
     ) -> Result<(SessionId, Arc<dyn Backend>, Proof)> {
@@ -150,7 +169,7 @@ impl World {
             ttl,
             membership_ttl: endpoint.span("membership_timeout")?.unwrap_or(ttl),
             timeout: endpoint.span("timeout")?.unwrap_or(time::ATTEMPT),
-            clock: Arc::clone(&self.clock),
+            clock: Arc::clone(clock),
         };
         let opened = self.driver.open(&endpoint, &opening).await?;
         Ok((opening.session, opened.backend, opened.proof))
