@@ -143,6 +143,11 @@ catalogue! {($)
             a_holder_is_told_of_its_removal,
             a_withdrawal_during_the_hand_over_wakes_the_next,
         }
+        steps_push [] {
+            a_waiter_is_told_of_its_turn,
+            a_watcher_is_told_of_a_member,
+            a_subscriber_is_told_of_a_message,
+        }
         steps_queue [Locks, Fifo] {
             waiters_are_served_in_order,
             a_newcomer_does_not_overtake,
