@@ -1,8 +1,9 @@
-//! The etcd driver before servers that swallow everything, or accept and never answer.
+//! The etcd driver before servers that swallow everything, accept and never answer, or have no vote yet.
 
 #![allow(clippy::unwrap_used, clippy::panic)] // a failed assumption here is a failed test
 
 mod etcd_hole;
+mod etcd_learner;
 
 use std::pin::Pin;
 use std::time::{Duration, Instant};
@@ -11,6 +12,7 @@ use conformance::proxy::Proxy;
 use conformance::servers::Etcd;
 use conformance::within;
 use etcd_hole::Hole;
+use etcd_learner::Learner;
 use futures_util::future::join_all;
 use tooz_core::backend::Eviction;
 use tooz_core::{Coordinator, Error, ErrorKind, From, Registry};
@@ -126,6 +128,31 @@ async fn with_one_server_of_three_that_swallows_everything_no_call_fails() {
         coord.group("blue").create_if_missing().await.unwrap();
         coord.close().await.unwrap();
     }
+}
+
+/// A server that is about to join refuses whatever it is asked, and the others serve.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_learner_among_the_endpoints_is_passed_over() {
+    let etcd = Etcd::start();
+    let (learner, proxy) = (Learner::new().address(), Proxy::grpc(etcd.node().port()));
+    let error = match connect(&learner.to_string()).await {
+        Ok(_) => panic!("a learner opened a session"),
+        Err(error) => error,
+    };
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    assert!(error.to_string().contains("learner"), "{error}");
+
+    let coord = connect(&format!("{learner},{}", proxy.address())).await.unwrap();
+    let guard = coord.lock("held").acquire().await.unwrap();
+    coord.topic("config").publish("x").await.unwrap();
+    // Whoever has lost its connection goes on to the learner.
+    proxy.reset();
+    for _ in 0..10 {
+        cycle(&coord).await;
+    }
+    assert!(guard.is_held());
+    guard.release().await.unwrap();
+    coord.close().await.unwrap();
 }
 
 /// Takes a lock and gives it back, and says how long that took.

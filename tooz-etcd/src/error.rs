@@ -45,6 +45,10 @@ fn of_status(status: i32, error: &(dyn StdError + 'static)) -> (ErrorKind, Effec
     match status {
         // Of all that etcd calls not found, we only ever ask for leases.
         code::NOT_FOUND => (ErrorKind::SessionLost, Effect::None),
+        // With the second code since 3.6.
+        code::UNAVAILABLE | code::PRECONDITION if cannot_serve_yet(&error.to_string()) => {
+            (ErrorKind::Unavailable, Effect::None)
+        }
         code::DENIED | code::UNAUTHENTICATED | code::PRECONDITION => (ErrorKind::Denied, Effect::None),
         // It cannot keep up for the moment; nothing was done.
         code::EXHAUSTED if error.to_string().contains("too many requests") => {
@@ -95,6 +99,11 @@ pub(crate) fn is_too_large(error: &Error) -> bool {
 /// Whether the server has no leader at the moment.
 pub(crate) fn says_leaderless(words: &str) -> bool {
     words.contains("etcdserver: no leader")
+}
+
+/// Whether the server has no vote yet, or waits for the others to be of its version. It does nothing, and others serve.
+fn cannot_serve_yet(words: &str) -> bool {
+    words.contains("rpc not supported for learner") || words.contains("etcdserver: not capable")
 }
 
 /// Whether there was no connection, so that nothing was sent.
@@ -159,6 +168,19 @@ mod tests {
         let says = |words: &'static str| of_status(code::EXHAUSTED, &io::Error::other(words)).0;
         assert_eq!(says("etcdserver: too many requests"), ErrorKind::Unavailable);
         assert_eq!(says("etcdserver: mvcc: database space exceeded"), ErrorKind::Exhausted);
+    }
+
+    /// Since 3.6 with another code than before.
+    #[test]
+    fn a_server_that_cannot_serve_yet_did_nothing_and_another_may() {
+        let told = |code, words: &'static str| of_status(code, &io::Error::other(words));
+        for words in ["etcdserver: rpc not supported for learner", "etcdserver: not capable"] {
+            for code in [code::UNAVAILABLE, code::PRECONDITION] {
+                assert_eq!(told(code, words), (ErrorKind::Unavailable, Effect::None), "{words}");
+            }
+        }
+        let guarded = "etcdserver: authentication is not enabled";
+        assert_eq!(told(code::PRECONDITION, guarded), (ErrorKind::Denied, Effect::None));
     }
 
     #[test]
