@@ -301,6 +301,10 @@ async fn turns(peer: &Peer, count: usize) {
     }
 }
 
+fn txns(etcd: &Etcd) -> f64 {
+    etcd.node().metric("grpc_server_handled_total", "grpc_method=\"Txn\"")
+}
+
 /// Puts so many members that are none of ours.
 async fn strangers(etcd: &Etcd, group: &str, count: usize, capabilities: usize) -> etcd_client::Client {
     let mut client = etcd_client::Client::connect([etcd.node().address()], None).await.unwrap();
@@ -322,6 +326,7 @@ async fn strangers(etcd: &Etcd, group: &str, count: usize, capabilities: usize) 
 async fn a_group_whose_capabilities_are_many_times_a_message_is_seen_as_a_whole() {
     let etcd = Etcd::start();
     let coord = connect(&etcd, "worker").await;
+    let session = session_at(&etcd.url(), "other", Duration::from_secs(10)).await;
     let group = coord.group("snakes");
     group.create().await.unwrap();
     strangers(&etcd, "snakes", 1_100, 64 * 1024 - 5).await;
@@ -329,7 +334,24 @@ async fn a_group_whose_capabilities_are_many_times_a_message_is_seen_as_a_whole(
     let members = group.members().await.unwrap();
     assert_eq!(members.len(), 1_101);
     assert!(members.contains("worker") && members.contains("m0") && members.contains("m1099"));
+
+    // And waited for: whoever follows it asks no more while nothing changes.
+    let mut view = group.watch().await.unwrap();
+    let name = Name::new("snakes").unwrap();
+    within("a look at the members", session.groups().stirred(&name, Some(Mark(0)))).await;
+    let before = txns(&etcd);
+    let idle = session.groups().stirred(&name, Some(Mark(u64::MAX)));
+    assert!(timeout(Duration::from_secs(1), idle).await.is_err(), "nothing changed");
+    let spent = txns(&etcd) - before;
+    assert!(spent <= 3.0, "{spent} transactions");
     membership.leave().await.unwrap();
+    within("see the member gone", async {
+        while view.borrow().contains("worker") {
+            view.changed().await.unwrap();
+        }
+    })
+    .await;
+    session.closed().await;
     coord.close().await.unwrap();
 }
 
@@ -359,11 +381,10 @@ async fn a_member_that_is_not_looked_at_asks_for_itself_after_news_only() {
     let enrolment = session.enrolment(&group, b"");
     session.groups().join(&enrolment).await.unwrap();
     within("a look at the members", session.groups().stirred(&group, Some(Mark(0)))).await;
-    let txns = || etcd.node().metric("grpc_server_handled_total", "grpc_method=\"Txn\"");
-    let before = txns();
+    let before = txns(&etcd);
     let mut expelled = session.groups().expelled(&enrolment);
     assert!(timeout(Duration::from_secs(1), &mut expelled).await.is_err(), "nobody removed it");
-    let spent = txns() - before;
+    let spent = txns(&etcd) - before;
     assert!(spent <= 3.0, "{spent} transactions");
     client.delete("tooz/groups/snakes/worker", None).await.unwrap();
     within("news of the removal", expelled).await;

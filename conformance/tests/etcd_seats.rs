@@ -269,14 +269,22 @@ fn txns(etcd: &Etcd) -> f64 {
 
 /// Puts so many claims of another client, under a lease that is returned.
 async fn crowd(client: &mut Client, below: &str, count: usize) -> i64 {
-    // Alone, "m", no value, no readers, no time.
-    const RECORD: &[u8] = &[0x95, 0xc2, 0xa1, b'm', 0xc4, 0, 0xc0, 0xc0];
+    crowd_with(client, below, count, 0).await
+}
+
+/// The same, each with a value of so many bytes.
+async fn crowd_with(client: &mut Client, below: &str, count: usize, bytes: u16) -> i64 {
+    let [high, low] = bytes.to_be_bytes();
+    // Alone, "m", the value, no readers, no time.
+    let head = [0x95, 0xc2, 0xa1, b'm', 0xc5, high, low];
+    let record = [head.as_slice(), &vec![b'x'; bytes.into()], &[0xc0, 0xc0]].concat();
+    let each = (1_000_000 / record.len()).clamp(1, 128);
     let lease = client.lease_grant(600, None).await.unwrap().id();
     let put = |_| {
         let options = PutOptions::new().with_lease(lease);
-        TxnOp::put(format!("{below}{}", ClaimId::random()), RECORD, Some(options))
+        TxnOp::put(format!("{below}{}", ClaimId::random()), record.clone(), Some(options))
     };
-    for some in (0..count).map(put).collect::<Vec<_>>().chunks(128) {
+    for some in (0..count).map(put).collect::<Vec<_>>().chunks(each) {
         client.txn(Txn::new().and_then(some)).await.unwrap();
     }
     lease
@@ -355,6 +363,37 @@ async fn a_waiter_behind_more_than_are_looked_at_comes_to_its_turn() {
     let seen = ours.queue(&nightly).await;
     client.lease_revoke(lease).await.unwrap();
     within("news of the end of the others", ours.seat_stirred(&nightly, &seen)).await;
+    ours.give_back(&held).await;
+    match within("the turn", turn).await {
+        Turn::Granted(_) => {}
+        Turn::AskAgain => drop(theirs.take(&next).await),
+    }
+    ours.closed().await;
+    theirs.closed().await;
+}
+
+/// Candidates with values of the size that is allowed, and together more than one answer may be.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_queue_that_is_more_than_an_answer_carries_is_listed_and_waited_in() {
+    let etcd = Etcd::start();
+    let mut client = client(&etcd).await;
+    let (ours, theirs) = (session(&etcd, "a").await, session(&etcd, "b").await);
+    let nightly = lock("nightly");
+    let (held, next) = (ours.claim_on(&nightly), theirs.claim_on(&nightly));
+    ours.take(&held).await;
+    let position = theirs.enqueue(&next).await;
+    crowd_with(&mut client, QUEUE, 1_100, u16::MAX).await;
+
+    let queue = ours.queue(&nightly).await;
+    assert_eq!(queue.holders.iter().map(|holder| holder.claim).collect::<Vec<_>>(), [Some(held.id)]);
+    assert_eq!(queue.waiting[0].claim, Some(next.id));
+    within("a look at the queue", theirs.locks().stirred(&nightly, Mark(0))).await;
+    let before = txns(&etcd);
+    let mut turn = theirs.locks().turn(&next, &position);
+    assert!(timeout(Duration::from_secs(1), &mut turn).await.is_err(), "it is not its turn");
+    let spent = txns(&etcd) - before;
+    assert!(spent <= 3.0, "{spent} transactions");
+
     ours.give_back(&held).await;
     match within("the turn", turn).await {
         Turn::Granted(_) => {}

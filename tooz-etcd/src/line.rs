@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use etcd_client::{Client, KvClient, Txn, TxnResponse};
+use etcd_client::{Client, KvClient, Txn, TxnOp, TxnResponse};
 use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout, timeout_at};
 use tooz_core::backend::PerRuntime;
@@ -16,12 +16,17 @@ use tooz_core::{Effect, Error, ErrorKind, Result};
 
 use crate::config::Config;
 use crate::errand::Errand;
-use crate::error::{says_leaderless, translate};
+use crate::error::{is_too_large, says_leaderless, translate};
 use crate::keys::FORMAT;
 use crate::txn::get;
 
 /// Larger answers than the library's 4 MiB: a long queue, a large group.
 pub(crate) const LARGEST_ANSWER: usize = 64 << 20;
+
+/// Keys of a queue that are looked at, and of whatever else may be many …
+pub(crate) const LONGEST: i64 = 10_000;
+/// … unless they are too large for an answer: then an eighth of that, down to so many.
+const LEAST: i64 = 16;
 
 /// A connection to far away takes so long.
 const SHORTEST_PATIENCE: Duration = Duration::from_millis(500);
@@ -69,6 +74,17 @@ impl Line {
             async move { kv.txn(txn).await }
         })
         .await
+    }
+
+    /// One transaction of looks that are told how many keys to read: fewer where these are more than an answer carries.
+    pub(crate) async fn look(&self, looks: impl Fn(i64) -> Vec<TxnOp> + Send) -> Result<TxnResponse> {
+        let mut most = LONGEST;
+        loop {
+            match self.txn(Txn::new().and_then(looks(most))).await {
+                Err(error) if is_too_large(&error) && most > LEAST => most = LEAST.max(most / 8),
+                answer => return answer,
+            }
+        }
     }
 
     /// The server's version, where it tells.

@@ -1,6 +1,5 @@
 //! A whole seat at one revision: who holds, who waits.
 
-use etcd_client::Txn;
 use tooz_core::backend::{Contender, Holder, Mark, Queue};
 use tooz_core::{ClaimId, Mode, Result};
 
@@ -10,9 +9,6 @@ use crate::place::is_place;
 use crate::record::Record;
 use crate::session::Session;
 use crate::txn::{self, Seen, get, oldest_around, revision};
-
-/// Those who wait that are listed, and those who hold.
-const LONGEST: i64 = 10_000;
 
 /// A whole seat at one revision.
 pub(crate) struct Scene {
@@ -24,9 +20,12 @@ pub(crate) struct Scene {
 
 /// Reads a whole seat.
 pub(crate) async fn survey(session: &Session, keys: &SeatKeys) -> Result<Scene> {
-    let mut looks = vec![get(keys.main.as_str())];
-    looks.extend(oldest_around(&keys.prefix, &keys.queue(), LONGEST));
-    let answer = session.line.txn(Txn::new().and_then(looks)).await?;
+    let looks = |most| {
+        let mut looks = vec![get(keys.main.as_str())];
+        looks.extend(oldest_around(&keys.prefix, &keys.queue(), most));
+        looks
+    };
+    let answer = session.line.look(looks).await?;
     session.note(revision(&answer));
     let answers = answer.op_responses();
     Ok(Scene {

@@ -6,6 +6,8 @@ use etcd_client::{
     TxnResponse,
 };
 
+use crate::line::LONGEST;
+
 /// One key as it was seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Seen {
@@ -91,18 +93,28 @@ pub(crate) fn oldest_below(prefix: &str, limit: i64) -> TxnOp {
     oldest_between(prefix, super::keys::after_prefix(prefix), limit)
 }
 
-fn oldest_between(from: impl Into<Vec<u8>>, to: Vec<u8>, limit: i64) -> TxnOp {
-    let options = GetOptions::new().with_range(to).with_sort(SortTarget::Create, SortOrder::Ascend);
-    TxnOp::get(from, Some(options.with_limit(limit)))
+/// The same without values.
+pub(crate) fn oldest_names_below(prefix: &str, limit: i64) -> TxnOp {
+    let options = oldest(super::keys::after_prefix(prefix), limit).with_keys_only();
+    TxnOp::get(prefix, Some(options))
 }
 
-/// Everything with the prefix, in three answers: what comes before the queue, what comes after it, and the queue. However
-/// many wait, none of the others is missing.
+fn oldest_between(from: impl Into<Vec<u8>>, to: Vec<u8>, limit: i64) -> TxnOp {
+    TxnOp::get(from, Some(oldest(to, limit)))
+}
+
+fn oldest(to: Vec<u8>, limit: i64) -> GetOptions {
+    let options = GetOptions::new().with_range(to).with_sort(SortTarget::Create, SortOrder::Ascend);
+    options.with_limit(limit)
+}
+
+/// Everything with the prefix, in three answers: what comes before the queue, what comes after it, and of the queue at
+/// most `limit` keys. However many wait, none of the others is missing.
 pub(crate) fn oldest_around(prefix: &str, queue: &str, limit: i64) -> [TxnOp; 3] {
     let after = super::keys::after_prefix;
     [
-        oldest_between(prefix, queue.into(), limit),
-        oldest_between(after(queue), after(prefix), limit),
+        oldest_between(prefix, queue.into(), LONGEST),
+        oldest_between(after(queue), after(prefix), LONGEST),
         oldest_below(queue, limit),
     ]
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
-use etcd_client::{EventType, Txn, WatchOptions, WatchResponse, WatchStream};
+use etcd_client::{EventType, WatchOptions, WatchResponse, WatchStream};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
@@ -26,8 +26,6 @@ const UNASKED: usize = 256;
 const FRESH: Duration = Duration::from_secs(1);
 /// Requests to the ear that may wait.
 const ORDERS: usize = 64;
-/// Keys of a queue that are read, and of what else a subject has.
-const LONGEST: i64 = 10_000;
 
 /// A session's ear.
 pub(crate) struct Ear {
@@ -128,14 +126,17 @@ async fn watch(orders: &mpsc::Sender<Order>, view: &Arc<View>) -> Result<()> {
 }
 
 async fn look(line: &Line, subject: &Subject) -> Result<Scan> {
-    let mut looks: Vec<_> = subject.keys.iter().map(|key| txn::get(key.as_str())).collect();
-    for prefix in &subject.prefixes {
-        match &subject.queue {
-            Some(queue) => looks.extend(txn::oldest_around(prefix, queue, LONGEST)),
-            None => looks.push(txn::oldest_below(prefix, LONGEST)),
+    let looks = |most| {
+        let mut looks: Vec<_> = subject.keys.iter().map(|key| txn::get(key.as_str())).collect();
+        for prefix in &subject.prefixes {
+            match &subject.queue {
+                Some(queue) => looks.extend(txn::oldest_around(prefix, queue, most)),
+                None => looks.push(txn::oldest_names_below(prefix, most)),
+            }
         }
-    }
-    let answer = line.txn(Txn::new().and_then(looks)).await?;
+        looks
+    };
+    let answer = line.look(looks).await?;
     let answers = answer.op_responses();
     let seen = answers.iter().flat_map(|response| txn::all(Some(response))).collect();
     let cut = subject.queue.as_ref().and_then(|_| txn::cut(answers.last()));

@@ -15,7 +15,7 @@ use crate::txn::Seen;
 pub(crate) struct Subject {
     /// Single keys, watched alone.
     pub(crate) keys: Vec<String>,
-    /// Prefixes, watched with all below them.
+    /// Prefixes, watched with all below them. Without a queue only names and leases are read, and no values.
     pub(crate) prefixes: Vec<String>,
     /// Before places, whose order by create revision matters, below the only prefix.
     pub(crate) queue: Option<String>,
