@@ -100,6 +100,17 @@ impl Core {
         self.engine.sleep(span)
     }
 
+    /// Sleeps until then by the clock: timers stand still while the machine does.
+    pub(crate) async fn sleep_until(&self, moment: Moment) {
+        loop {
+            let left = moment.since(self.now());
+            if left.is_zero() {
+                return;
+            }
+            self.sleep(left).await;
+        }
+    }
+
     pub(crate) fn chores(&self) -> &mpsc::UnboundedSender<Chore> {
         &self.chores
     }

@@ -147,6 +147,28 @@ async fn lost_fires_before_the_deadline_when_answers_stop() {
     coord.close().await.unwrap();
 }
 
+/// `lost()` comes early; work that was begun before counts with the deadline that it was told.
+#[tokio::test(start_paused = true)]
+async fn a_lost_claim_is_given_back_no_earlier_than_its_deadline() {
+    let script = Arc::new(Script::default());
+    let coord = connect("deadline-given-back", "a", &script).await;
+    let other = connect("deadline-given-back", "b", &Arc::default()).await;
+    let guard = coord.lock("x").acquire().await.unwrap();
+    let lock = other.lock("x");
+    let waiting = tokio::spawn(async move { lock.acquire().await.unwrap() });
+    script.hold_renewals.set(true);
+    let (left, began) = (guard.remaining().unwrap(), tokio::time::Instant::now());
+
+    let next = waiting.await.unwrap();
+
+    assert!(began.elapsed() >= left, "{:?} of {left:?}", began.elapsed());
+    assert_eq!(guard.lost().await, Cause::Expired);
+    script.hold_renewals.set(false);
+    drop((guard, next));
+    coord.close().await.unwrap();
+    other.close().await.unwrap();
+}
+
 /// Interleaving 4: answers stall past the deadline while the store still shows us as the holder. A new
 /// acquire in the `lost()` handler must not wait for the lost claim.
 #[tokio::test(start_paused = true)]

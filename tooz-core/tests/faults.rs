@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use common::{Script, builder, connect, settle};
+use futures_util::FutureExt;
 use tokio::time::timeout;
 use tooz_core::backend::Proof;
 use tooz_core::memory::Store;
@@ -366,5 +367,30 @@ async fn work_that_is_done_is_not_thrown_away_because_giving_back_failed() {
     assert_eq!(done.unwrap(), 7);
     script.fail_withdrawals.store(false, Ordering::SeqCst);
     coord.lock("x").acquire().await.unwrap().release().await.unwrap();
+    coord.close().await.unwrap();
+}
+
+/// Nobody counts with its deadline any more.
+#[tokio::test(start_paused = true)]
+async fn an_expired_claim_whose_guard_is_dropped_is_given_back_at_once() {
+    let script = Arc::new(Script::default());
+    let coord = connect("fault-expired-dropped", "a", &script).await;
+    let (lock, session) = (coord.lock("x"), coord.session());
+    let clock = TokioClock::new();
+    tokio::time::sleep(TTL).await;
+    script.hold_renewals.set(true);
+    let early = clock.now() - TTL * 4 / 5;
+    *script.claim_proof.lock().unwrap() = Some(Proof::Lease { sent: early, ttl: TTL });
+    let lost = lock.acquire().await.unwrap();
+    assert_eq!(lost.lost().await, Cause::Expired);
+
+    let told = tokio::time::Instant::now();
+    let mut trying = Box::pin(lock.try_acquire());
+    assert!(trying.as_mut().now_or_never().is_none(), "the work under the guard may not have ended");
+    drop(lost);
+
+    assert!(trying.await.unwrap().is_some());
+    assert_eq!((told.elapsed(), coord.session()), (Duration::ZERO, session));
+    script.hold_renewals.set(false);
     coord.close().await.unwrap();
 }

@@ -204,7 +204,7 @@ impl Contender<'_> {
         // The keeper may have lost the session, or the coordinator may have been closed, between the look
         // above and this line; then nobody else ends this claim.
         if let Some(cause) = self.session.tenure.cause().or(core.ending()) {
-            self.place.lose(cause);
+            self.place.lose_untold(cause);
         }
         self.session.watch.rouse();
         // Fails when the session is over: then there is nothing to watch.

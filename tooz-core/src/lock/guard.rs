@@ -70,7 +70,9 @@ impl Guard {
         }
     }
 
-    /// Ends when the lock is lost, at the deadline at the latest: before the store can grant anyone else.
+    /// Ends when the lock is lost, at the deadline at the latest: before the store can grant anyone else. Where it is the
+    /// deadline that comes, it is told a little earlier (60 ms, or a quarter of a time to live below 240 ms), and the lock
+    /// is given back at the deadline, or when the guard is dropped.
     ///
     /// # Cancel safety
     /// May be dropped and called again; a loss is never missed.

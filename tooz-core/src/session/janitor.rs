@@ -64,7 +64,10 @@ const MOST_REFUSALS: u32 = 4;
 
 /// Tries until the store answers, or until the store must have freed the claim by itself: under a session
 /// that lives on, it never does. Where the store refuses, a beat that finds something of it makes it a stray.
-async fn withdraw(core: Arc<Core>, room: Arc<Semaphore>, withdrawal: Withdrawal) {
+async fn withdraw(core: Arc<Core>, room: Arc<Semaphore>, mut withdrawal: Withdrawal) {
+    if let Some(reliance) = withdrawal.reliance.take() {
+        reliance.over(&core).await;
+    }
     let until = core.now() + lifetime(&core);
     let (mut tries, mut refusals) = (0, 0);
     while let Some(session) = core.any_session(until).await {

@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::gate::Gate;
-use super::place::{Place, Stage};
+use super::place::Place;
+use super::stage::Stage;
 use crate::backend::Enrolment;
 use crate::claim::Seat;
+use crate::clock::Moment;
 use crate::group::Enrolled;
 use crate::id::{ClaimId, SessionId};
 use crate::lost::Cause;
@@ -107,6 +109,13 @@ impl Ledger {
             lost += usize::from(place.lose_with_session(cause));
         }
         lost
+    }
+
+    /// Until when holders of sessions up to this one, whose claims expired, rely on them.
+    pub(crate) fn relied_on(&self, epoch: u64) -> Moment {
+        let places = self.places();
+        let until = places.iter().filter(|place| place.epoch() <= epoch).map(|place| place.relied_on());
+        until.max().unwrap_or(Moment::ORIGIN)
     }
 
     /// Takes the one membership slot of a group; `Err` with whoever has it.

@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, mpsc};
 
-use super::chore::{Chore, Withdrawal};
+use super::chore::{Chore, Reliance, Withdrawal};
 use super::gate::{Gate, Pending};
+use super::stage::Stage;
 use super::tenure::Tenure;
 use super::validity::Deadline;
 use crate::backend::Doubt;
@@ -33,27 +34,14 @@ pub(crate) struct Place {
     tenure: Tenure,
     /// The newest deadline that a beat proved for this claim while it waited.
     proved: AtomicU64,
+    /// Until when its holder was told that it holds, where it was lost before that.
+    relied_on: AtomicU64,
     nudge: Notify,
     gate: Arc<Gate>,
     /// Keeps the gate shut between its end and a withdrawal that comes later.
     shut: Mutex<Option<Pending>>,
     janitor: mpsc::UnboundedSender<Chore>,
     process: u32,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub(crate) enum Stage {
-    /// Nothing was sent yet.
-    Unsent = 0,
-    /// Sent, not answered.
-    Asked = 1,
-    /// The store has it in a queue.
-    Waiting = 2,
-    /// The store granted it.
-    Held = 3,
-    /// Being given back, or given back.
-    Leaving = 4,
 }
 
 impl Place {
@@ -72,6 +60,7 @@ impl Place {
             withdrawal_sent: AtomicBool::new(false),
             tenure: Tenure::new(),
             proved: AtomicU64::new(Deadline::OVER.bits()),
+            relied_on: AtomicU64::new(Moment::ORIGIN.as_nanos()),
             nudge: Notify::new(),
             gate,
             shut: Mutex::default(),
@@ -99,13 +88,7 @@ impl Place {
     }
 
     pub(crate) fn stage(&self) -> Stage {
-        match self.stage.load(Ordering::SeqCst) {
-            0 => Stage::Unsent,
-            1 => Stage::Asked,
-            2 => Stage::Waiting,
-            3 => Stage::Held,
-            _ => Stage::Leaving,
-        }
+        Stage::from_bits(self.stage.load(Ordering::SeqCst))
     }
 
     pub(crate) fn set_stage(&self, stage: Stage) {
@@ -151,11 +134,27 @@ impl Place {
 
     /// Ends a held claim for good. The store may still show it (a session whose answers came too late
     /// lives on), so losing it withdraws it too: a new claim would otherwise wait for the lost one. Whoever was told to
-    /// let go has a while for that; an orphan's claims are left to their time to live. `true` for the one call that did
-    /// it.
+    /// let go has a while for that, and who could not renew has until the deadline; an orphan's claims are left to their
+    /// time to live. `true` for the one call that did it.
     pub(crate) fn lose(&self, cause: Cause) -> bool {
+        // Before the loss is told: who hears of it may be the one that withdraws.
+        if cause == Cause::Expired
+            && let Some(until) = self.tenure.deadline().moment()
+        {
+            self.relied_on.fetch_max(until.as_nanos(), Ordering::AcqRel);
+        }
+        self.lose_untold(cause)
+    }
+
+    /// The same of a claim whose holder does not know of it yet.
+    pub(crate) fn lose_untold(&self, cause: Cause) -> bool {
         self.tenure.lose(cause);
         self.after_loss(cause)
+    }
+
+    /// Until when its holder relies on it although it is lost.
+    pub(crate) fn relied_on(&self) -> Moment {
+        Moment::from_nanos(self.relied_on.load(Ordering::Acquire))
     }
 
     /// Moves the deadline forward; an answer that comes after it finds the claim lost.
@@ -286,7 +285,11 @@ impl Place {
         }
         let shut = shut.unwrap_or_else(|| Pending::new(Arc::clone(&self.gate)));
         drop(slot);
-        let withdrawal = Withdrawal::new(self.claim(), self.doubt(), self.epoch, shut);
+        let mut withdrawal = Withdrawal::new(self.claim(), self.doubt(), self.epoch, shut);
+        let until = self.relied_on();
+        if until > Moment::ORIGIN {
+            withdrawal.reliance = Some(Reliance { until, lost: self.tenure.subscribe() });
+        }
         // Fails only when the coordinator has ended, and then the session's end frees everything.
         let _ = self.janitor.send(Chore::Withdraw(withdrawal));
     }

@@ -69,7 +69,8 @@ impl Keeper {
             let is_young = self.core.now().since(opened) < self.core.settings().ttl / 3;
             in_a_row = if is_young { in_a_row + 1 } else { 0 };
             let predecessor = (session.epoch, session.id);
-            retire(&self.core, session);
+            let until = self.core.ledger().relied_on(session.epoch);
+            retire(&self.core, session, until);
             let reopened = tokio::select! {
                 biased;
                 command = self.commands.recv() => break command,
@@ -191,10 +192,14 @@ impl Drop for Keeper {
     }
 }
 
-/// Lets go of a lost session in the background: a polite close frees what the store may still show.
-fn retire(core: &Arc<Core>, session: Arc<Session>) {
+/// Lets go of a lost session in the background: a polite close frees what the store may still show, once nobody relies
+/// on it any more.
+fn retire(core: &Arc<Core>, session: Arc<Session>, until: Moment) {
     let patience = core.settings().attempt();
+    let clock = Arc::clone(core);
     core.engine().spawn(async move {
+        clock.sleep_until(until).await;
+        drop(clock);
         // The session is lost already; failing to say so changes nothing.
         let _ = timeout(patience, session.backend.close()).await;
     });
