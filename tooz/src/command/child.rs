@@ -63,7 +63,11 @@ pub(crate) async fn run(
     match supervisor.attend(guard, signals, deadline, lead / 4, out).await? {
         Outcome::Ended(exit) => Ok(exit),
         Outcome::Terminated => Err(Failure::lost(seat, cause(guard), "the child was terminated")),
-        Outcome::Beyond(group) => Err(Failure::lost(seat, cause(guard), &beyond(group))),
+        Outcome::Beyond(group) => {
+            let mut failure = Failure::lost(seat, cause(guard), &beyond(group));
+            failure.facts.push(("child", "alive"));
+            Err(failure)
+        }
     }
 }
 

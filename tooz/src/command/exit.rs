@@ -23,7 +23,7 @@ pub(crate) enum Exit {
     Unsupervised,
     /// The time given by `--timeout` is up and the lock is still busy.
     Busy,
-    /// The lock was lost, or was about to be: the child's process group was terminated.
+    /// The lock was lost, or was about to be: the child's process group was terminated if it could be.
     Lost,
     /// The child cannot be executed.
     NotExecutable,
@@ -76,7 +76,8 @@ Exit codes:
   115  the store is full or unreadable, or a defect of tooz
   116  the child's supervisor was killed; the child was killed too
   117  busy: the lock was not free within --timeout
-  118  lost: the child was terminated because the lock was lost or about to be
+  118  lost: the child was terminated because the lock was lost or about to be; where it could not be ended,
+       as it runs as another user, the message says so (--json: child is alive)
   126  the child's program cannot be executed
   127  the child's program does not exist
 128+n  the child (or tooz itself) ended by signal n

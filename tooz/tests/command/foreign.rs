@@ -59,14 +59,16 @@ impl Drop for Foreign {
 fn a_child_that_may_not_be_ended_is_not_said_to_be() {
     let store = Store::file();
     let script = format!("exec {} sh -c 'echo $$; exec sleep 1000'", as_root(store.folder()));
-    let mut holder = unprivileged(&store, &["lock", "a", "--", "sh", "-c", &script]);
+    let mut holder = unprivileged(&store, &["lock", "a", "--json", "--", "sh", "-c", &script]);
     let child = Foreign::named(&holder.out.next());
 
     assert_eq!(unprivileged(&store, &["break", "a", "--now"]).end().code, 0);
 
     assert_eq!(holder.code(), 118);
-    let said = holder.err.until("the child could not be ended");
-    assert!(said.contains(&format!("kill -- -{}", child.0)), "{said}");
+    let told = holder.err.json()["error"].clone();
+    assert_eq!((&told["kind"], &told["child"]), (&"lost".into(), &"alive".into()));
+    let said = told["message"].as_str().unwrap();
+    assert!(said.ends_with(&format!("end it as that user: kill -- -{}", child.0)), "{said}");
     assert!(child.is_alive());
 }
 
