@@ -32,7 +32,7 @@ impl Hand {
     /// What needs no wait has no moment between: there the clock stays.
     pub(crate) async fn moved_during<T>(&self, step: Duration, call: impl Future<Output = T>) -> T {
         let mut call = pin!(call);
-        if let Poll::Ready(answer) = futures_util::poll!(call.as_mut()) {
+        if let Poll::Ready(answer) = poll_fn(|context| Poll::Ready(call.as_mut().poll(context))).await {
             return answer;
         }
         for _ in 0..TURNS {
