@@ -2,12 +2,17 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)] // a failed assumption here is a failed test
 
+mod etcd_server;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use conformance::servers::{Certificates, Etcd};
 use conformance::{eventually, within};
-use tooz_core::{Coordinator, Error, ErrorKind, Registry};
+use etcd_server::{lock, session_at};
+use tokio::time::timeout;
+use tooz_core::backend::Mark;
+use tooz_core::{Coordinator, Error, ErrorKind, Name, Registry};
 
 /// Whom the tools speak as.
 const ROOT: &str = "--user=root:canary";
@@ -223,6 +228,45 @@ async fn a_waiter_whose_stream_has_a_forgotten_token_listens_on_another() {
     within("the early lock", first).await.unwrap().release().await.unwrap();
     a.close().await.unwrap();
     b.close().await.unwrap();
+}
+
+/// Whoever lost its rights and then what it had is not told so by the store, which refuses the question. It asks again
+/// after a beat, not at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_loss_that_the_store_refuses_to_confirm_is_asked_about_once_a_beat() {
+    const THEIRS: [&str; 2] = ["/tooz/locks", "tooz/groups/"];
+    let etcd = guarded();
+    let session = session_at(&url(&etcd, "member"), "a", Duration::from_secs(10)).await;
+    let (nightly, group) = (lock("nightly"), Name::new("blue").unwrap());
+    let (claim, enrolment) = (session.claim_on(&nightly), session.enrolment(&group, b""));
+    session.take(&claim).await;
+    session.groups().create(&group).await.unwrap();
+    session.groups().join(&enrolment).await.unwrap();
+    within("a look at the lock", session.locks().stirred(&nightly, Mark(0))).await;
+    within("a look at the members", session.groups().stirred(&group, Some(Mark(0)))).await;
+
+    for prefix in THEIRS {
+        etcd.etcdctl(&[ROOT, "role", "revoke-permission", "tooz", prefix, "--prefix"]);
+    }
+    for key in ["/tooz/locksnightly", "tooz/groups/blue/a"] {
+        etcd.etcdctl(&[ROOT, "del", key]);
+    }
+    let asked = || etcd.node().metric("grpc_server_handled_total", "grpc_method=\"Txn\"");
+    let before = asked();
+    let mut ousted = session.locks().ousted(&claim);
+    let mut expelled = session.groups().expelled(&enrolment);
+    let told = async { tokio::join!(&mut ousted, &mut expelled) };
+    assert!(timeout(Duration::from_secs(1), told).await.is_err(), "nobody may say so");
+    // Each is refused twice, the second time with a new token.
+    let spent = asked() - before;
+    assert!(spent <= 4.0, "{spent} transactions");
+
+    for prefix in THEIRS {
+        etcd.etcdctl(&[ROOT, "role", "grant-permission", "tooz", "readwrite", prefix, "--prefix"]);
+    }
+    let told = async { tokio::join!(ousted, expelled, session.backend.renew(&[], &[])) };
+    within("news after a beat", told).await.2.unwrap();
+    session.closed().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

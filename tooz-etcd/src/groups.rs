@@ -213,9 +213,7 @@ impl GroupSteps for Groups {
                 Err(_) => None,
             };
             let Some(view) = view else {
-                if self.session.check().is_err() || renewals.changed().await.is_err() {
-                    return std::future::pending().await;
-                }
+                self.session.next_beat(&mut renewals).await;
                 continue;
             };
             let ended = view.until(|state| {
@@ -238,7 +236,8 @@ impl GroupSteps for Groups {
             match self.no_more(std::slice::from_ref(enrolment), &under).await {
                 Ok(groups) if !groups.is_empty() => return,
                 Ok(_) => denied = asked,
-                Err(_) => {}
+                // Whoever may not look is refused at once, however often it asks.
+                Err(_) => self.session.next_beat(&mut renewals).await,
             }
             revision = self.session.revision();
         }

@@ -56,21 +56,30 @@ impl Locks {
         self.session.ear.view(subject(keys), revision).await.ok()
     }
 
-    /// Whether the store says so too; if not, at which revision it did not. Pending where the session has ended.
-    async fn confirm(&self, keys: &SeatKeys, claim: &Claim) -> std::result::Result<(), i64> {
+    /// Asks the store itself. Pending where the session has ended.
+    async fn confirm(&self, keys: &SeatKeys, claim: &Claim) -> Word {
         if self.session.is_gone().await {
             return std::future::pending().await;
         }
         let looks = [get(keys.holder(claim.id)), get(keys.main.as_str()), get(keys.notice(claim.id))];
-        let Ok(answer) = self.session.line.txn(Txn::new().and_then(looks)).await else { return Err(0) };
+        let Ok(answer) = self.session.line.txn(Txn::new().and_then(looks)).await else { return Word::None };
         self.session.note(revision(&answer));
         let answers = answer.op_responses();
         let [holder, main, notice] = [0, 1, 2].map(|at| txn::first(answers.get(at)));
         let record = holder.and_then(|holder| Record::decode(&holder.value));
         let main = main.as_ref().map(|main| main.value.as_ref());
         let is_ousted = notice.is_some() || !record.is_some_and(|record| record.holds(claim.id, main));
-        if is_ousted { Ok(()) } else { Err(revision(&answer)) }
+        if is_ousted { Word::Ousted } else { Word::Holds(revision(&answer)) }
     }
+}
+
+/// What the store says of a claim that seems to be ousted.
+enum Word {
+    Ousted,
+    /// It holds, as of this revision.
+    Holds(i64),
+    /// It cannot be asked, or says nothing.
+    None,
 }
 
 #[async_trait]
@@ -190,9 +199,7 @@ impl LockSteps for Locks {
         loop {
             let mut renewals = self.session.renewals();
             let Some(view) = self.view(&keys, denied).await else {
-                if self.session.check().is_err() || renewals.changed().await.is_err() {
-                    return std::future::pending().await;
-                }
+                self.session.next_beat(&mut renewals).await;
                 continue;
             };
             let ended = view.until(|state| {
@@ -206,8 +213,10 @@ impl LockSteps for Locks {
             // and when the session has ended, that is the cause and not somebody who took the seat.
             if ended.await {
                 match self.confirm(&keys, claim).await {
-                    Ok(()) => return,
-                    Err(revision) => denied = revision,
+                    Word::Ousted => return,
+                    Word::Holds(revision) => denied = revision,
+                    // Whoever may not look is refused at once, however often it asks.
+                    Word::None => self.session.next_beat(&mut renewals).await,
                 }
             }
         }

@@ -291,9 +291,16 @@ impl Session {
         }
     }
 
-    /// Tells of renewals from now on: whoever failed to listen tries again with the next.
+    /// Tells of renewals from now on: whoever failed to listen or to ask tries again with the next.
     pub(crate) fn renewals(&self) -> watch::Receiver<()> {
         self.renewals.subscribe()
+    }
+
+    /// Ends with a renewal that these tell of. Pending where the session has ended.
+    pub(crate) async fn next_beat(&self, renewals: &mut watch::Receiver<()>) {
+        if self.check().is_err() || renewals.changed().await.is_err() {
+            std::future::pending().await
+        }
     }
 
     /// Notes what an answer says about the session's end.
