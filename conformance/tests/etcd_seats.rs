@@ -221,6 +221,24 @@ async fn closing_with_many_locks_costs_few_requests() {
     assert!(left.leases().is_empty(), "what readers share is left");
 }
 
+/// What stands under a lease is told in one answer, of 4 MiB at most. What cannot be told is given back all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_that_has_more_than_can_be_told_is_closed() {
+    let etcd = Etcd::start();
+    let mut client = client(&etcd).await;
+    let session = session(&etcd, "a").await;
+    let lease = client.leases().await.unwrap().leases()[0].id();
+    let put = |number| {
+        let key = format!("{QUEUE}{number:0800}");
+        TxnOp::put(key, "", Some(PutOptions::new().with_lease(lease)))
+    };
+    for some in (0..6_000).map(put).collect::<Vec<_>>().chunks(128) {
+        client.txn(Txn::new().and_then(some)).await.unwrap();
+    }
+    session.backend.close().await.unwrap();
+    assert!(client.leases().await.unwrap().leases().is_empty());
+}
+
 /// Waits are dropped all the time; what they asked to be watched is watched once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wait_that_is_dropped_early_leaves_no_second_watch() {

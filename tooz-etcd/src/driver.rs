@@ -211,9 +211,12 @@ impl Backend for EtcdBackend {
         // First no step may begin, then everything goes that earlier ones left.
         self.session.end(Cause::Closed);
         let readers = readers::leave(&self.session).await;
-        // Whatever could not be told of them: what they share ends by itself, and soon.
         self.session.revoke().await?;
-        readers
+        if let Err(error) = readers {
+            // All that stood under the leases is given back, and the session has ended.
+            tracing::debug!(%error, "what readers share ends by itself, with its own lease");
+        }
+        Ok(())
     }
 
     fn locks(&self) -> Option<&dyn LockSteps> {
