@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use conformance::servers::Redis;
 use conformance::{Session, eventually, within};
-use futures_util::FutureExt;
 use redis_server::{lock, session_at};
 use tooz_core::backend::{Eviction, Standing, Turn};
 
@@ -283,68 +282,4 @@ async fn a_head_that_gives_up_leaves_its_watch_to_the_next() {
     assert_eq!(turn, Turn::AskAgain);
     let Standing::Waiting(position) = b.send(&third).await else { panic!("it cannot hold yet") };
     assert!(position.revisit.is_some(), "the head looks again when the holder's time is up");
-}
-
-/// A session that has claimed before, so that its line is open and the script is known: what it asks goes out at once.
-async fn warm_session(redis: &Redis, member: &str) -> Session {
-    let session = session(redis, member).await;
-    session.take(&session.claim_on(&lock("other"))).await;
-    session
-}
-
-/// Waits until so many hold and wait.
-async fn comes_to(session: &Session, holders: usize, waiting: usize) {
-    eventually("reach the server", async || {
-        let queue = session.queue(&lock("nightly")).await;
-        let found = (queue.holders.len(), queue.waiting.len());
-        if found == (holders, waiting) { Ok(()) } else { Err(format!("{found:?}")) }
-    })
-    .await;
-}
-
-/// Nobody has read yet that the claim holds; that it was broken is not forgotten when they do.
-#[tokio::test]
-async fn a_break_heard_before_the_grant_is_read_ends_the_hold_at_once() {
-    let redis = Redis::start();
-    let (a, b) = (warm_session(&redis, "a").await, session(&redis, "b").await);
-    let claim = a.claim_on(&lock("nightly"));
-    let mut asking = a.locks().claim(&claim);
-    assert!((&mut asking).now_or_never().is_none());
-    comes_to(&b, 1, 0).await;
-
-    let seat = lock("nightly");
-    let (broken, ()) = tokio::join!(b.locks().evict(&seat, Eviction::Force, &[]), a.locks().ousted(&claim));
-    assert_eq!(broken.unwrap(), [claim.id]);
-
-    let standing = within("the grant", asking).await.unwrap();
-    assert!(matches!(standing, Standing::Held(_)), "{standing:?}");
-    within("news of the break", a.locks().ousted(&claim)).await;
-
-    // What is granted anew is not what was broken.
-    a.take(&claim).await;
-    assert!(a.locks().ousted(&claim).now_or_never().is_none());
-}
-
-/// Nor that it waits: handed over and broken before they do, it has nothing to wait for.
-#[tokio::test]
-async fn a_break_heard_before_the_place_in_the_queue_is_read_ends_the_wait() {
-    let redis = Redis::start();
-    let (a, b) = (warm_session(&redis, "a").await, session(&redis, "b").await);
-    let (held, claim) = (b.claim_on(&lock("nightly")), a.claim_on(&lock("nightly")));
-    b.take(&held).await;
-    let mut asking = a.locks().claim(&claim);
-    assert!((&mut asking).now_or_never().is_none());
-    comes_to(&b, 1, 1).await;
-
-    let breaking = async {
-        b.give_back(&held).await;
-        b.locks().evict(&lock("nightly"), Eviction::Force, &[claim.id]).await.unwrap()
-    };
-    let (broken, ()) = tokio::join!(breaking, a.locks().ousted(&claim));
-    assert_eq!(broken, [claim.id]);
-
-    let Standing::Waiting(position) = within("the place", asking).await.unwrap() else { panic!("it waits") };
-    let turn = within("the end of the wait", a.locks().turn(&claim, &position)).await;
-    assert_eq!(turn, Turn::AskAgain);
-    a.take(&claim).await;
 }

@@ -24,7 +24,7 @@ if free and mode == 'x' then
     end
     local ms = (us - us % 1000) / 1000
     call('SET', main, claim, 'PX', ttl)
-    call('HSET', seat, 'v', '1', 't', string.format('%.0f', token), 'm', claim, 'c', text, 's', ms)
+    call('HSET', seat, 'v', '1', 't', string.format('%.0f', token), 'm', claim, 'c', text, 's', ms, 'n', '')
     if us - last > 3600000000 or last > us then
       call('PEXPIRE', seat, 90000000)
     end

@@ -9,11 +9,19 @@ if redis.call('EXISTS', void) == 1 then
   return 'void'
 end
 
+-- Whoever asks again after a hand-over may have heard the notice as one about an earlier grant.
+local function repeat_notice()
+  tell(ARGV[4], 'E ' .. claim)
+end
+
 local function mine()
   if value == claim then
     if kind == 'one' then
       -- Always a write: waiting for replicas covers only what this connection wrote.
       redis.call('PEXPIRE', main, math.max(ttl, redis.call('PTTL', main)))
+      if redis.call('HGET', seat, 'n') == claim then
+        repeat_notice()
+      end
       return last
     elseif kind == 'foreign' then
       -- The key is this claim's, but what we knew of the seat is gone.
@@ -27,6 +35,9 @@ local function mine()
       redis.call('ZADD', readers, math.max(score, now + ttl), claim)
       redis.call('PEXPIRE', main, math.max(ttl, redis.call('PTTL', main)))
       keep(readers, ttl + LONE)
+      if redis.call('HEXISTS', seat, 'n:' .. claim) == 1 then
+        repeat_notice()
+      end
       return token
     end
   end

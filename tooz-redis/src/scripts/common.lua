@@ -91,7 +91,7 @@ end
 local function seat_one(id, text, px, handed)
   local token, fresh = draw()
   redis.call('SET', main, id, 'PX', px)
-  redis.call('HSET', seat, 'v', '1', 't', token, 'm', id, 'c', text, 's', now, 'w', handed and id or '')
+  redis.call('HSET', seat, 'v', '1', 't', token, 'm', id, 'c', text, 's', now, 'n', '', 'w', handed and id or '')
   if fresh then
     redis.call('PEXPIRE', seat, DAY)
   end
