@@ -283,3 +283,130 @@ async fn a_head_that_gives_up_leaves_its_watch_to_the_next() {
     let Standing::Waiting(position) = b.send(&third).await else { panic!("it cannot hold yet") };
     assert!(position.revisit.is_some(), "the head looks again when the holder's time is up");
 }
+
+/// A waiter behind one of its own session has no timer. Whoever stands before it once that one gave up may die without a word.
+#[tokio::test]
+async fn a_waiter_whose_predecessor_gives_up_watches_the_one_before_that() {
+    let redis = Redis::start();
+    let (a, b) = (session(&redis, "a").await, session(&redis, "b").await);
+    let x = session_at(&redis.url(), "x", Duration::from_secs(1)).await;
+    let (held, second) = (a.claim_on(&lock("nightly")), b.claim_on(&lock("nightly")));
+    let third = b.claim_on(&lock("nightly"));
+    a.take(&held).await;
+    x.enqueue(&x.claim_on(&lock("nightly"))).await;
+    b.enqueue(&second).await;
+    let position = b.enqueue(&third).await;
+    assert_eq!(position.revisit, None, "behind one of its own session it has no timer");
+
+    b.give_back(&second).await;
+    let turn = within("the call to the next", b.locks().turn(&third, &position)).await;
+    assert_eq!(turn, Turn::AskAgain);
+
+    // Now x is granted, and gives no sign of life.
+    a.give_back(&held).await;
+    let began = Instant::now();
+    b.hold(&third).await;
+    let waited = began.elapsed();
+    assert!(waited < Duration::from_millis(1_250), "{waited:?}");
+}
+
+/// Nor has one behind a reader of its own session: the other readers may die without a word.
+#[tokio::test]
+async fn a_writer_whose_own_reader_lets_go_watches_the_other_readers() {
+    for broken in [false, true] {
+        let redis = Redis::start();
+        let (a, b) = (session(&redis, "a").await, session(&redis, "b").await);
+        let x = session_at(&redis.url(), "x", Duration::from_secs(1)).await;
+        let (held, reader) = (a.claim_on(&lock("nightly")), b.shared_on(&lock("nightly")));
+        let writer = b.claim_on(&lock("nightly"));
+        a.take(&held).await;
+        x.enqueue(&x.shared_on(&lock("nightly"))).await;
+        b.enqueue(&reader).await;
+        let position = b.enqueue(&writer).await;
+        assert_eq!(position.revisit, None, "behind one of its own session it has no timer");
+        a.give_back(&held).await;
+
+        if broken {
+            let evicted = a.locks().evict(&lock("nightly"), Eviction::Force, &[reader.id]).await.unwrap();
+            assert_eq!(evicted, [reader.id]);
+        } else {
+            b.give_back(&reader).await;
+        }
+
+        let began = Instant::now();
+        let turn = within("the call to the writer", b.locks().turn(&writer, &position)).await;
+        if turn == Turn::AskAgain {
+            b.hold(&writer).await;
+        }
+        let waited = began.elapsed();
+        assert!(waited < Duration::from_millis(1_250), "{waited:?}");
+    }
+}
+
+/// While a stranger holds, whoever lives is the head of the queue, whatever stands before it.
+#[tokio::test]
+async fn a_dead_waiter_does_not_keep_the_next_from_watching_a_strangers_key() {
+    let redis = Redis::start();
+    let (b, x) = (session(&redis, "b").await, session(&redis, "x").await);
+    redis.command(&["SET", MAIN, "0123456789abcdef0123456789abcdef", "PX", "30000"]);
+    let (dying, claim) = (x.claim_on(&lock("nightly")), b.claim_on(&lock("nightly")));
+    x.enqueue(&dying).await;
+    b.enqueue(&claim).await;
+    redis.command(&["HSET", SEAT, &format!("e:{}", dying.id), "1"]);
+
+    let unwatched = b.enqueue(&claim).await;
+    assert_eq!(within("the watch", b.locks().turn(&claim, &unwatched)).await, Turn::AskAgain);
+    let watched = b.enqueue(&claim).await;
+    let released = async {
+        tokio::task::yield_now().await;
+        redis.command(&["DEL", MAIN]);
+        Instant::now()
+    };
+    let (turn, released) = tokio::join!(within("the release", b.locks().turn(&claim, &watched)), released);
+    assert_eq!(turn, Turn::AskAgain);
+    b.take(&claim).await;
+    assert!(released.elapsed() < Duration::from_millis(150), "{:?}", released.elapsed());
+}
+
+/// Whoever finds the head of the queue dead, asking again or on its way out, tells the new one.
+#[tokio::test]
+async fn a_head_that_is_found_dead_leaves_its_watch_to_the_next() {
+    for leaves in [false, true] {
+        let redis = Redis::start();
+        let (a, b, x) = (session(&redis, "a").await, session(&redis, "b").await, session(&redis, "x").await);
+        redis.command(&["SET", MAIN, "0123456789abcdef0123456789abcdef", "PX", "30000"]);
+        let (dying, claim) = (x.claim_on(&lock("nightly")), b.claim_on(&lock("nightly")));
+        let last = a.claim_on(&lock("nightly"));
+        x.enqueue(&dying).await;
+        let position = b.enqueue(&claim).await;
+        a.enqueue(&last).await;
+        redis.command(&["HSET", SEAT, &format!("e:{}", dying.id), "1"]);
+
+        if leaves {
+            a.give_back(&last).await;
+        } else {
+            a.enqueue(&last).await;
+        }
+
+        let turn = within("the call to the new head", b.locks().turn(&claim, &position)).await;
+        assert_eq!(turn, Turn::AskAgain);
+    }
+}
+
+/// A release in the moment left to strangers hands nothing over: the head is told that nobody holds.
+#[tokio::test]
+async fn a_release_in_a_strangers_moment_wakes_the_head_of_the_queue() {
+    let redis = Redis::start();
+    let (a, b) = (session(&redis, "a").await, session(&redis, "b").await);
+    let (held, claim) = (a.claim_on(&lock("nightly")), b.claim_on(&lock("nightly")));
+    a.take(&held).await;
+    let position = b.enqueue(&claim).await;
+    // A moment that began before somebody of ours came, found no queue and took the seat.
+    let now: i64 = redis.command(&["TIME"]).list()[0].number().unwrap() * 1000;
+    redis.command(&["HSET", SEAT, "g", &(now + 10_000).to_string()]);
+
+    a.give_back(&held).await;
+
+    let turn = within("the call to the head", b.locks().turn(&claim, &position)).await;
+    assert_eq!(turn, Turn::AskAgain);
+}

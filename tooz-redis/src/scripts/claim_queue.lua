@@ -63,7 +63,7 @@ if try then
     return 'busy'
   end
 elseif waits then
-  redis.call('HSET', seat, 'e:' .. claim, now + ttl)
+  redis.call('HSET', seat, 'v', '1', 'c:' .. claim, ARGV[4], 'e:' .. claim, now + ttl)
 end
 if kind == 'free' or kind == 'shared' then
   prune()
@@ -116,6 +116,12 @@ end
 keep(queue, DAY)
 keep(seat, DAY)
 
+-- The dead who lead the queue keep nobody from being its head, whoever holds.
+local front = redis.call('ZRANGE', queue, 0, 0)[1]
+local first = head()
+if first ~= front and first ~= claim then
+  ask_again(first)
+end
 -- When to ask again at the latest: whoever is before this claim may die without a word.
 local rank, ahead, held = redis.call('ZRANK', queue, claim), 0, redis.call('PTTL', main)
 if kind == 'shared' then

@@ -61,6 +61,16 @@ local function tell(text, message)
   end
 end
 
+-- Tells a claim that waits to ask again: whichever it is, or only one of the session that a record is of.
+local function ask_again(id, relative)
+  local text = redis.call('HGET', seat, 'c:' .. id)
+  if is_ours(text) and redis.call('ZSCORE', queue, id) then
+    if not relative or session_of(text) == session_of(relative) then
+      tell(text, 'A ' .. id)
+    end
+  end
+end
+
 local function drop_waiter(id)
   redis.call('ZREM', queue, id)
   redis.call('HDEL', seat, 'c:' .. id, 'e:' .. id)
@@ -86,6 +96,12 @@ local function prune()
     redis.call('DEL', main)
     kind, value = 'free', false
   end
+end
+
+-- Readers who stay keep the main key no longer than the last of them has time.
+local function shorten()
+  local longest = tonumber(redis.call('ZRANGE', readers, -1, -1, 'WITHSCORES')[2])
+  redis.call('PEXPIRE', main, math.max(longest - now, 1))
 end
 
 local function seat_one(id, text, px, handed)
@@ -171,7 +187,7 @@ local function pass_on()
 end
 
 -- Whether clients that poll, and leave no trace while they do, are owed a moment in which nobody holds.
--- The head of the queue is told to ask again.
+-- The caller tells the head of the queue to ask again.
 local function make_room()
   if not foreign or kind ~= 'free' then
     return
@@ -183,10 +199,8 @@ local function make_room()
   if now - math.max(busy, gap) < every then
     return
   end
-  local id, text = head()
-  if id then
+  if head() then
     gap = now + GAP
     redis.call('HSET', seat, 'g', gap)
-    tell(text, 'A ' .. id)
   end
 end

@@ -39,9 +39,17 @@ elseif kind == 'shared' then
     end
   end
   prune()
+  if force and #met > 0 and kind == 'shared' then
+    shorten()
+  end
 end
 if force and #met > 0 then
   pass_on()
+  local first = head()
+  if first and kind ~= 'one' then
+    -- It may stand behind others than before, or a free seat was not handed to it.
+    ask_again(first)
+  end
   redis.call('PUBLISH', stir, '')
 end
 return met
