@@ -30,6 +30,8 @@ pub(crate) struct Session {
     /// Under which memberships stand: the same lease, unless their time to live differs.
     pub(crate) enrolled: Option<Lease>,
     clock: Arc<dyn Clock>,
+    /// When the newest answered keep-alive of `lease` was sent. What it proves shows later, if it proves anything.
+    renewed: Mutex<Moment>,
     /// When the newest answered proof of `lease` was sent.
     proved: Mutex<Moment>,
     /// The newest revision any answer was given at.
@@ -151,6 +153,11 @@ async fn stream(line: &Line, id: i64) -> Result<Stream> {
     line.call(|mut client| async move { client.lease_keep_alive(id).await }).await
 }
 
+fn advance(newest: &Mutex<Moment>, sent: Moment) {
+    let mut newest = newest.lock().unwrap_or_else(PoisonError::into_inner);
+    *newest = (*newest).max(sent);
+}
+
 /// How a keep-alive on a stream was answered.
 enum Answer {
     Kept(Kept),
@@ -197,6 +204,7 @@ impl Session {
             lease,
             enrolled,
             clock,
+            renewed: Mutex::new(sent),
             proved: Mutex::new(sent),
             revision: AtomicI64::new(0),
             term,
@@ -240,6 +248,7 @@ impl Session {
     pub(crate) async fn renew(&self) -> Result<Kept> {
         self.check()?;
         let renewed = self.heed(self.lease.keep_alive(&self.line, self.clock()).await)?;
+        advance(&self.renewed, renewed.sent);
         if let Some(enrolled) = &self.enrolled {
             // A membership lease that is gone shows in the memberships, not in the session.
             match enrolled.keep_alive(&self.line, self.clock()).await {
@@ -252,11 +261,14 @@ impl Session {
 
     /// Takes a renewal that was sent at that moment for a proof.
     pub(crate) fn prove(&self, sent: Moment) -> Proof {
-        let mut proved = self.proved.lock().unwrap_or_else(PoisonError::into_inner);
-        *proved = (*proved).max(sent);
-        drop(proved);
+        advance(&self.proved, sent);
         self.renewals.send_replace(());
         Proof::Lease { sent, ttl: self.lease.ttl }
+    }
+
+    /// When the newest renewal that was answered was sent.
+    pub(crate) fn renewed(&self) -> Moment {
+        *self.renewed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The newest term that is known.

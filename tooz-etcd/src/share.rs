@@ -3,8 +3,9 @@
 //! Python waits while the main key exists, so it must exist exactly as long as any reader holds. It stands
 //! under a lease of its own, which every reader keeps alive: it outlives each of them and dies with the
 //! last. A reader's proof is the older of its session's and of its own keep-alive of that lease, sent before
-//! the transaction that lets it in. A beat that was answered meanwhile did not know of the reader, but will be
-//! credited to it: then it keeps the common lease alive once more.
+//! the transaction that lets it in. A beat whose keep-alive was answered meanwhile did not know of the reader, but will be
+//! credited to it, when it ends: then it keeps the common lease alive once more. One that is answered later looks
+//! after the entry, and keeps the common lease alive itself.
 //!
 //! The common lease lives as long as the first reader's session without a beat. Beats prove a reader for its
 //! own session's time to live, so a reader whose session lives longer than the common lease is not let in
@@ -165,7 +166,7 @@ async fn let_in(session: &Session, txn: Txn, (common, kept): (i64, Kept), ttl: D
     if !answer.succeeded() {
         return Ok(Entry::Changed);
     }
-    let kept = match session.term() == kept.term && !is_outrun(session.proof(), kept.sent) {
+    let kept = match session.term() == kept.term && !is_outrun(session.renewed(), kept.sent) {
         true => Some(kept.sent),
         false => keep_all(session, &[common]).await?.get(&common).copied(),
     };
@@ -173,9 +174,9 @@ async fn let_in(session: &Session, txn: Txn, (common, kept): (i64, Kept), ttl: D
     Ok(kept.map_or(Entry::Changed, |kept| Entry::In(grant(kept))))
 }
 
-/// Whether the session was proved later than the common lease was kept alive.
-fn is_outrun(session: Proof, kept: Moment) -> bool {
-    matches!(session, Proof::Lease { sent, .. } if sent > kept)
+/// Whether the session was renewed later than the common lease was kept alive.
+fn is_outrun(renewed: Moment, kept: Moment) -> bool {
+    renewed > kept
 }
 
 /// The time to live that the common lease was granted with; `None` if it is gone.
@@ -229,8 +230,7 @@ mod tests {
     #[test]
     fn a_reader_keeps_the_common_lease_alive_again_after_a_beat_that_did_not() {
         let at = |ms| Moment::ORIGIN + Duration::from_millis(ms);
-        let beat = |ms| Proof::Lease { sent: at(ms), ttl: Duration::from_secs(10) };
-        assert!(is_outrun(beat(101), at(100)));
-        assert!(!is_outrun(beat(100), at(100)) && !is_outrun(beat(5), at(100)));
+        assert!(is_outrun(at(101), at(100)));
+        assert!(!is_outrun(at(100), at(100)) && !is_outrun(at(5), at(100)));
     }
 }

@@ -70,11 +70,12 @@ impl Relay {
 
     /// Sends what was held, and holds no more.
     pub(crate) fn let_go(&self, number: usize) {
-        let link = self.link(number);
-        let mut link = lock(&link);
-        link.is_held = false;
-        let held = std::mem::take(&mut link.held);
-        link.server.write_all(&held).unwrap();
+        lock(&self.link(number)).send(false);
+    }
+
+    /// Sends what was held, and holds what comes next.
+    pub(crate) fn let_pass(&self, number: usize) {
+        lock(&self.link(number)).send(true);
     }
 
     /// Whether these bytes are among what is held.
@@ -104,6 +105,14 @@ impl Relay {
     fn link(&self, number: usize) -> Arc<Mutex<Link>> {
         let links = lock(&self.links);
         Arc::clone(links.get(number).unwrap())
+    }
+}
+
+impl Link {
+    fn send(&mut self, is_held: bool) {
+        self.is_held = is_held;
+        let held = std::mem::take(&mut self.held);
+        self.server.write_all(&held).unwrap();
     }
 }
 
