@@ -311,24 +311,6 @@ async fn a_full_server_grants_nothing() {
     assert_eq!(redis.command(&["EXISTS", MAIN]).number(), Some(0));
 }
 
-/// Interleaving 16: without the replicas that were asked for there is no grant, and nothing stays behind.
-#[tokio::test]
-async fn a_grant_that_too_few_replicas_have_is_taken_back() {
-    let redis = Redis::start();
-    let url = format!("{}?wait_replicas=1", redis.url());
-    let a = session_at(&url, "a", Duration::from_secs(30)).await;
-    let refused = a.locks().claim(&a.claim_on(&lock("nightly"))).await.unwrap_err();
-    assert_eq!(refused.kind(), ErrorKind::Unavailable, "{refused}");
-    assert!(refused.to_string().contains("0 of the 1 replicas"), "{refused}");
-    assert_eq!(redis.command(&["EXISTS", MAIN]).number(), Some(0));
-
-    let replica = Redis::plan().replica_of(&redis).start();
-    redis.replicated(1);
-    let claim = a.claim_on(&lock("nightly"));
-    a.take(&claim).await;
-    assert_eq!(replica.command(&["GET", MAIN]).text(), claim.id.to_string());
-}
-
 /// No key of ours stays for ever, whatever stands there.
 #[tokio::test]
 async fn every_key_of_ours_has_an_end() {

@@ -113,7 +113,9 @@ impl Locks {
             return Ok(read);
         }
         // A write of its own: replicas acknowledge those of one connection only.
-        let (answer, acknowledged) = session.line.confirm(claim, wanted).await?;
+        let confirmed = session.line.confirm(claim, wanted).await;
+        // Whatever became of this, the claim was granted before.
+        let (answer, acknowledged) = confirmed.map_err(Error::effect_unknown)?;
         match self.read(&answer)? {
             Some(Answer::Held(_)) if acknowledged < wanted => Ok(Some(Answer::Unconfirmed(acknowledged))),
             confirmed => Ok(confirmed),

@@ -94,13 +94,14 @@ impl Line {
     }
 
     /// Runs a script and waits until `replicas` replicas have what it wrote or the time is up; says how many
-    /// have it. Uses a connection of its own, because the wait blocks it.
+    /// have it. Uses a connection of its own, because the wait blocks it; a few calls do so at a time.
     pub(crate) async fn confirm(&self, call: Call, replicas: u32) -> Result<(Value, u32)> {
         let deadline = self.deadline();
         let reach = &self.reach;
         let spares =
             self.spares.get_or_open(|| async { Ok(Arc::new(Spare::new(Arc::clone(reach)))) }).await?;
-        spares.confirm(&call, replicas, deadline).await.map_err(|e| e.while_doing(call.script.name()))
+        let name = call.script.name();
+        spares.confirm(call, replicas, deadline).await.map_err(|e| e.while_doing(name))
     }
 
     /// Opens the ear: what is heard arrives until the subscriber and all its clones are dropped.

@@ -3,7 +3,9 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use redis::{Cmd, Pipeline, Value};
-use tokio::time::Instant;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
 use tooz_core::{Error, ErrorKind, Result};
 
 use super::Call;
@@ -11,28 +13,46 @@ use super::link::Link;
 use super::reach::Reach;
 use crate::error::refused;
 
-/// How many idle connections are kept.
-const KEPT: usize = 4;
+/// So many calls wait for replicas at a time, each on a connection of its own; others wait for room.
+const ROOM: usize = 16;
 
 /// The connections of one runtime that wait for replicas, each used by one call at a time.
 pub(crate) struct Spare {
     reach: Arc<Reach>,
+    room: Semaphore,
+    /// Those that nobody uses: with those in use never more than there is room for.
     idle: Mutex<Vec<Link>>,
 }
 
 impl Spare {
     /// Nothing opened yet.
     pub(super) fn new(reach: Arc<Reach>) -> Self {
-        Self { reach, idle: Mutex::new(Vec::new()) }
+        Self { reach, room: Semaphore::new(ROOM), idle: Mutex::new(Vec::new()) }
     }
 
-    /// Runs a script and waits for replicas, both over one wire: the wait covers that wire's writes only.
+    /// Runs a script and waits for replicas, both over one wire: the wait covers that wire's writes only. A task that ends
+    /// with its caller: one who polls this once and then something else keeps the room from nobody.
     pub(super) async fn confirm(
-        &self,
-        call: &Call,
+        self: &Arc<Self>,
+        call: Call,
         replicas: u32,
         deadline: Instant,
     ) -> Result<(Value, u32)> {
+        let spare = Arc::clone(self);
+        let mut task = JoinSet::new();
+        task.spawn(async move { spare.confirm_in_turn(&call, replicas, deadline).await });
+        match task.join_next().await {
+            Some(Ok(answer)) => answer,
+            // It may have been sent before it was stopped.
+            _ => Err(Error::new(ErrorKind::Unavailable, "the runtime is ending").effect_unknown()),
+        }
+    }
+
+    async fn confirm_in_turn(&self, call: &Call, replicas: u32, deadline: Instant) -> Result<(Value, u32)> {
+        let Ok(_room) = timeout_at(deadline, self.room.acquire()).await else {
+            let text = format!("{ROOM} others waited for replicas all the time that there was");
+            return Err(Error::new(ErrorKind::Unavailable, text));
+        };
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let link = idle.unwrap_or_else(|| Link::new(Arc::clone(&self.reach)));
         let answer = match ask(&link, call, call.by_hash(), replicas, deadline).await? {
@@ -41,10 +61,7 @@ impl Spare {
             }
             answer => answer,
         };
-        let mut kept = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.len() < KEPT {
-            kept.push(link);
-        }
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(link);
         match answer {
             (Value::ServerError(reply), _) => Err(refused(&reply)),
             (_, Value::ServerError(reply)) => Err(refused(&reply).effect_unknown()),
