@@ -3,6 +3,8 @@
 //! Keys that Python's clients use too are named as they name them. Keys of our own stand in the cluster slot
 //! of the key they belong to, and none begins as Python's do, since a lock may have any name.
 
+use std::sync::LazyLock;
+
 use tooz_core::{Channel, ClaimId, Error, ErrorKind, Name, Result, Seat, SessionId};
 
 /// A lock whose name begins so would share its key with something else of Python's: with a leadership, a
@@ -17,6 +19,9 @@ const CREATED: &str = "__created__";
 
 /// What stands between the namespace and a channel's name.
 const CHANNELS: &[&str] = &[":topic:", ":said:", ":inbox:", ":replies:"];
+
+/// How many slots a cluster has.
+const SLOTS: u16 = 16_384;
 
 /// The names under one namespace.
 #[derive(Clone, Debug)]
@@ -235,17 +240,49 @@ pub(crate) fn slot_of(key: &[u8]) -> u16 {
 }
 
 fn slot(bytes: &[u8]) -> u16 {
-    crc16::State::<crc16::XMODEM>::calculate(bytes) % 16_384
+    crc16::State::<crc16::XMODEM>::calculate(bytes) % SLOTS
 }
 
-/// The smallest number whose digits fall into `wanted`: six digits reach every slot.
+/// The smallest number whose digits fall into `wanted`.
 fn number_in(wanted: u16) -> u32 {
-    (0..10_000_000_u32).find(|number| slot(number.to_string().as_bytes()) == wanted).unwrap_or_default()
+    NUMBERS.get(usize::from(wanted)).copied().unwrap_or_default()
 }
+
+/// For each slot the smallest number whose digits fall into it: looked for once, with the first name that needs one.
+static NUMBERS: LazyLock<Vec<u32>> = LazyLock::new(|| {
+    let mut found: Vec<Option<u32>> = vec![None; usize::from(SLOTS)];
+    let mut missing = found.len();
+    // Six digits reach every slot.
+    for number in 0..1_000_000_u32 {
+        let place = found.get_mut(usize::from(slot(number.to_string().as_bytes())));
+        if let Some(place @ None) = place {
+            *place = Some(number);
+            missing -= 1;
+        }
+        if missing == 0 {
+            break;
+        }
+    }
+    found.into_iter().map(Option::unwrap_or_default).collect()
+});
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_number_of_a_slot_is_the_smallest_that_is_in_it() {
+        let mut seen = std::collections::HashSet::new();
+        for number in 0.. {
+            let slot = slot(number.to_string().as_bytes());
+            if seen.insert(slot) {
+                assert_eq!(number_in(slot), number, "slot {slot}");
+            }
+            if seen.len() == usize::from(SLOTS) {
+                break;
+            }
+        }
+    }
 
     fn lock(name: &str) -> SeatKeys {
         Keys::new("_tooz").seat(&Seat::Lock(Name::new(name).unwrap()))
