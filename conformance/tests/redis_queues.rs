@@ -6,10 +6,12 @@ mod redis_server;
 
 use std::time::{Duration, Instant};
 
+use conformance::proxy::Proxy;
 use conformance::servers::Redis;
 use conformance::{Session, eventually, within};
-use redis_server::{lock, session_at};
+use redis_server::{lock, name, session_at};
 use tooz_core::backend::{Eviction, Standing, Turn};
+use tooz_core::{Claim, Seat};
 
 const LONG: Duration = Duration::from_secs(30);
 const MAIN: &str = "_tooz_nightly_lock";
@@ -409,4 +411,27 @@ async fn a_release_in_a_strangers_moment_wakes_the_head_of_the_queue() {
 
     let turn = within("the call to the head", b.locks().turn(&claim, &position)).await;
     assert_eq!(turn, Turn::AskAgain);
+}
+
+/// What a look tells of those who wait is short, however long their values are.
+#[tokio::test]
+async fn a_look_at_an_election_does_not_carry_the_candidates_values() {
+    let redis = Redis::start();
+    let proxy = Proxy::redis(redis.port());
+    let a = session_at(&format!("redis://{}", proxy.address()), "a", LONG).await;
+    let b = session(&redis, "b").await;
+    let seat = Seat::Leader(name("blue"));
+    a.take(&a.claim_on(&seat)).await;
+    for _ in 0..50 {
+        let claim = Claim { value: vec![b'v'; 64 * 1024].into(), ..b.claim_on(&seat) };
+        b.enqueue(&claim).await;
+    }
+
+    let before = proxy.counts();
+    let waiting = a.queue(&seat).await.waiting;
+    let bytes = proxy.counts().since(&before).bytes_down;
+
+    assert_eq!(waiting.len(), 50);
+    assert!(waiting.iter().all(|contender| contender.member == Some(name("b"))), "{waiting:?}");
+    assert!(bytes < 256 * 1024, "{bytes} bytes");
 }

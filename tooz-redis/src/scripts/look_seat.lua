@@ -12,7 +12,9 @@ for _, id in ipairs(redis.call('ZRANGE', queue, 0, most)) do
   local known = redis.call('HMGET', seat, 'c:' .. id, 'e:' .. id)
   local expiry = tonumber(known[2] or '0') or 0
   if known[1] and expiry > now then
-    waiting[#waiting + 1] = {id, expiry, known[1]}
+    -- Without the value, which nobody reads of those who wait: it may be long.
+    local length = string.match(known[1], '^%d%d%d', 45) or '0'
+    waiting[#waiting + 1] = {id, expiry, string.sub(known[1], 1, 47 + tonumber(length))}
   end
 end
 local since = tonumber(redis.call('HGET', seat, 's') or '0') or 0
