@@ -32,6 +32,8 @@
 //! # Limits
 //! * A time to live is counted by the server's wall clock, and a failover can forget a grant that no replica had:
 //!   tokens still grow, so pass them to what the lock protects. `wait_replicas=n` grants only what n replicas have.
+//! * On a cluster a slot that answers nobody for longer than a time to live (a resharding that was left half done) ends every
+//!   session that has a claim or a membership there, and all that it holds elsewhere.
 //! * A published message is in the primary's memory: a server that dies, or a failover, may forget the last ones. Then
 //!   subscribers are told that the topic begins anew. Topics need Redis 6.2.
 //! * Python's clients poll and leave no trace. So that they get turns, a release now and then leaves 120 ms in which
