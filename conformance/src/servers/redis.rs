@@ -310,7 +310,7 @@ fn number(text: &str) -> Option<u64> {
     text.split(|letter: char| !letter.is_ascii_digit()).next()?.parse().ok()
 }
 
-fn exchange(stream: &mut UnixStream, words: &[&str]) -> io::Result<Value> {
+fn exchange(stream: &mut (impl Read + Write), words: &[&str]) -> io::Result<Value> {
     stream.write_all(&encode(words))?;
     let mut bytes = Vec::new();
     let mut piece = [0; 4096];
@@ -318,10 +318,46 @@ fn exchange(stream: &mut UnixStream, words: &[&str]) -> io::Result<Value> {
         match decode(&bytes) {
             Decoded::Whole(value, ..) => return Ok(value),
             Decoded::Foreign => return Err(io::Error::other("the answer is not Redis' protocol")),
-            Decoded::Part => match stream.read(&mut piece)? {
-                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-                read => bytes.extend(piece.iter().take(read)),
+            Decoded::Part => match stream.read(&mut piece) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(read) => bytes.extend(piece.iter().take(read)),
+                // By a signal, such as that a server has died: where there is a time limit, the kernel does not go on by itself.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A server whose answers are interrupted, and come in pieces.
+    struct Slow(Vec<io::Result<&'static [u8]>>);
+
+    impl Read for Slow {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.0.remove(0)?.read(buffer)
+        }
+    }
+
+    impl Write for Slow {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn an_answer_is_read_through_signals() {
+        let signal = || Err(io::ErrorKind::Interrupted.into());
+        let mut server = Slow(vec![signal(), Ok(b"+O"), signal(), Ok(b"K\r\n")]);
+        assert_eq!(exchange(&mut server, &["PING"]).unwrap().text(), "OK");
+        let mut server = Slow(vec![signal(), Ok(b"+O"), Ok(b"")]);
+        assert_eq!(exchange(&mut server, &["PING"]).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
     }
 }
